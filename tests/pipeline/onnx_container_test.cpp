@@ -72,6 +72,17 @@ class OnnxContainers : public testing::Test {
     for (const OnnxValue& output : model.outputs) EXPECT_TRUE(known.contains(output.name)) << output.name;
     for (const OnnxInitializer& one : model.initializers) EXPECT_TRUE(known.at(one.name)) << one.name << " is not read";
   }
+  // Four experts in each of two layers, of which two are used; every width is 64.
+  std::filesystem::path sparse_synth() {
+    SynthShape shape = find_synth_shape("qwen3-30b-a3b");
+    shape.hidden = shape.intermediate = shape.expert_intermediate = 64;
+    shape.layers = shape.kv_heads = shape.experts_used = 2;
+    shape.heads = shape.num_experts = 4;
+    shape.head_dim = 32;
+    shape.vocab = 300;
+    synthesize_model(shape, {.output = scratch_ / "sparse"}, machine_.pool, {});
+    return scratch_ / "sparse";
+  }
   // The same numbers as a directory of the format has.
   void expect_same_numbers(const std::filesystem::path& model, const char* format) {
     quantize_to(model, format, scratch_ / "planar", machine_);
@@ -106,8 +117,8 @@ TEST_F(OnnxContainers, GenaiHasItsOperators) {
 
 // Gates and ups of an expert lie in turn; how the graph reads them is QMoE's own layout.
 TEST_F(OnnxContainers, GenaiHasOneOperatorForTheExpertsOfALayer) {
-  const std::filesystem::path sparse = tiny("tiny_qwen3moe");
-  for (const char* const format : {"int4:g16", "int4:g16:asym"}) {
+  const std::filesystem::path sparse = sparse_synth();
+  for (const char* const format : {"int4:g32", "int4:g16:asym"}) {
     SCOPED_TRACE(format);
     const OnnxModel model = write(sparse, format, "onnx-genai");
     expect_sound(model);
@@ -143,12 +154,14 @@ TEST_F(OnnxContainers, GenaiHasOneOperatorForTheExpertsOfALayer) {
 }
 
 TEST_F(OnnxContainers, ExpertsThatTheOperatorDoesNotTakeAreRefused) {
-  const std::filesystem::path sparse = tiny("tiny_qwen3moe");
+  const std::filesystem::path sparse = sparse_synth();
   EXPECT_NE(refusal(sparse, options("int8:g32", "onnx-genai")).find("QMoE takes experts in 4 bits as they are"),
             std::string::npos);
   EXPECT_NE(refusal(sparse, options("f32", "onnx-genai")).find("QMoE has one format of codes for all experts"),
             std::string::npos);
-  EXPECT_NE(refusal(sparse, options("int4:g32", "onnx-genai")).find("int4:g16 for all experts would do"),
+  EXPECT_NE(refusal(sparse, options("int4:g128", "onnx-genai")).find("int4:g32 for all experts would do"),
+            std::string::npos);
+  EXPECT_NE(refusal(tiny("tiny_qwen3moe"), options("int4:g16", "onnx-genai")).find("of another kind instead"),
             std::string::npos);
   EXPECT_NE(refusal(sparse, options("int4:g16", "onnx")).find("ONNX has no place for the operation"),
             std::string::npos);
@@ -222,7 +235,7 @@ TEST_F(OnnxContainers, RefuseBeforeAnyWork) {
             std::string::npos);
   EXPECT_NE(refusal(tiny("tiny_qwen2"), options("int2:g32", "onnx")).find("int4:g32 is the nearest"),
             std::string::npos);
-  EXPECT_NE(refusal(tiny("tiny_mixtral"), options("int4:g32", "onnx-genai")).find("the operation route of layer 0"),
+  EXPECT_NE(refusal(tiny("tiny_gptoss"), options("int4:g32", "onnx-genai")).find("the operation route of layer 0"),
             std::string::npos);
   EXPECT_NE(refusal(tiny("tiny_qwen35"), options("int4:g32", "onnx")).find("ONNX has no place for the operation"),
             std::string::npos);

@@ -360,15 +360,18 @@ class GenaiDrawing final : public DecoderDrawing {
     std::vector<PartOf> all;
     for (const std::vector<PartOf>& one : experts) all.insert(all.end(), one.begin(), one.end());
     const PlannedTensor& first = weights_.planned(all.front());
+    const std::uint64_t cols = first.shape.back();
     const auto refuse = [&](std::string_view why) {
+      const std::string_view other = cols % 32 == 0   ? "int4:g32 for all experts would do"
+                                     : cols % 16 == 0 ? "int4:g16 for all experts would do"
+                                                      : "write a directory of another kind instead";
       throw Error(ErrorKind::unsupported,
-                  fmt::format("QMoE {}: {} for '{}'; {} for all experts would do", why, first.format->name(),
-                              first.name, first.shape.back() % 32 == 0 ? "int4:g32" : "int4:g16"));
+                  fmt::format("QMoE {}: {} for '{}'; {}", why, first.format->name(), first.name, other));
     };
     if (!weights_.are_alike(all)) refuse("has one format of codes for all experts of a layer");
-    const NBitsLayout layout = nbits_layout(*first.format, first.shape.back(), scale_type());
+    const NBitsLayout layout = nbits_layout(*first.format, cols, scale_type());
     if (layout.bits != 4) refuse("takes experts in 4 bits as they are, and no others");
-    if (first.shape.back() % layout.block != 0) refuse("takes blocks that divide the inputs");
+    if (cols % layout.block != 0) refuse("takes blocks that divide the inputs");
   }
 
   void draw_experts(const FlatNode& node, const Mixture& mixture) {
