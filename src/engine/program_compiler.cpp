@@ -390,6 +390,12 @@ class Program::Compiler {
     return false;
   }
 
+  // Whatever no line above takes: operations of small nets among them.
+  template <class Other>
+  void compile(const Node&, const Other& op) {
+    refuse(op.kName);
+  }
+
   [[noreturn]] static void refuse(std::string_view name) {
     throw Error(ErrorKind::unsupported, fmt::format("no kernel runs this operation in this place: {}", name));
   }

@@ -15,7 +15,7 @@ Value Drawing::apply(Operation operation, const std::vector<Value>& inputs) {
   const std::vector<Dimensions> shapes = graph_.input_shapes(node);
   graph_.values.push_back(std::visit(
       [&](const auto& op) {
-        require_drawable(shapes.size() == op.kInputs, op.kName, "inputs of another number");
+        require_drawable(shapes.size() == op.kInputs || op.kInputs == kAnyInputs, op.kName, "inputs of another number");
         return op.output(shapes);
       },
       node.operation));

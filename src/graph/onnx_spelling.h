@@ -26,7 +26,7 @@ enum class OnnxSurrounding { token_ids, positions, cosines, sines, mask, past_ke
 
 struct OnnxOperand {
   // columns: a weight that is a matrix, turned: [columns, rows].
-  enum class Kind { input, step, weight, columns, number, integers, surrounding };
+  enum class Kind { input, step, weight, columns, number, integers, surrounding, none };  // none: left out
   Kind kind = Kind::input;
   std::size_t index = 0;  // of an input, or of a step
   std::string part = {};  // of weights
@@ -70,6 +70,7 @@ struct OnnxSpelling {
   static OnnxOperand integers(std::vector<std::int64_t> values) {
     return {.kind = OnnxOperand::Kind::integers, .integers = std::move(values)};
   }
+  static OnnxOperand none() { return {.kind = OnnxOperand::Kind::none}; }
   static OnnxOperand surrounding(OnnxSurrounding which) {
     return {.kind = OnnxOperand::Kind::surrounding, .surrounding = which};
   }

@@ -22,8 +22,11 @@ std::string expert_part(std::string_view part, std::uint64_t expert) {
 }
 
 void require_drawable(bool condition, std::string_view operation, std::string_view what) {
-  if (!condition)
-    throw Error(ErrorKind::internal, fmt::format("a drawing does not fit together: {}: {}", operation, what));
+  if (!condition) throw Error(ErrorKind::internal, fmt::format("{}{}: {}", kNotDrawable, operation, what));
+}
+
+void refuse_gradient(std::string_view operation) {
+  throw Error(ErrorKind::unsupported, fmt::format("this operation is not trained yet: {}", operation));
 }
 
 }  // namespace nibble

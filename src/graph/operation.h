@@ -13,13 +13,15 @@
 #include <string_view>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "graph/onnx_spelling.h"
 #include "graph/value.h"
 
 namespace nibble {
 
 // What the reference arithmetic works on: consecutive tokens of one sequence, in f32, row-major. Operations that mix
-// tokens are given all of them, from position 0 on; others may be given some.
+// tokens are given all of them, from position 0 on; others may be given some. Of small nets, whose values have fixed
+// extents, tokens are the rows of the first input: what stands before its last dimension.
 struct Operands {
   std::size_t tokens = 0;
   std::vector<std::span<const float>> inputs;
@@ -27,6 +29,7 @@ struct Operands {
   std::function<std::span<const float>(std::string_view)> weight;  // of a part
   std::size_t position = 0;                                        // of the first token
   std::size_t length = 0;                                          // of the sequence; 0: these tokens are all of it
+  ThreadPool* pool = nullptr;  // of operations whose values have many numbers; null: the calling thread alone
   std::size_t sequence_length() const { return length == 0 ? tokens : length; }
 };
 
@@ -51,7 +54,11 @@ struct ScalePassage {
 struct Cost {
   std::uint64_t per_token = 0;
   std::uint64_t per_earlier_token = 0;  // for each token, for each one that it attends to
+  std::uint64_t whole = 0;              // of values of fixed extents, for all of them
 };
+
+// Of operations that read any number of values.
+inline constexpr std::size_t kAnyInputs = ~std::size_t{0};
 
 // Whether an operation can be walked backwards, or why not.
 struct GradientPlace {
@@ -59,6 +66,9 @@ struct GradientPlace {
   bool reads_inputs = true;      // false: the gradient by its inputs follows from the output's alone
   std::string_view reason = {};  // why there is none
 };
+
+inline constexpr GradientPlace kNoGradientYet = {.exists = false,
+                                                 .reason = "operations of small nets are not trained yet"};
 
 template <typename T>
 concept OperationType =
@@ -80,7 +90,12 @@ concept OperationType =
       op.gradient(operands, inputs, output_gradient, into);  // by the same arithmetic, added to what is there
     };
 
-// Error(internal): a drawing that no family should make.
+// Error(internal): a drawing that no family should make. Messages begin with kNotDrawable; whoever draws what a file
+// says tells it as the file's.
+inline constexpr std::string_view kNotDrawable = "a drawing does not fit together: ";
 void require_drawable(bool condition, std::string_view operation, std::string_view what);
+
+// Error(unsupported): what an operation without a gradient says where one is asked for.
+[[noreturn]] void refuse_gradient(std::string_view operation);
 
 }  // namespace nibble

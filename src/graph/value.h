@@ -13,7 +13,7 @@
 
 namespace nibble {
 
-enum class Axis { batch, token, expert, channel, height, width };
+enum class Axis { batch, token, expert, channel, height, width, other };
 
 // extent 0: decided when the graph runs (tokens, a batch).
 struct Dimension {

@@ -37,7 +37,8 @@ void fill_gates(const DeltaPiece& piece, const DeltaRule& rule, std::size_t head
 
 }  // namespace
 
-void causal_convolution(std::span<const ConvolutionPiece> pieces, const Convolution& convolution, Machine& machine) {
+void causal_convolution(std::span<const ConvolutionPiece> pieces, const ConvolutionTaps& convolution,
+                        Machine& machine) {
   const KernelTable& kernels = kernel_table(machine.isa);
   const std::size_t width = convolution.width, chunks = (width + kChannels - 1) / kChannels;
   machine.pool.parallel_for(pieces.size() * chunks, 1, [&](std::size_t begin, std::size_t end, std::size_t) {

@@ -22,14 +22,14 @@ struct ConvolutionPiece {
   float* out;      // [tokens, width]; not x
 };
 
-struct Convolution {
+struct ConvolutionTaps {
   const float* taps;            // [width, num_taps]
   std::size_t num_taps, width;  // at most kMostTaps (recurrent_parts.h)
   bool activates;               // silu of the sums
 };
 
 // out[t, c] = sum over j of taps[c, j] * x[t - num_taps + 1 + j, c], j ascending, one fused multiply-add each.
-void causal_convolution(std::span<const ConvolutionPiece> pieces, const Convolution& convolution, Machine& machine);
+void causal_convolution(std::span<const ConvolutionPiece> pieces, const ConvolutionTaps& convolution, Machine& machine);
 
 struct DeltaPiece {
   float* state;  // [heads, key_dim, value_dim]

@@ -147,6 +147,8 @@ std::string DecoderDrawing::operand(const OnnxOperand& operand, const FlatNode& 
       return weights_.columns(part(node, operand.part));
     case OnnxOperand::Kind::number:
       return pen_.number(operand.number);
+    case OnnxOperand::Kind::none:
+      return {};
     case OnnxOperand::Kind::integers:
       return pen_.integers(operand.integers);
     case OnnxOperand::Kind::surrounding: {
@@ -176,7 +178,8 @@ std::string DecoderDrawing::step(const OnnxStep& step, const FlatNode& node, con
   std::vector<std::string> inputs;
   for (const OnnxOperand& input : step.inputs) inputs.push_back(operand(input, node, steps));
   std::vector<OnnxAttribute> attributes;
-  for (const OnnxSetting& setting : step.settings) attributes.push_back({setting.name, setting.value});
+  for (const OnnxSetting& setting : step.settings)
+    std::visit([&](const auto& value) { attributes.push_back({setting.name, value}); }, setting.value);
   return pen_.add(step.op, std::move(inputs), std::move(attributes));
 }
 

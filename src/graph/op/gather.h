@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "graph/operation.h"
+
+namespace nibble {
+
+// What lies at places along a dimension: x [a..., n, b...] and places [p...] give [a..., p..., b...]. Places below 0
+// are counted from the end.
+struct Gather {
+  static constexpr std::string_view kName = "gather";
+  static constexpr std::size_t kInputs = 2;
+  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr bool kMixesTokens = true;
+
+  std::uint64_t axis = 0;
+  bool operator==(const Gather&) const = default;
+
+  Dimensions output(std::span<const Dimensions> inputs) const;
+  std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
+  std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
+  Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
+  void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands&, std::span<const Dimensions>, std::span<const float>, const Gradients&) const {
+    refuse_gradient(kName);
+  }
+};
+
+}  // namespace nibble
