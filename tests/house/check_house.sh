@@ -10,15 +10,16 @@ cd "${1:?usage: check_house.sh SOURCE_DIR}"
 declare -A sees=(
   [base]="" [terminal]="base" [tensor]="base" [format]="tensor base"
   [kernels]="format tensor base" [io]="format tensor base" [graph]="tensor base"
+  [net]="graph io format tensor base"
   [quantize]="kernels format tensor base"
   [engine]="model graph io kernels format tensor base"
   [model]="graph io kernels format tensor base"
   [calibrate]="engine model quantize graph io kernels format tensor base"
   [train]="calibrate engine model quantize graph io kernels format tensor base"
   [evaluate]="engine model graph io kernels format tensor base"
-  [pipeline]="train calibrate evaluate engine model quantize graph io kernels format tensor base"
-  [report]="pipeline train calibrate evaluate engine model quantize graph io kernels format tensor base"
-  [cli]="terminal report pipeline train calibrate evaluate engine model quantize graph io kernels format tensor base"
+  [pipeline]="net train calibrate evaluate engine model quantize graph io kernels format tensor base"
+  [report]="pipeline net train calibrate evaluate engine model quantize graph io kernels format tensor base"
+  [cli]="terminal report pipeline net train calibrate evaluate engine model quantize graph io kernels format tensor base"
 )
 rooms="${!sees[*]}"
 breaches=0
@@ -36,6 +37,10 @@ done
 # Message types of ONNX stay where they are read and written.
 while IFS= read -r line; do breach "protobuf outside src/io/onnx: $line"; done \
   < <(grep -rnE '#include [<"](google/protobuf|onnx/)' src include | grep -v '^src/io/onnx/onnx_messages.cpp:' || true)
+
+# Tables of TensorFlow Lite, too.
+while IFS= read -r line; do breach "FlatBuffers outside src/io/tflite: $line"; done \
+  < <(grep -rnE '#include [<"](flatbuffers/|tflite_generated)' src include | grep -v '^src/io/tflite/tflite_tables.cpp:' || true)
 
 # What a machine runs of its own accord is ./test, and nothing else.
 if [ -e .ci/run ]; then grep -q 'exec \./test$' .ci/run && [ -x .ci/run ] || breach ".ci/run does not run ./test"; fi

@@ -21,36 +21,6 @@ struct Overloaded : Visitors... {
 
 std::int64_t to_signed(std::uint64_t value) { return static_cast<std::int64_t>(value); }
 
-void write_attribute(const OnnxAttribute& attribute, onnx::AttributeProto& out) {
-  out.set_name(attribute.name);
-  std::visit(Overloaded{[&](std::int64_t value) {
-                          out.set_type(onnx::AttributeProto::INT);
-                          out.set_i(value);
-                        },
-                        [&](float value) {
-                          out.set_type(onnx::AttributeProto::FLOAT);
-                          out.set_f(value);
-                        },
-                        [&](const std::string& value) {
-                          out.set_type(onnx::AttributeProto::STRING);
-                          out.set_s(value);
-                        },
-                        [&](const std::vector<std::int64_t>& values) {
-                          out.set_type(onnx::AttributeProto::INTS);
-                          for (const std::int64_t value : values) out.add_ints(value);
-                        }},
-             attribute.value);
-}
-
-void write_node(const OnnxNode& node, onnx::NodeProto& out) {
-  out.set_name(node.name);
-  out.set_op_type(node.op);
-  if (!node.domain.empty()) out.set_domain(node.domain);
-  for (const std::string& name : node.inputs) out.add_input(name);
-  for (const std::string& name : node.outputs) out.add_output(name);
-  for (const OnnxAttribute& attribute : node.attributes) write_attribute(attribute, *out.add_attribute());
-}
-
 void write_initializer(const OnnxInitializer& initializer, onnx::TensorProto& out) {
   out.set_name(initializer.name);
   out.set_data_type(static_cast<std::int32_t>(initializer.type));
@@ -68,6 +38,51 @@ void write_initializer(const OnnxInitializer& initializer, onnx::TensorProto& ou
   add("location", initializer.external->location);
   add("offset", std::to_string(initializer.external->offset));
   add("length", std::to_string(initializer.external->length));
+}
+
+void write_attribute(const OnnxAttribute& attribute, onnx::AttributeProto& out) {
+  out.set_name(attribute.name);
+  std::visit(Overloaded{[&](std::int64_t value) {
+                          out.set_type(onnx::AttributeProto::INT);
+                          out.set_i(value);
+                        },
+                        [&](float value) {
+                          out.set_type(onnx::AttributeProto::FLOAT);
+                          out.set_f(value);
+                        },
+                        [&](const std::string& value) {
+                          out.set_type(onnx::AttributeProto::STRING);
+                          out.set_s(value);
+                        },
+                        [&](const std::vector<std::int64_t>& values) {
+                          out.set_type(onnx::AttributeProto::INTS);
+                          for (const std::int64_t value : values) out.add_ints(value);
+                        },
+                        [&](const std::vector<float>& values) {
+                          out.set_type(onnx::AttributeProto::FLOATS);
+                          for (const float value : values) out.add_floats(value);
+                        },
+                        [&](const std::vector<std::string>& values) {
+                          out.set_type(onnx::AttributeProto::STRINGS);
+                          for (const std::string& value : values) out.add_strings(value);
+                        },
+                        [&](const OnnxInitializer& value) {
+                          out.set_type(onnx::AttributeProto::TENSOR);
+                          write_initializer(value, *out.mutable_t());
+                        },
+                        [&](const std::shared_ptr<const OnnxBody>&) {
+                          throw Error(ErrorKind::internal, "graphs within operators are not written");
+                        }},
+             attribute.value);
+}
+
+void write_node(const OnnxNode& node, onnx::NodeProto& out) {
+  out.set_name(node.name);
+  out.set_op_type(node.op);
+  if (!node.domain.empty()) out.set_domain(node.domain);
+  for (const std::string& name : node.inputs) out.add_input(name);
+  for (const std::string& name : node.outputs) out.add_output(name);
+  for (const OnnxAttribute& attribute : node.attributes) write_attribute(attribute, *out.add_attribute());
 }
 
 void write_value(const OnnxValue& value, onnx::ValueInfoProto& out) {
@@ -94,6 +109,58 @@ std::uint64_t read_number(const std::string& text, const std::string& what) {
   return value;
 }
 
+template <class Stored, class Fields>
+void append_as(const Fields& fields, std::string& bytes) {
+  for (const auto field : fields) {
+    const auto value = static_cast<Stored>(field);
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+}
+
+// Of elements that stand in a field of their type's own.
+std::string bytes_of_fields(const onnx::TensorProto& tensor, OnnxType type) {
+  std::string bytes;
+  switch (type) {
+    case OnnxType::f32:
+      append_as<float>(tensor.float_data(), bytes);
+      break;
+    case OnnxType::f64:
+      append_as<double>(tensor.double_data(), bytes);
+      break;
+    case OnnxType::i64:
+      append_as<std::int64_t>(tensor.int64_data(), bytes);
+      break;
+    case OnnxType::u64:
+      append_as<std::uint64_t>(tensor.uint64_data(), bytes);
+      break;
+    case OnnxType::u32:
+      append_as<std::uint32_t>(tensor.uint64_data(), bytes);
+      break;
+    case OnnxType::i32:
+      append_as<std::int32_t>(tensor.int32_data(), bytes);
+      break;
+    case OnnxType::u16:
+    case OnnxType::i16:
+    case OnnxType::f16:
+    case OnnxType::bf16:
+      append_as<std::uint16_t>(tensor.int32_data(), bytes);
+      break;
+    case OnnxType::u8:
+    case OnnxType::i8:
+    case OnnxType::boolean:
+    case OnnxType::u4:
+    case OnnxType::i4:
+    case OnnxType::u2:
+    case OnnxType::i2:
+      append_as<std::uint8_t>(tensor.int32_data(), bytes);
+      break;
+    case OnnxType::text:
+    case OnnxType::undefined:
+      break;
+  }
+  return bytes;
+}
+
 OnnxInitializer read_initializer(const onnx::TensorProto& tensor, const std::string& source) {
   OnnxInitializer initializer{tensor.name(), static_cast<OnnxType>(tensor.data_type()), {}};
   const std::string where = fmt::format("{}: initializer {}", source, quote_name(tensor.name()));
@@ -101,7 +168,7 @@ OnnxInitializer read_initializer(const onnx::TensorProto& tensor, const std::str
     if (extent < 0) refuse(where, fmt::format("has a negative extent: {}", extent));
     initializer.dims.push_back(static_cast<std::uint64_t>(extent));
   }
-  initializer.bytes = tensor.raw_data();
+  initializer.bytes = tensor.has_raw_data() ? tensor.raw_data() : bytes_of_fields(tensor, initializer.type);
   if (tensor.data_location() != onnx::TensorProto::EXTERNAL) return initializer;
   OnnxExternal& external = initializer.external.emplace();
   for (const auto& entry : tensor.external_data())
@@ -114,7 +181,51 @@ OnnxInitializer read_initializer(const onnx::TensorProto& tensor, const std::str
   return initializer;
 }
 
-OnnxNode read_node(const onnx::NodeProto& node) {
+std::shared_ptr<const OnnxBody> read_body(const onnx::GraphProto& graph, const std::string& source);
+
+OnnxAttribute read_attribute(const onnx::AttributeProto& attribute, const std::string& source) {
+  OnnxAttribute out{attribute.name(), std::int64_t{attribute.i()}};
+  const auto fill = [&](auto values, const auto& fields) {
+    values.assign(fields.begin(), fields.end());
+    out.value = std::move(values);
+  };
+  switch (attribute.type()) {
+    case onnx::AttributeProto::FLOAT:
+      out.value = attribute.f();
+      break;
+    case onnx::AttributeProto::STRING:
+      out.value = attribute.s();
+      break;
+    case onnx::AttributeProto::INTS:
+      fill(std::vector<std::int64_t>(), attribute.ints());
+      break;
+    case onnx::AttributeProto::FLOATS:
+      fill(std::vector<float>(), attribute.floats());
+      break;
+    case onnx::AttributeProto::STRINGS:
+      fill(std::vector<std::string>(), attribute.strings());
+      break;
+    case onnx::AttributeProto::TENSOR:
+      out.value = read_initializer(attribute.t(), source);
+      break;
+    case onnx::AttributeProto::GRAPH:
+      out.value = read_body(attribute.g(), source);
+      break;
+    default:
+      break;
+  }
+  return out;
+}
+
+bool is_read(onnx::AttributeProto::AttributeType type) {
+  using Type = onnx::AttributeProto;
+  for (const auto known :
+       {Type::INT, Type::FLOAT, Type::STRING, Type::INTS, Type::FLOATS, Type::STRINGS, Type::TENSOR, Type::GRAPH})
+    if (type == known) return true;
+  return false;
+}
+
+OnnxNode read_node(const onnx::NodeProto& node, const std::string& source) {
   OnnxNode out{node.name(),
                node.op_type(),
                node.domain() == "ai.onnx" ? "" : node.domain(),
@@ -122,21 +233,21 @@ OnnxNode read_node(const onnx::NodeProto& node) {
                {node.output().begin(), node.output().end()},
                {}};
   for (const auto& attribute : node.attribute())
-    if (attribute.type() == onnx::AttributeProto::INT)
-      out.attributes.push_back({attribute.name(), std::int64_t{attribute.i()}});
-    else if (attribute.type() == onnx::AttributeProto::FLOAT)
-      out.attributes.push_back({attribute.name(), attribute.f()});
-    else if (attribute.type() == onnx::AttributeProto::STRING)
-      out.attributes.push_back({attribute.name(), attribute.s()});
-    else if (attribute.type() == onnx::AttributeProto::INTS)
-      out.attributes.push_back(
-          {attribute.name(), std::vector<std::int64_t>(attribute.ints().begin(), attribute.ints().end())});
+    if (is_read(attribute.type())) out.attributes.push_back(read_attribute(attribute, source));
   return out;
+}
+
+std::shared_ptr<const OnnxBody> read_body(const onnx::GraphProto& graph, const std::string& source) {
+  auto body = std::make_shared<OnnxBody>();
+  for (const auto& node : graph.node()) body->nodes.push_back(read_node(node, source));
+  for (const auto& tensor : graph.initializer()) body->initializers.push_back(read_initializer(tensor, source));
+  for (const auto& value : graph.output()) body->outputs.push_back(value.name());
+  return body;
 }
 
 OnnxValue read_value(const onnx::ValueInfoProto& value) {
   const auto& tensor = value.type().tensor_type();
-  OnnxValue out{value.name(), static_cast<OnnxType>(tensor.elem_type()), {}};
+  OnnxValue out{value.name(), static_cast<OnnxType>(tensor.elem_type()), {}, tensor.has_shape()};
   for (const auto& extent : tensor.shape().dim())
     if (extent.has_dim_value() && extent.dim_value() >= 0)
       out.dims.emplace_back(static_cast<std::uint64_t>(extent.dim_value()));
@@ -149,7 +260,7 @@ OnnxValue read_value(const onnx::ValueInfoProto& value) {
 // and hundreds in memory.
 class PartCount {
  public:
-  static constexpr std::uint64_t kMost = std::uint64_t{1} << 20;
+  static constexpr std::uint64_t kMost = std::uint64_t{1} << 20, kMostDepth = 100;
 
   // False where there are more. What is no message ends the count; the parser says so.
   bool model(std::span<const std::byte> bytes) {
@@ -165,7 +276,18 @@ class PartCount {
     });
   }
   bool node(std::span<const std::byte> bytes) {
-    return walk(bytes, [this](std::uint64_t, std::span<const std::byte>) { return ++count_ <= kMost; });
+    return walk(bytes, [this](std::uint64_t field, std::span<const std::byte> part) {
+      return ++count_ <= kMost && (field != onnx::NodeProto::kAttributeFieldNumber || attribute(part));
+    });
+  }
+  // Graphs within graphs are as deep as the parser lets messages be.
+  bool attribute(std::span<const std::byte> bytes) {
+    return walk(bytes, [this](std::uint64_t field, std::span<const std::byte> part) {
+      if (++count_ > kMost || ++depth_ > kMostDepth) return false;
+      const bool goes_on = field != onnx::AttributeProto::kGFieldNumber || graph(part);
+      --depth_;
+      return goes_on;
+    });
   }
 
   // Fields that have a length: use(number, bytes), until it says no.
@@ -197,7 +319,7 @@ class PartCount {
     return false;
   }
 
-  std::uint64_t count_ = 0;
+  std::uint64_t count_ = 0, depth_ = 0;
 };
 
 }  // namespace
@@ -248,7 +370,7 @@ OnnxModel parse_onnx(std::span<const std::byte> bytes, const std::string& source
     if (import.domain() == kMicrosoftDomain) model.microsoft_opset = import.version();
   }
   model.graph_name = file.graph().name();
-  for (const auto& node : file.graph().node()) model.nodes.push_back(read_node(node));
+  for (const auto& node : file.graph().node()) model.nodes.push_back(read_node(node, source));
   for (const auto& tensor : file.graph().initializer()) model.initializers.push_back(read_initializer(tensor, source));
   for (const auto& value : file.graph().input()) model.inputs.push_back(read_value(value));
   for (const auto& value : file.graph().output()) model.outputs.push_back(read_value(value));

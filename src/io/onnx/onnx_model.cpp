@@ -9,14 +9,20 @@ unsigned onnx_type_bits(OnnxType type) {
   switch (type) {
     case OnnxType::f32:
     case OnnxType::i32:
+    case OnnxType::u32:
       return 32;
     case OnnxType::i64:
+    case OnnxType::u64:
+    case OnnxType::f64:
       return 64;
     case OnnxType::f16:
     case OnnxType::bf16:
+    case OnnxType::u16:
+    case OnnxType::i16:
       return 16;
     case OnnxType::u8:
     case OnnxType::i8:
+    case OnnxType::boolean:
       return 8;
     case OnnxType::u4:
     case OnnxType::i4:
@@ -24,6 +30,7 @@ unsigned onnx_type_bits(OnnxType type) {
     case OnnxType::u2:
     case OnnxType::i2:
       return 2;
+    case OnnxType::text:
     case OnnxType::undefined:
       break;
   }
@@ -42,16 +49,8 @@ std::optional<std::uint64_t> initializer_bytes(const OnnxInitializer& initialize
   return (elements * bits + 7) / 8;
 }
 
-const std::int64_t* OnnxNode::integer(std::string_view attribute) const {
-  for (const OnnxAttribute& item : attributes)
-    if (item.name == attribute) return std::get_if<std::int64_t>(&item.value);
-  return nullptr;
-}
+const std::int64_t* OnnxNode::integer(std::string_view attribute) const { return find<std::int64_t>(attribute); }
 
-const float* OnnxNode::real(std::string_view attribute) const {
-  for (const OnnxAttribute& item : attributes)
-    if (item.name == attribute) return std::get_if<float>(&item.value);
-  return nullptr;
-}
+const float* OnnxNode::real(std::string_view attribute) const { return find<float>(attribute); }
 
 }  // namespace nibble

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,9 +27,16 @@ enum class OnnxType : std::int32_t {
   f32 = 1,
   u8 = 2,
   i8 = 3,
+  u16 = 4,
+  i16 = 5,
   i32 = 6,
   i64 = 7,
+  text = 8,
+  boolean = 9,
   f16 = 10,
+  f64 = 11,
+  u32 = 12,
+  u64 = 13,
   bf16 = 16,
   u4 = 21,
   i4 = 22,
@@ -56,9 +64,13 @@ struct OnnxInitializer {
 // nullopt: an unknown type, or more than there are numbers for.
 std::optional<std::uint64_t> initializer_bytes(const OnnxInitializer& initializer);
 
+struct OnnxBody;
+
 struct OnnxAttribute {
   std::string name;
-  std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>> value;
+  std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>, std::vector<float>,
+               std::vector<std::string>, OnnxInitializer, std::shared_ptr<const OnnxBody>>
+      value;
 };
 
 struct OnnxNode {
@@ -69,6 +81,19 @@ struct OnnxNode {
   // Null: there is none of this kind.
   const std::int64_t* integer(std::string_view attribute) const;
   const float* real(std::string_view attribute) const;
+  template <class T>
+  const T* find(std::string_view attribute) const {
+    for (const OnnxAttribute& item : attributes)
+      if (item.name == attribute) return std::get_if<T>(&item.value);
+    return nullptr;
+  }
+};
+
+// A graph that an operator has as an attribute; it also reads values of what is around it.
+struct OnnxBody {
+  std::vector<OnnxNode> nodes;
+  std::vector<OnnxInitializer> initializers;
+  std::vector<std::string> outputs;
 };
 
 // An input or output of the graph: names for extents that are decided when it runs.
@@ -76,6 +101,7 @@ struct OnnxValue {
   std::string name;
   OnnxType type = OnnxType::f32;
   std::vector<std::variant<std::uint64_t, std::string>> dims;
+  bool has_shape = true;
 };
 
 struct OnnxModel {
