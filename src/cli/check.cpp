@@ -4,6 +4,8 @@
 #include <cmath>
 #include <ranges>
 
+#include "cli/net_command.h"
+#include "cli/option_checks.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/convert/same_numbers.h"
@@ -103,6 +105,7 @@ void check(const std::string& model, Session& session) {
 void add_check(CLI::App& app, Session& session) {
   struct Options {
     std::string model, against;
+    NetArguments net;
   };
   const auto options = std::make_shared<Options>();
   CLI::App* const verb =
@@ -112,13 +115,20 @@ void add_check(CLI::App& app, Session& session) {
       "out.gguf   whether both hold the same numbers\n\nExit code 1 when there is a defect, a model that cannot be "
       "run, or a "
       "difference; the first 20 are shown.");
-  verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
+  verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf; or a net (.onnx, .tflite)")
+      ->required();
   verb->add_option("--against", options->against,
                    "Another file of the network: every number of both is decoded and compared, whatever containers and "
                    "formats they are in");
+  add_net_options(*verb, options->net);
   session.add_json(*verb);
   session.add_threads(*verb);
   verb->callback([options, verb, &session] {
+    if (is_net(options->model)) {
+      refuse_without_effect(*verb, "--against", false, "of nets");
+      return check_net(options->model, net_options(options->net), session);
+    }
+    refuse_net_options(*verb);
     verb->count("--against") == 0 ? check(options->model, session)
                                   : compare_with(options->model, options->against, session);
   });

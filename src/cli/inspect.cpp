@@ -6,6 +6,7 @@
 #include <array>
 #include <map>
 
+#include "cli/net_command.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/tell/source_notes.h"
@@ -19,6 +20,7 @@ namespace {
 struct Options {
   std::string model;
   bool statistics = false, chat_template = false;
+  NetArguments net;
 };
 
 // By the signs that turns begin with.
@@ -119,6 +121,13 @@ void inspect_statistics(const Options& options, Session& session) {
 }
 
 void inspect(const Options& options, Session& session) {
+  if (is_net(options.model)) {
+    if (options.statistics || options.chat_template)
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("--{} is of a language model; this is a net, whose weights' ranges are shown anyway: {}",
+                              options.statistics ? "stats" : "template", options.model));
+    return inspect_net(options.model, net_options(options.net), session);
+  }
   if (is_statistics(options.model)) return inspect_statistics(options, session);
   const SourceModel checkpoint = SourceModel::open(options.model);
   session.note_reading(checkpoint);
@@ -161,11 +170,13 @@ void add_inspect(CLI::App& app, Session& session) {
       "  nibble inspect models/tale-4M\n"
       "  nibble inspect model.gguf --stats\n"
       "  nibble inspect model.gguf --json\n"
+      "  nibble inspect mnist.onnx   a small net: its operations, parameters, multiply-adds, ranges\n"
       "  nibble inspect imatrix.gguf   what calibration saw: vectors of each site, tokens of each expert\n\n"
       "Statistics: kurtosis is 3 for a normal distribution and grows with outliers; asymmetry is (max + min) / (max - "
       "min), 0 where the\nrange is symmetric.");
-  verb->add_option("model", options->model,
-                   "Hugging Face directory, .safetensors or .gguf; or a file of statistics or importances")
+  verb->add_option(
+          "model", options->model,
+          "Hugging Face directory, .safetensors or .gguf; a net (.onnx, .tflite); or statistics or importances")
       ->required();
   verb->add_flag("--stats", options->statistics,
                  "Mean, deviation, largest magnitude, kurtosis, share beyond 6 sigma, asymmetry of each tensor");
@@ -173,8 +184,12 @@ void add_inspect(CLI::App& app, Session& session) {
       verb->add_flag("--template", options->chat_template, "Print the chat template alone, as the file has it");
   session.add_json(*verb);
   for (const char* const option : {"--stats", "--json"}) shown->excludes(verb->get_option(option));
+  add_net_options(*verb, options->net);
   session.add_threads(*verb);
-  verb->callback([options, &session] { inspect(*options, session); });
+  verb->callback([options, verb, &session] {
+    if (!is_net(options->model)) refuse_net_options(*verb);
+    inspect(*options, session);
+  });
 }
 
 }  // namespace nibble::cli

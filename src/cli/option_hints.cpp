@@ -27,6 +27,8 @@ constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
                                                    {"formats", "-f q8_0,q4_k_m"},
                                                    {"template", "--template FILE"},
                                                    {"output", "-o OUT.gguf or -o DIRECTORY"},
+                                                   {"shape", "--shape NAME=1,3,224,224"},
+                                                   {"constant", "--constant NAME=16000"},
                                                    {"batch", "--batch"},
                                                    {"rate", "--rate, --matrix-rate, --clip"},
                                                    {"warm_up", "--warm-up, --hold"}});

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <utility>
 
@@ -8,6 +10,7 @@
 #include "cli/chat/chat_options.h"
 #include "cli/chat/loaded_chat.h"
 #include "cli/interrupt.h"
+#include "cli/net_command.h"
 #include "cli/option_checks.h"
 #include "cli/sampling_options.h"
 #include "cli/verbs.h"
@@ -23,6 +26,9 @@ struct Options {
   GenerateOptions generate;
   ChatOptions chat;
   bool quiet = false, plain = false, answers = false;
+  NetArguments net;
+  std::vector<std::string> inputs;  // of a net
+  std::string output;
 };
 
 void judge_options(const CLI::App& verb, const Options& options) {
@@ -57,7 +63,22 @@ void answer(Options& options, const std::string& prompt, Session& session) {
   answer_once(loaded, asked, session);
 }
 
+void run_net(const CLI::App& verb, const Options& options, Session& session) {
+  for (const CLI::Option* const option : verb.get_options()) {
+    const std::string name = option->get_name();
+    constexpr std::array kOfNets = {"model",    "--shape", "--constant", "--simplify", "--input",
+                                    "--output", "--json",  "--threads",  "--help"};
+    if (std::ranges::find(kOfNets, name) == kOfNets.end()) refuse_without_effect(verb, name, false, "of nets");
+  }
+  if (options.inputs.empty()) throw Error(ErrorKind::invalid_argument, "give the net's inputs: --input x.npy");
+  run_net_files(options.model, net_options(options.net), options.inputs, options.output, session);
+}
+
 void run(const CLI::App& verb, Options& options, Session& session) {
+  if (is_net(options.model)) return run_net(verb, options, session);
+  refuse_net_options(verb);
+  for (const char* const option : {"--input", "--output"})
+    refuse_without_effect(verb, option, false, "of models other than nets (.onnx, .tflite)");
   judge_options(verb, options);
   session.running_kernels();
   const std::string prompt = options.prompt_file.empty() ? options.prompt : session.read_corpus(options.prompt_file);
@@ -120,8 +141,9 @@ void add_run(CLI::App& app, Session& session) {
       "Examples:\n  nibble run tale.gguf -p \"Once upon a time\"\n  nibble run tale.gguf -p \"Tom\" -n 200 "
       "--temperature 0.8 --seed 7\n"
       "  echo \"Once\" | nibble run tale.gguf --prompt-file -\n"
+      "  nibble run mnist.onnx --input digit.npy -o logits.npy\n"
       "  nibble run small.gguf --chat -p \"Why is the sky blue?\" -n 200 --json");
-  verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
+  verb->add_option("model", options->model, "Hugging Face directory or .gguf; or a net (.onnx, .tflite)")->required();
   verb->add_option("-p,--prompt", options->prompt,
                    "Text to continue; the text of control tokens (<|im_start|>) is taken for these tokens");
   verb->add_flag("--chat", options->answers,
@@ -139,6 +161,10 @@ void add_run(CLI::App& app, Session& session) {
       ->check(count_within(1, std::uint64_t{1} << 31));
   verb->add_flag("--ignore-end", options->generate.ignore_end, "Go on past the end token");
   verb->add_flag("-q,--quiet", options->quiet, "Print the new text only");
+  verb->add_option("--input", options->inputs, "Of a net: an input, FILE.npy, NAME=FILE.npy or FILE.npz")
+      ->allow_extra_args(false);
+  verb->add_option("-o,--output", options->output, "Of a net: where its outputs are written, .npz or (of one) .npy");
+  add_net_options(*verb, options->net);
   session.add_json(*verb);
   session.add_engine(*verb);
   verb->callback([options, verb, &session] { run(*verb, *options, session); });
