@@ -23,6 +23,9 @@
 //   the bit static std::optional<std::string> find_defect(const Block& block);     what no writer should have stored,
 //   without the position static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column);
 //       the grid in words; grids with nothing but a scale d (and a minimum m) need none
+//   static constexpr std::size_t kParameters;                              what training may change (trainable_grid.h)
+//   static void parameters(const Grid& grid, float* out);                  where it is something else than halves d and
+//   static void set_parameters(const float* parameters, Grid& grid);       m or dmin: these are rounded by pack
 //
 // Types whose searches are made of loops over spans (span_loops.h) take a const SpanLoops& after the options, in fit
 // and in encode, and are LoopedBlockFormats.
@@ -39,7 +42,9 @@
 
 #include "format/clip.h"
 #include "format/format.h"
+#include "format/scale.h"
 #include "format/span_loops.h"
+#include "format/trainable_grid.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -80,8 +85,14 @@ concept BlockType =
 // A row whose length is not a multiple of the block: says by how much. Error(unsupported).
 [[noreturn]] void throw_row_not_multiple(const FormatInfo& info, std::uint64_t cols);
 
+// The second of the numbers that a value is linear in.
+template <class Grid>
+constexpr bool kHasMinimum = requires(const Grid& grid) { float{grid.m}; };
+template <class Grid>
+constexpr bool kHasMinimumScale = requires(const Grid& grid) { float{grid.dmin}; };
+
 template <BlockType T>
-class BlockFormat : public Format {
+class BlockFormat : public Format, public TrainableGrid {
   using Block = typename T::Block;
   using Grid = typename T::Grid;
   static constexpr BlockDescriptor kInfo = T::kInfo;
@@ -115,6 +126,37 @@ class BlockFormat : public Format {
 
   void value(const std::byte* grid, std::size_t column, Code code, float* out) const override {
     T::value(as_grid(grid), column, code, out);
+  }
+
+  std::size_t num_parameters() const override { return kParameters; }
+
+  void parameters(const std::byte* grid, float* out) const override {
+    if constexpr (requires { T::kParameters; }) {
+      T::parameters(as_grid(grid), out);
+    } else {
+      out[0] = as_grid(grid).d;
+      if constexpr (kHasMinimum<Grid>) out[1] = as_grid(grid).m;
+      if constexpr (kHasMinimumScale<Grid>) out[1] = as_grid(grid).dmin;
+    }
+  }
+
+  void store(const float* parameters, std::byte* grid) const override {
+    Grid typed = as_grid(grid);
+    set_parameters(parameters, typed);
+    std::memcpy(grid, &typed, sizeof(Grid));
+  }
+
+  // Values are linear: a slope is the value where its number is 1 and the others are 0.
+  void slopes(const std::byte* grid, const Code* codes, std::size_t columns, float* out) const override {
+    assert(columns == kColumns);
+    for (std::size_t p = 0; p < kParameters; ++p) {
+      float one[kParameters] = {};
+      one[p] = 1;
+      Grid typed = as_grid(grid);
+      set_parameters(one, typed);
+      for (std::size_t i = 0; i < kUnits; ++i)
+        T::value(typed, i * kInfo.unit, codes[i], out + p * columns + i * kInfo.unit);
+    }
   }
 
   std::uint64_t num_codes() const override { return kInfo.num_codes; }
@@ -194,6 +236,29 @@ class BlockFormat : public Format {
     info.max_magnitude = kInfo.max_magnitude;
     info.first_code = kInfo.first_code;
     return info;
+  }
+
+  static constexpr std::size_t kParameters = [] {
+    if constexpr (requires { T::kParameters; })
+      return T::kParameters;
+    else
+      return std::size_t{1} + (kHasMinimum<Grid> || kHasMinimumScale<Grid> ? 1 : 0);
+  }();
+
+  // Halves are rounded, and what follows from them found again, on the way through a block's bytes.
+  static void set_parameters(const float* parameters, Grid& grid) {
+    if constexpr (requires { T::kParameters; }) {
+      T::set_parameters(parameters, grid);
+    } else {
+      const auto half = [](float value) { return f16_to_f32(to_f16_saturated(value)); };
+      grid.d = half(parameters[0]);
+      if constexpr (kHasMinimum<Grid>) grid.m = half(parameters[1]);
+      if constexpr (kHasMinimumScale<Grid>) grid.dmin = half(parameters[1]);
+      Block block{};
+      Code codes[kUnits] = {};
+      T::pack(grid, codes, block);
+      T::unpack(block, grid, codes);
+    }
   }
 
   // Levels of magnitude, for FitRule::entropy; points that are vectors have none.

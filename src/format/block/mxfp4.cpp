@@ -53,6 +53,15 @@ Code Mxfp4::nearest(const Grid& grid, std::size_t, const float* target, const fl
 
 void Mxfp4::value(const Grid& grid, std::size_t, Code code, float* out) { *out = kDoubledE2M1[code] * grid.d; }
 
+void Mxfp4::set_parameters(const float* parameters, Grid& grid) {
+  int exponent;
+  const float mantissa = std::frexp(*parameters, &exponent);  // [0.5, 1)
+  // The nearest power of two on the logarithmic axis: sqrt(1/2) divides.
+  const int e = mantissa > 0 ? exponent + 128 - (mantissa < 0.70710678f ? 1 : 0) : 0;
+  grid.e = static_cast<std::uint32_t>(std::clamp(e, 0, static_cast<int>(kReservedExponent) - 1));
+  grid.d = scale_of(grid.e);
+}
+
 void Mxfp4::pack(const Grid& grid, const Code* codes, Block& block) {
   block.e = static_cast<std::uint8_t>(grid.e);
   pack_nibbles(codes, block.qs);

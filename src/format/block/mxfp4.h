@@ -37,6 +37,9 @@ struct Mxfp4 {
     return {{"exponent e of the scale", static_cast<double>(grid.e)},
             {"scale 2^(e - 127)", 2.0 * static_cast<double>(grid.d)}};
   }
+  static constexpr std::size_t kParameters = 1;
+  static void parameters(const Grid& grid, float* out) { *out = grid.d; }
+  static void set_parameters(const float* parameters, Grid& grid);
   static void pack(const Grid& grid, const Code* codes, Block& block);
   static void unpack(const Block& block, Grid& grid, Code* codes);
   static std::optional<std::string> find_defect(const Block& block);

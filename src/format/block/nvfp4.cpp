@@ -98,6 +98,13 @@ void Nvfp4::value(const Grid& grid, std::size_t column, Code code, float* out) {
   *out = kDoubledE2M1[code] * grid.d[column / kSub];
 }
 
+void Nvfp4::set_parameters(const float* parameters, Grid& grid) {
+  for (std::size_t s = 0; s < 4; ++s) {
+    grid.code[s] = plain_scale_code(2 * parameters[s]);
+    grid.d[s] = half_scale_of(grid.code[s]);
+  }
+}
+
 void Nvfp4::pack(const Grid& grid, const Code* codes, Block& block) { pack_grid_and_codes(grid, codes, block); }
 
 void Nvfp4::unpack(const Block& block, Grid& grid, Code* codes) {

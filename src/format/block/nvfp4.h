@@ -39,6 +39,9 @@ struct Nvfp4 {
   static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column) {
     return {{"scale of the 16 (an 8-bit float)", 2.0 * static_cast<double>(grid.d[column / 16])}};
   }
+  static constexpr std::size_t kParameters = 4;
+  static void parameters(const Grid& grid, float* out) { std::copy(std::begin(grid.d), std::end(grid.d), out); }
+  static void set_parameters(const float* parameters, Grid& grid);
   static void pack(const Grid& grid, const Code* codes, Block& block);
   static void unpack(const Block& block, Grid& grid, Code* codes);
   static std::optional<std::string> find_defect(const Block& block);

@@ -24,12 +24,13 @@
 #include "format/format.h"
 #include "format/planar/fit.h"
 #include "format/planar/spec.h"
+#include "format/trainable_grid.h"
 
 namespace nibble {
 
 class PointTable;
 
-class PlanarFormat final : public Format, public LoopedFormat {
+class PlanarFormat final : public Format, public LoopedFormat, public TrainableGrid {
  public:
   explicit PlanarFormat(const PlanarSpec& spec, const SpanLoops& loops = plain_span_loops());
 
@@ -57,6 +58,13 @@ class PlanarFormat final : public Format, public LoopedFormat {
   Code nearest(const std::byte* grid, std::size_t column, const float* target, const float* metric) const override;
   void value(const std::byte* grid, std::size_t column, Code code, float* out) const override;
   std::vector<GridPart> grid_parts(const std::byte* grid, std::size_t column) const override;
+  // A scale, and the zero point or the bias beside it; or the points of a table.
+  std::size_t num_parameters() const override {
+    return has_table() ? num_table_points() : spec_.is_asymmetric || spec_.has_bias ? 2 : 1;
+  }
+  void parameters(const std::byte* grid, float* out) const override;
+  void store(const float* parameters, std::byte* grid) const override;
+  void slopes(const std::byte* grid, const Code* codes, std::size_t columns, float* out) const override;
   std::uint64_t num_codes() const override {
     return spec_.points == PlanarPoints::ternary ? 3 : std::uint64_t{1} << spec_.bits;
   }
