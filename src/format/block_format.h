@@ -146,8 +146,18 @@ class BlockFormat : public Format, public TrainableGrid {
     std::memcpy(grid, &typed, sizeof(Grid));
   }
 
-  // Values are linear: a slope is the value where its number is 1 and the others are 0.
-  void slopes(const std::byte* grid, const Code* codes, std::size_t columns, float* out) const override {
+  void values(const std::byte* grid, const float* parameters, const Code* codes, std::size_t columns,
+              float* out) const override {
+    float slopes_of[kParameters][kColumns];
+    slopes(grid, parameters, codes, columns, slopes_of[0]);
+    for (std::size_t i = 0; i < columns; ++i) {
+      out[i] = 0;
+      for (std::size_t p = 0; p < kParameters; ++p) out[i] += parameters[p] * slopes_of[p][i];
+    }
+  }
+
+  // Values are linear in all of them together: a slope is the value where its number is 1 and the others are 0.
+  void slopes(const std::byte* grid, const float*, const Code* codes, std::size_t columns, float* out) const override {
     assert(columns == kColumns);
     for (std::size_t p = 0; p < kParameters; ++p) {
       float one[kParameters] = {};

@@ -7,7 +7,7 @@
 //   const TrainableGrid& free = *find_trainable_grid(*format);
 //   std::vector<float> numbers(free.num_parameters()), slopes(numbers.size() * columns);
 //   free.parameters(grid, numbers.data());
-//   free.slopes(grid, codes, columns, slopes.data());                  // and a step along them ...
+//   free.slopes(grid, numbers.data(), codes, columns, slopes.data());  // and a step along them ...
 //   free.store(numbers.data(), grid);                                  // ... to what can be stored
 #pragma once
 
@@ -30,9 +30,15 @@ class TrainableGrid {
   // are counted in (s6, s8, dq). parameters must be finite. store(parameters(grid)) is grid.
   virtual void store(const float* parameters, std::byte* grid) const = 0;
 
-  // d value / d parameter for the codes of the span's first `columns` columns (all of it for block formats; one code
-  // per unit): out[num_parameters, columns].
-  virtual void slopes(const std::byte* grid, const Code* codes, std::size_t columns, float* out) const = 0;
+  // What codes mean at numbers that need not be storable; what is not among them is read from `grid`. Of the span's
+  // first `columns` columns (all of it for block formats), one code per unit: out[columns]. At parameters(grid) what
+  // Format::value gives, but for roundings of sums.
+  virtual void values(const std::byte* grid, const float* parameters, const Code* codes, std::size_t columns,
+                      float* out) const = 0;
+
+  // d value / d parameter there: out[num_parameters, columns].
+  virtual void slopes(const std::byte* grid, const float* parameters, const Code* codes, std::size_t columns,
+                      float* out) const = 0;
 };
 
 // Null where a format's grids have no such numbers: elements in floating point.

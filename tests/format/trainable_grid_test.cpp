@@ -89,7 +89,7 @@ TEST_P(TrainableGrids, StoringWhatIsThereChangesNothing) {
 TEST_P(TrainableGrids, SlopesAreDifferences) {
   const std::vector<float> numbers = parameters_of(grid_), values = values_on(grid_);
   std::vector<float> slopes(numbers.size() * span_);
-  free_->slopes(grid_.data(), codes_.data(), span_, slopes.data());
+  free_->slopes(grid_.data(), numbers.data(), codes_.data(), span_, slopes.data());
   double largest = 0;
   for (const float value : values) largest = std::max(largest, static_cast<double>(std::fabs(value)));
   for (std::size_t p = 0; p < numbers.size(); ++p) {
@@ -112,6 +112,33 @@ TEST_P(TrainableGrids, SlopesAreDifferences) {
       has_slope = has_slope || slopes[p * span_ + i] != 0;
     }
     EXPECT_TRUE(has_slope || find_planar_spec(*format_) != nullptr) << "parameter " << p;
+  }
+}
+
+// Halfway between what can be stored, too.
+TEST_P(TrainableGrids, ValuesFollowTheirSlopes) {
+  std::vector<float> numbers = parameters_of(grid_);
+  std::vector<float> values(span_), slopes(numbers.size() * span_);
+  free_->values(grid_.data(), numbers.data(), codes_.data(), span_, values.data());
+  const std::vector<float> stored = values_on(grid_);
+  double largest = 0;
+  for (const float value : stored) largest = std::max(largest, static_cast<double>(std::fabs(value)));
+  for (std::size_t i = 0; i < span_; ++i)
+    ASSERT_NEAR(static_cast<double>(values[i]), static_cast<double>(stored[i]), 4 * 0x1p-24 * largest);
+  for (std::size_t p = 0; p < numbers.size(); ++p) {
+    free_->slopes(grid_.data(), numbers.data(), codes_.data(), span_, slopes.data());
+    const float before = numbers[p];
+    numbers[p] = 1.37f * before + 0.003f;
+    std::vector<float> after(span_);
+    free_->values(grid_.data(), numbers.data(), codes_.data(), span_, after.data());
+    const double step = static_cast<double>(numbers[p]) - static_cast<double>(before);
+    for (std::size_t i = 0; i < span_; ++i) {
+      const double expected = static_cast<double>(slopes[p * span_ + i]) * step,
+                   scale = std::fabs(static_cast<double>(values[i])) + std::fabs(expected) + largest;
+      ASSERT_NEAR(static_cast<double>(after[i]) - static_cast<double>(values[i]), expected, 8 * 0x1p-24 * scale)
+          << "parameter " << p << ", column " << i;
+    }
+    numbers[p] = before;
   }
 }
 
@@ -155,7 +182,9 @@ TEST(TrainableGrid, SlopesOfKnownFormats) {
     std::vector<Code> codes;
     for (std::size_t i = 0; i < x.size(); ++i) codes.push_back(format->nearest(grid.data(), i, &x[i], nullptr));
     std::vector<float> slopes(free.num_parameters() * x.size());
-    free.slopes(grid.data(), codes.data(), x.size(), slopes.data());
+    std::vector<float> numbers(free.num_parameters());
+    free.parameters(grid.data(), numbers.data());
+    free.slopes(grid.data(), numbers.data(), codes.data(), x.size(), slopes.data());
     return slopes;
   };
   EXPECT_EQ(slopes_of("int4:row", {-7.5f, 7.5f, 1.0f, 0.0f}), (std::vector<float>{-8, 7, 1, 0}));

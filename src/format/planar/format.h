@@ -64,7 +64,10 @@ class PlanarFormat final : public Format, public LoopedFormat, public TrainableG
   }
   void parameters(const std::byte* grid, float* out) const override;
   void store(const float* parameters, std::byte* grid) const override;
-  void slopes(const std::byte* grid, const Code* codes, std::size_t columns, float* out) const override;
+  void values(const std::byte* grid, const float* parameters, const Code* codes, std::size_t columns,
+              float* out) const override;
+  void slopes(const std::byte* grid, const float* parameters, const Code* codes, std::size_t columns,
+              float* out) const override;
   std::uint64_t num_codes() const override {
     return spec_.points == PlanarPoints::ternary ? 3 : std::uint64_t{1} << spec_.bits;
   }
@@ -101,6 +104,8 @@ class PlanarFormat final : public Format, public LoopedFormat, public TrainableG
   PlanarGrid read_grid(const ConstRowPlanes& row, std::size_t span_index, std::uint64_t first_group,
                        float* table) const;
   void find_codes(const PlanarGrid& grid, const float* table, std::span<const float> x, std::uint8_t* codes) const;
+  void points_at_unit_scale(const std::byte* grid, const float* parameters, const Code* codes, std::size_t columns,
+                            float* out) const;
   // Of formats with a bias.
   void find_codes_above(const PlanarGrid& grid, std::span<const float> x, std::uint8_t* codes) const;
   void find_values(const PlanarGrid& grid, const float* table, std::span<const std::uint8_t> codes, float* out) const;

@@ -57,20 +57,39 @@ void PlanarFormat::store(const float* parameters, std::byte* bytes) const {
   if (spec_.has_bias) grid.bias = storable_bias(parameters[1], spec_.scale);
 }
 
-void PlanarFormat::slopes(const std::byte* bytes, const Code* codes, std::size_t columns, float* out) const {
-  const auto& grid = *reinterpret_cast<const PlanarGrid*>(bytes);
+void PlanarFormat::values(const std::byte* bytes, const float* parameters, const Code* codes, std::size_t columns,
+                          float* out) const {
+  if (has_table()) {
+    for (std::size_t i = 0; i < columns; ++i) out[i] = parameters[codes[i]];
+    return;
+  }
+  points_at_unit_scale(bytes, parameters, codes, columns, out);
+  for (std::size_t i = 0; i < columns; ++i) out[i] = parameters[0] * out[i] + (spec_.has_bias ? parameters[1] : 0.0f);
+}
+
+void PlanarFormat::slopes(const std::byte* bytes, const float* parameters, const Code* codes, std::size_t columns,
+                          float* out) const {
   if (has_table()) {
     std::fill_n(out, num_table_points() * columns, 0.0f);
     for (std::size_t i = 0; i < columns; ++i) out[codes[i] * columns + i] = 1;
     return;
   }
-  // Points at scale 1, from where the bias lies.
-  PlanarGrid unit = grid;
+  points_at_unit_scale(bytes, parameters, codes, columns, out);
+  if (spec_.is_asymmetric) std::fill_n(out + columns, columns, -parameters[0]);
+  if (spec_.has_bias) std::fill_n(out + columns, columns, 1.0f);
+}
+
+// From where the bias lies, or the zero point, which need not be whole here.
+void PlanarFormat::points_at_unit_scale(const std::byte* bytes, const float* parameters, const Code* codes,
+                                        std::size_t columns, float* out) const {
+  if (spec_.is_asymmetric) {
+    for (std::size_t i = 0; i < columns; ++i) out[i] = static_cast<float>(codes[i]) - parameters[1];
+    return;
+  }
+  PlanarGrid unit = *reinterpret_cast<const PlanarGrid*>(bytes);
   unit.scale = 1;
   unit.bias = 0;
   for (std::size_t i = 0; i < columns; ++i) value(reinterpret_cast<const std::byte*>(&unit), i, codes[i], out + i);
-  if (spec_.is_asymmetric) std::fill_n(out + columns, columns, -grid.scale);
-  if (spec_.has_bias) std::fill_n(out + columns, columns, 1.0f);
 }
 
 }  // namespace nibble

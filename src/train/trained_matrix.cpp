@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/trained_matrix.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "format/planar/format.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+void require_free_numbers(const QuantizedView& stored) {
+  const std::string& name = stored.format->name();
+  const PlanarSpec* const planar = find_planar_spec(*stored.format);
+  if (find_trainable_grid(*stored.format) == nullptr)
+    throw Error(ErrorKind::unsupported, "no number of its grids can be trained: " + name);
+  if (planar != nullptr && (planar->grain == PlanarGrain::tensor || planar->grain == PlanarGrain::block))
+    throw Error(ErrorKind::unsupported,
+                "rows share the numbers of its grids, which are trained row by row; take groups or rows: " + name);
+  if (!parts_of(stored).empty())
+    throw Error(ErrorKind::unsupported, "a matrix with parts beside codes and grids is not trained: " + name);
+}
+
+}  // namespace
+
+// One span of a row as it is stored, and scratch.
+struct TrainedMatrix::Span {
+  std::uint64_t row = 0;
+  std::size_t index = 0, begin = 0, columns = 0;
+  std::vector<std::byte> grid;
+  std::vector<Code> codes;
+  std::vector<float> scratch;  // [numbers of a grid, columns]
+  const float* numbers = nullptr;
+};
+
+// Rows are cut by grain; body sees the spans of a row in order.
+template <class Body>
+void TrainedMatrix::each_span(ThreadPool& pool, Body body) const {
+  const Format& format = *stored_.format;
+  const std::size_t grain = std::max<std::size_t>(1, 16384 / std::max<std::uint64_t>(1, stored_.cols));
+  pool.parallel_for(
+      static_cast<std::size_t>(stored_.rows), grain, [&](std::size_t first, std::size_t last, std::size_t) {
+        Span span;
+        span.grid.resize(format.grid_bytes());
+        span.codes.resize(span_ / format.info().unit);
+        span.scratch.resize(per_grid_ * span_);
+        for (span.row = first; span.row < last; ++span.row) {
+          const ConstRowPlanes row = stored_.row(span.row);
+          for (span.index = 0; span.index < spans_; ++span.index) {
+            span.begin = span.index * span_;
+            span.columns = std::min<std::size_t>(span_, static_cast<std::size_t>(stored_.cols) - span.begin);
+            span.numbers = numbers_.data() + (span.row * spans_ + span.index) * per_grid_;
+            format.unpack(row, span.index, span.columns, stored_.tensor_grid.get(), span.row, span.grid.data(),
+                          span.codes.data());
+            body(span);
+          }
+        }
+      });
+}
+
+TrainedMatrix::TrainedMatrix(const QuantizedView& stored, ThreadPool& pool) : stored_(stored) {
+  require_free_numbers(stored);
+  free_ = find_trainable_grid(*stored.format);
+  const auto cols = static_cast<std::size_t>(stored.cols);
+  span_ = stored.format->info().span == 0 ? cols : stored.format->info().span;
+  spans_ = (cols + span_ - 1) / span_;
+  per_grid_ = free_->num_parameters();
+  numbers_.resize(static_cast<std::size_t>(stored.rows) * spans_ * per_grid_);
+  each_span(pool, [this](const Span& span) {
+    free_->parameters(span.grid.data(), numbers_.data() + (span.numbers - numbers_.data()));
+  });
+}
+
+void TrainedMatrix::values(std::span<float> out, ThreadPool& pool) const {
+  each_span(pool, [&](const Span& span) {
+    free_->values(span.grid.data(), span.numbers, span.codes.data(), span.columns,
+                  out.data() + span.row * stored_.cols + span.begin);
+  });
+}
+
+void TrainedMatrix::add_gradient(std::span<const float> by_values, std::span<float> by_numbers,
+                                 ThreadPool& pool) const {
+  each_span(pool, [&](Span& span) {
+    free_->slopes(span.grid.data(), span.numbers, span.codes.data(), span.columns, span.scratch.data());
+    const float* const given = by_values.data() + span.row * stored_.cols + span.begin;
+    float* const into = by_numbers.data() + (span.numbers - numbers_.data());
+    for (std::size_t p = 0; p < per_grid_; ++p) {
+      double sum = 0;
+      for (std::size_t i = 0; i < span.columns; ++i)
+        sum += static_cast<double>(given[i]) * static_cast<double>(span.scratch[p * span.columns + i]);
+      into[p] += static_cast<float>(sum);
+    }
+  });
+}
+
+QuantizedTensor TrainedMatrix::store(ThreadPool& pool) const {
+  QuantizedTensor made(stored_.format, stored_.rows, stored_.cols);
+  made.tensor_grid = stored_.tensor_grid;
+  if (made.tensor_grid) stored_.format->pack_tensor(made.tensor_grid.get(), made.row(0));
+  each_span(pool, [&](Span& span) {
+    free_->store(span.numbers, span.grid.data());
+    stored_.format->pack(span.grid.data(), span.codes.data(), span.index, span.columns, made.row(span.row));
+  });
+  return made;
+}
+
+}  // namespace nibble
