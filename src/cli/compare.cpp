@@ -10,6 +10,7 @@
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/quantize/quantize_model.h"
+#include "pipeline/quantize/shorthand.h"
 #include "quantize/method.h"
 #include "report/html_page.h"
 #include "report/number_text.h"
@@ -117,6 +118,7 @@ void judge_places(const Options& options, const std::vector<std::string>& texts)
 void compare(const CLI::App& verb, const Options& options, Session& session) {
   CompareOptions request;
   if (!options.formats.empty()) request.formats = split_list(options.formats);
+  for (std::string& format : request.formats) format = resolve_shorthand(format, true);
   request.kernels = session.kernels();
   request.kv = session.kv();
   request.windows = {parse_protocol(options.protocol), options.context, options.windows};
@@ -164,7 +166,7 @@ void add_compare(CLI::App& app, Session& session) {
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-f,--formats", options->formats,
                    "Comma-separated formats (default: "
-                   "f32,f16,bf16,q8_0,int8:row,q6_k,q4_k_m,q4_0,int4:g32,int4:row,int3:g32,int2:g32)");
+                   "f32,f16,bf16,q8_0,int8:row,q6_k,q4_k_m,q4_0,int4:g32,int4:row,int3:g32:signed,int2:g32:half)");
   verb->add_option("--text", options->texts, "Texts to measure on (default: heldout.txt in the model's directory)");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
   verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)")

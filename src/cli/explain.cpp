@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/tell/explain.h"
+#include "pipeline/quantize/shorthand.h"
 
 #include <fmt/format.h>
 
@@ -98,9 +99,13 @@ std::string why_unknown(const std::string& spelling) {
   return fmt::format("no format has this name: {}", spelling);
 }
 
-FormatPtr format_to_explain(const std::string& spelling, bool alone) {
+FormatPtr format_to_explain(const std::string& spelling, bool alone, Session& session) {
   try {
-    return find_format(spelling);
+    FormatPtr format = find_format(spelling);
+    if (const std::string meant = resolve_shorthand(spelling, true); meant != spelling)
+      session.note(fmt::format(
+          "these are the integers as they are spelled; to quantize and compare, {} is short for {}", spelling, meant));
+    return format;
   } catch (const Error&) {
     if (is_mix(spelling))
       throw Error(ErrorKind::invalid_argument,
@@ -123,7 +128,7 @@ void explain(const CLI::App& verb, const Options& options, Session& session) {
       options.format.empty() && options.words.size() == 1 && options.range.empty() && options.fit.empty();
   if (alone && explain_word(options.words.front(), language, session)) return;
   if (alone && verb.count("--lang") > 0) {
-    const FormatPtr format = format_to_explain(options.words.front(), alone);
+    const FormatPtr format = format_to_explain(options.words.front(), alone, session);
     const Topic& topic = topic_of_format(format->name(), format->info().bits_per_weight);
     if (session.json()) return session.print_json(topic_json(topic, language));
     return session.print(
@@ -140,7 +145,7 @@ void explain(const CLI::App& verb, const Options& options, Session& session) {
                                                    "), or a format and numbers: int8:tensor:asym 3 0 -2.5");
     spelling = options.words[first++];
   }
-  request.format = format_to_explain(spelling, alone);
+  request.format = format_to_explain(spelling, alone, session);
   for (; first < options.words.size(); ++first) request.numbers.push_back(parse_number(options.words[first]));
   if (!options.range.empty()) request.range = parse_range(options.range);
   if (!options.fit.empty()) request.fit = find_fit(options.fit);

@@ -125,8 +125,8 @@ class Candidates {
 }  // namespace
 
 std::vector<std::string> default_compare_formats() {
-  return {"f32",    "f16",  "bf16",     "q8_0",     "int8:row", "q6_k",
-          "q4_k_m", "q4_0", "int4:g32", "int4:row", "int3:g32", "int2:g32"};
+  return {"f32",    "f16",  "bf16",     "q8_0",     "int8:row",        "q6_k",
+          "q4_k_m", "q4_0", "int4:g32", "int4:row", "int3:g32:signed", "int2:g32:half"};
 }
 
 Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts,
