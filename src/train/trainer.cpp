@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "format/format.h"
 #include "nibble/error.h"
 #include "train/gradient_norm.h"
 
@@ -82,6 +84,7 @@ Trainer::Trainer(const Network& network, NetworkWeights& weights, const Training
       batches_(text.training, settings.batch),
       curve_((settings.steps + stride() - 1) / stride()),
       validations_(settings.validate_every == 0 ? 0 : settings.steps / settings.validate_every) {
+  require_held_out();
   const std::vector<Parameter> all = weights.parameters();
   require(!all.empty(), "train", "nothing of the model is to be trained");
   std::size_t i = 0;
@@ -94,37 +97,26 @@ Trainer::Trainer(const Network& network, NetworkWeights& weights, const Training
             : settings_of(settings_, settings_.weight_decay),
         matrices_);
   if (!others_.empty()) optimizer_.emplace(settings_of(settings_, 0), others_);
-  // Before any work, not at the first judgement.
-  if (settings_.validate_every != 0 && settings_.validate_every <= settings_.steps && !text.held_out.ids.empty())
-    require_held_out_row();
-}
-
-std::size_t Trainer::held_out_row() const {
-  return static_cast<std::size_t>(settings_.batch.length) + (text_.held_out.begin ? 0 : 1);
-}
-
-void Trainer::require_held_out_row() const {
-  if (text_.held_out.ids.size() < held_out_row())
-    throw Error(
-        ErrorKind::unusable_input,
-        fmt::format("the held-out text is shorter than a row; give more of it, or shorter rows: {} tokens, and a "
-                    "row takes {}",
-                    text_.held_out.ids.size(), held_out_row()),
-        "length");
 }
 
 void Trainer::refuse_loss(double loss, const std::string& what) const {
+  // On the way back the network's end comes first.
+  const auto all = std::as_const(weights_).all();
+  const auto unsound =
+      std::find_if(all.rbegin(), all.rend(), [](const NetworkWeight& w) { return !!first_not_finite(w.gradient); });
   std::string where;
   if (const std::optional<std::int64_t> layer = tape_.first_unsound()) {
     const std::string name = *layer == Network::kBegin      ? "the embedding is"
                              : *layer >= tape_.num_layers() ? "the logits are"
                                                             : fmt::format("the output of layer {} is", *layer);
     where = fmt::format(", and {} the first to hold such a number", name);
+  } else if (unsound != all.rend()) {
+    where = fmt::format(", and the gradient by {} is the first to hold such a number", unsound->name);
   }
   throw Error(ErrorKind::unusable_input,
               fmt::format("training has gone astray in step {}: {} is not finite{}; lower the rate, or the longest "
                           "gradient: {}",
-                          step_ + 1, what, where, loss),
+                          step_ + 1, what, where, std::isnan(loss) ? "NaN" : "infinite"),
               "rate");
 }
 
@@ -161,13 +153,25 @@ TrainingStep Trainer::step() {
   return done;
 }
 
+// Where it is to be judged, there is a row of it: known before the first step.
+void Trainer::require_held_out() const {
+  const TokenStream& held = text_.held_out;
+  const std::uint64_t taken = settings_.batch.length + (held.begin ? 0 : 1);
+  if (validations_.empty() || held.ids.empty() || held.ids.size() >= taken) return;
+  throw Error(
+      ErrorKind::unusable_input,
+      fmt::format("the held-out text is shorter than a row; hold out more of it, or give shorter rows: {} tokens, "
+                  "and a row takes {}",
+                  held.ids.size(), taken),
+      "held_out");
+}
+
 // --- held-out text ---------------------------------------------------------------------------------------------------
 
 double Trainer::validation_loss() {
   const std::size_t length = static_cast<std::size_t>(settings_.batch.length);
   const TokenStream& held = text_.held_out;
-  require_held_out_row();
-  const std::size_t taken = held_out_row();
+  const std::size_t taken = held.begin ? length : length + 1;
   std::vector<std::int32_t> rows;
   std::size_t windows = 0;
   for (std::size_t at = 0; at + taken <= held.ids.size() && windows * length < kValidationTokens;

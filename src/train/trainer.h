@@ -76,7 +76,7 @@ class Trainer {
   bool stopped_early() const { return stopped_early_; }
   // Error(unusable_input): a loss that is NaN or infinite; says in which step, where in the network, what to lower.
   TrainingStep step();
-  double validation_loss();
+  double validation_loss();  // needs a row of held-out text
   std::optional<double> best_validation() const;
   // Puts the weights of the best validation in place, where patience has kept them.
   void keep_best();
@@ -100,9 +100,8 @@ class Trainer {
 
  private:
   TrainingState state(const std::map<std::string, std::string>& run);
+  void require_held_out() const;
   void judge_validation(double loss);
-  std::size_t held_out_row() const;  // its tokens
-  void require_held_out_row() const;
   std::uint64_t stride() const { return (settings_.steps + 199) / 200; }
   [[noreturn]] void refuse_loss(double loss, const std::string& what) const;
 

@@ -37,6 +37,12 @@ constexpr std::uint64_t kStateNumbers = 4;  // of a parameter, at most: itself, 
 
 std::string hash_of(std::string_view text) { return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size())); }
 
+std::string size_text(std::uint64_t bytes) {
+  const double size = static_cast<double>(bytes);
+  return bytes < (std::uint64_t{1} << 30) ? fmt::format("{:.1f} MiB", size * 0x1p-20)
+                                          : fmt::format("{:.1f} GiB", size * 0x1p-30);
+}
+
 // The run's files and texts, each read once.
 struct Sources {
   std::filesystem::path config_path, tokenizer_path;
@@ -86,12 +92,11 @@ void require_memory(const ModelTensors& tensors, const TrainRequest& request, st
   const std::uint64_t of_weights = Trainer::weight_bytes(tensors.all(), request.settings);
   const std::uint64_t needed = of_weights + Trainer::batch_bytes(tensors.network(), request.settings, machine);
   const std::uint64_t there = available_memory();
-  constexpr double kMebi = 0x1p-20;
   const std::string numbers = fmt::format(
-      "{:.0f} MiB, {:.0f} of them for {} parameters, their gradients and what the optimizer remembers, the rest for a "
-      "batch of {} rows of {} tokens; {:.0f} MiB are free",
-      static_cast<double>(needed) * kMebi, static_cast<double>(of_weights) * kMebi, parameters,
-      request.settings.batch.size, request.settings.batch.length, static_cast<double>(there) * kMebi);
+      "{}, {} of them for {} parameters, their gradients and what the optimizer remembers, the rest for a batch of {} "
+      "rows of {} tokens; {} are free",
+      size_text(needed), size_text(of_weights), parameters, request.settings.batch.size, request.settings.batch.length,
+      size_text(there));
   if (of_weights > there)
     throw Error(ErrorKind::resource, "training takes more memory than there is, whatever the batches: " + numbers);
   if (needed > there)
