@@ -30,6 +30,7 @@ constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
                                                    {"shape", "--shape NAME=1,3,224,224"},
                                                    {"constant", "--constant NAME=16000"},
                                                    {"batch", "--batch"},
+                                                   {"tokenizer", "--tokenizer DIRECTORY"},
                                                    {"held_out", "--held-out, --validation"},
                                                    {"rate", "--rate, --matrix-rate, --clip"},
                                                    {"warm_up", "--warm-up, --hold"}});

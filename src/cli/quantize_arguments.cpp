@@ -63,11 +63,12 @@ const Container& container_for(const QuantizeArguments& a) {
   return a.request.container.empty() ? container_of(a.output) : find_container(a.request.container);
 }
 
-// Several containers take what each of them holds.
-std::string meant_format(const QuantizeArguments& a) {
-  if (a.containers.size() > 1) return resolve_shorthand(a.format, false);
+// Several containers take what each of them holds, and a program may not read nibble's own.
+std::string meant_format(const QuantizeArguments& a, const std::string& spelling) {
+  if (a.containers.size() > 1) return resolve_shorthand(spelling, false);
   const Container& container = container_for(a);
-  return container.is_file() ? a.format : resolve_shorthand(a.format, container.name() == "nibble");
+  const bool holds_halves = container.name() == "nibble" && a.request.runtime.empty();
+  return container.is_file() ? spelling : resolve_shorthand(spelling, holds_halves);
 }
 
 void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
@@ -285,12 +286,14 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   }
   for (std::string& name : a.containers) {
     name.erase(0, name.find_first_not_of(' '));
+    name.erase(name.find_last_not_of(' ') + 1);
     find_container(name);
   }
   if (a.containers.size() == 1) request.container = a.containers.front();
   if (a.containers.size() > 1 && a.has_budget())
     refuse("a budget is met in one container; name one, and make the others of the result with 'nibble convert --to'");
-  if (!a.format.empty()) choose_format(request, meant_format(a));
+  if (!a.format.empty()) choose_format(request, meant_format(a, a.format));
+  for (std::string* const own : {&request.embedding, &request.head}) *own = meant_format(a, *own);
   if (!a.fit.empty()) request.fit = find_fit(a.fit);
   if (!a.activation_fit.empty()) {
     if (!request.activations || !request.activations->format.is_static())

@@ -51,6 +51,7 @@ std::string loss_text(const std::vector<Trainer::CurvePoint>& points) {
 
 void train(const CLI::App& verb, Options& options, Session& session) {
   TrainRequest& request = options.request;
+  if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "name a directory to write", "output");
   Places places;
   places.reads("--text", options.texts);
   places.reads("--validation", options.validation);
@@ -91,14 +92,18 @@ void train(const CLI::App& verb, Options& options, Session& session) {
                                {"resumed_at", summary.resumed_at},
                                {"stopped_early", summary.stopped_early},
                                {"loss", points_json(summary.curve)},
-                               {"validation", points_json(summary.validations)}});
+                               {"validation", points_json(summary.validations)},
+                               {"kept_step", summary.kept ? Json(summary.kept->step) : Json()}});
   const std::uint64_t read =
       (summary.steps - summary.resumed_at) * settings.accumulate * settings.batch.size * settings.batch.length;
   session.print(fmt::format("{}: {} parameters, {}\n{} steps{}, {} tokens in {} ({} tok/s)\nloss {}, held-out {}\n",
                             summary.output.string(), count_text(summary.parameters), bytes_text(summary.bytes),
                             summary.steps, summary.stopped_early ? ", stopped early" : "", count_text(read),
                             duration_text(seconds), speed_text(static_cast<double>(read) / seconds),
-                            loss_text(summary.curve), loss_text(summary.validations)));
+                            loss_text(summary.curve), loss_text(summary.validations)) +
+                (summary.kept ? fmt::format("written: the weights of step {}, held-out {:.3f}\n", summary.kept->step,
+                                            summary.kept->loss)
+                              : ""));
 }
 
 }  // namespace

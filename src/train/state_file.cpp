@@ -2,10 +2,12 @@
 #include "train/state_file.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/mapped_file.h"
@@ -19,6 +21,18 @@ namespace {
 
 using Json = nlohmann::json;
 constexpr const char* kFormatName = "nibble.training";
+constexpr const char* kAnew = "; remove it to begin anew";
+
+// Of all tensors' bytes, one after the other.
+class Hash {
+ public:
+  Hash() : state_(XXH3_createState(), &XXH3_freeState) { XXH3_64bits_reset(state_.get()); }
+  void add(std::span<const std::byte> bytes) { XXH3_64bits_update(state_.get(), bytes.data(), bytes.size()); }
+  std::string text() const { return fmt::format("{:016x}", XXH3_64bits_digest(state_.get())); }
+
+ private:
+  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_;
+};
 
 class Reader {
  public:
@@ -67,6 +81,14 @@ class Reader {
     return bytes;
   }
 
+  void require_undamaged() const {
+    Hash hash;
+    for (const SafetensorsEntry& entry : header_.entries)
+      hash.add(file_.bytes().subspan(static_cast<std::size_t>(entry.offset), static_cast<std::size_t>(entry.bytes)));
+    if (hash.text() != text("xxh3"))
+      throw Error(ErrorKind::corrupt, name() + ": its numbers are not those that were written" + kAnew);
+  }
+
   std::string name() const { return file_.path().string(); }
 
  private:
@@ -93,7 +115,8 @@ void require_same_settings(const Reader& reader, const Json& there, const std::m
     if (!here.contains(key)) differ(key, value.get<std::string>(), "nothing");
   if (!differences.empty())
     throw Error(ErrorKind::invalid_argument,
-                fmt::format("{}: this run was begun with other settings; give the same, or begin anew elsewhere. {}",
+                fmt::format("{}: this run was begun with other settings; give the same, or begin anew, elsewhere or "
+                            "without this file. {}",
                             reader.name(), differences));
 }
 
@@ -103,8 +126,11 @@ void write_training_state(const TrainingState& state, const std::filesystem::pat
   std::vector<LayoutEntry> entries;
   for (const StateTensor& tensor : state.tensors)
     entries.push_back({tensor.name, DType::f32, tensor.shape, tensor.values.size_bytes()});
+  Hash hash;
+  for (const StateTensor& tensor : state.tensors) hash.add(std::as_bytes(tensor.values));
   const std::map<std::string, std::string> metadata = {{"format", kFormatName},
                                                        {"version", "1"},
+                                                       {"xxh3", hash.text()},
                                                        {"settings", Json(state.settings).dump()},
                                                        {"counts", Json(state.counts).dump()},
                                                        {"figures", Json(state.figures).dump()}};
@@ -128,6 +154,7 @@ void read_training_state(const std::filesystem::path& path, TrainingState& state
   for (const auto& [key, value] : state.figures) found_figures[key] = reader.number<double>(figures, key);
   std::vector<std::span<const std::byte>> bytes;
   for (const StateTensor& tensor : state.tensors) bytes.push_back(reader.values(tensor));
+  reader.require_undamaged();
   // All is judged: what is wrong leaves nothing half-read.
   state.counts = std::move(found_counts);
   state.figures = std::move(found_figures);

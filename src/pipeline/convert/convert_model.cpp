@@ -317,6 +317,8 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
   QuantizeModelOptions request;
   request.recipe = recipe_of(summary.tensors, parts);
   request.method = kExactMethod;
+  for (const ConvertedTensor& tensor : summary.tensors) request.rounded_numbers += tensor.loss.changed;
+  if (request.rounded_numbers > 0) request.recipe.description = "the nearest numbers that the formats hold";
   request.output = options.output;
   request.container = options.container;
   request.allow_requantize = true;

@@ -53,6 +53,10 @@ std::string make_manifest(const SourceModel& source, const QuantizePlan& plan, c
   manifest["source"] = {{"tensors", plan.tensors.size()}, {"xxh3", source_hash}};
   manifest["recipe"] = Json::parse(recipe_to_json(plan.recipe));
   manifest["method"] = options.method;
+  if (options.rounded_numbers > 0) {
+    manifest["method"] = "nearest";
+    manifest["rounded_numbers"] = options.rounded_numbers;
+  }
   if (options.fit) manifest["fit"] = fit_spelling(*options.fit);
   if (options.activations) {
     manifest["activations"]["format"] = activation_format_name(options.activations->format);

@@ -129,6 +129,11 @@ std::string make_model_card(const ContainerContents& contents, std::string_view 
                           : "**Not quantized:** every weight is a floating-point number.\n\n";
   text += fmt::format("Made of `{}` by nibble {}: {}; container `{}`.\n\n", base,
                       manifest.at("nibble").get<std::string>(), method_text(manifest), container);
+  if (const auto rounded = own.find("rounded_numbers"); rounded != own.end())
+    text += fmt::format(
+        "**Converted with a loss:** {} numbers of what that had made were rounded to the nearest that the "
+        "formats here hold. A verdict below is beside that, not beside the original.\n\n",
+        rounded->dump());
   text += table_of(contents.plan) + calibration_text(manifest);
   text += fmt::format(
       "\n## Use\n\n```\n{}\n```\n\n`nibble check . --against OTHER` tells whether another file of this model "

@@ -63,14 +63,15 @@ struct QuantizeModelOptions {
   std::string transform{}, round{};               // stages instead of the method's own, by name; empty: the method's
   std::optional<double> smoothquant_alpha{};
   std::vector<std::string> include{},
-      exclude{};                    // patterns of matrices' names, "*" any text: others, or these, stay as they are
-  std::string embedding{}, head{};  // formats in place of the recipe's; empty: the recipe decides
-  std::filesystem::path output{};   // *.gguf: one file; anything else: a directory
-  std::string container{};          // a name of pipeline/export/; empty: as the output's name ends
-  OnnxOptions onnx{};               // of containers with an ONNX graph
-  std::string runtime{};            // a name of pipeline/export/runtime.h, which then must take it; empty: any may
-  bool allow_requantize = false;    // a source that is quantized already may be quantized again
-  bool strict = false;              // a format that cannot hold a tensor is an error, not a substitution
+      exclude{};                      // patterns of matrices' names, "*" any text: others, or these, stay as they are
+  std::string embedding{}, head{};    // formats in place of the recipe's; empty: the recipe decides
+  std::filesystem::path output{};     // *.gguf: one file; anything else: a directory
+  std::string container{};            // a name of pipeline/export/; empty: as the output's name ends
+  OnnxOptions onnx{};                 // of containers with an ONNX graph
+  std::uint64_t rounded_numbers = 0;  // by a conversion that is not exact
+  std::string runtime{};              // a name of pipeline/export/runtime.h, which then must take it; empty: any may
+  bool allow_requantize = false;      // a source that is quantized already may be quantized again
+  bool strict = false;                // a format that cannot hold a tensor is an error, not a substitution
   bool dry_run =
       false;  // decide everything, write nothing (output may be empty: a file is assumed where the formats allow it)
   std::uint64_t shard_bytes = 0;                       // the largest weight file of a directory; 0: the container's own

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -43,6 +44,19 @@ std::string size_text(std::uint64_t bytes) {
                                           : fmt::format("{:.1f} GiB", size * 0x1p-30);
 }
 
+std::filesystem::path tokenizer_of(const std::filesystem::path& named, const std::filesystem::path& config) {
+  std::filesystem::path path = named.empty() ? config.parent_path() : named;
+  if (path.empty()) path = ".";
+  if (!std::filesystem::exists(path / "tokenizer.json") && !std::filesystem::exists(path / "tokenizer.model"))
+    throw Error(
+        ErrorKind::not_found,
+        fmt::format("{}: neither tokenizer.json nor tokenizer.model is here; name the directory of a tokenizer, "
+                    "or let `nibble train-tokenizer` make one",
+                    path.string()),
+        "tokenizer");
+  return path;
+}
+
 // The run's files and texts, each read once.
 struct Sources {
   std::filesystem::path config_path, tokenizer_path;
@@ -53,7 +67,7 @@ struct Sources {
 
   explicit Sources(const TrainRequest& request)
       : config_path(std::filesystem::is_directory(request.config) ? request.config / "config.json" : request.config),
-        tokenizer_path(request.tokenizer.empty() ? config_path.parent_path() : request.tokenizer),
+        tokenizer_path(tokenizer_of(request.tokenizer, config_path)),
         config_text(read_whole(config_path, "the configuration")),
         config(parse_model_config(config_text, config_path.string())),
         tokenizer(Tokenizer::from_directory(tokenizer_path)) {
@@ -243,6 +257,8 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
   summary.stopped_early = trainer.stopped_early();
   summary.curve = trainer.curve();
   summary.validations = trainer.validations();
+  if (request.settings.patience != 0 && !summary.validations.empty())
+    summary.kept = *std::ranges::min_element(summary.validations, {}, &Trainer::CurvePoint::loss);
   write_model(request, sources, tensors, weights, manifest_of_run(identity, trainer, request.settings), summary);
   std::filesystem::remove(state);
   return summary;

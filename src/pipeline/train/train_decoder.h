@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,7 @@ struct TrainSummary {
   std::uint64_t steps = 0, resumed_at = 0;
   bool stopped_early = false;
   std::vector<Trainer::CurvePoint> curve, validations;
+  std::optional<Trainer::CurvePoint> kept;  // with patience: the judgement whose weights were written
 };
 
 // Where a run's state lies.
