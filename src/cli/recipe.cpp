@@ -9,7 +9,8 @@ namespace nibble::cli {
 namespace {
 
 void show(const std::string& name, Session& session) {
-  const Recipe recipe = name.ends_with(".json") ? recipe_from_json(read_text(name), name) : find_recipe(resolve_shorthand(name, true));
+  const Recipe recipe =
+      name.ends_with(".json") ? recipe_from_json(read_text(name), name) : find_recipe(resolve_shorthand(name, true));
   if (session.json()) return session.print(recipe_to_json(recipe) + "\n");
   Table table({{"tensors"}, {"when"}, {"format"}, {"method"}});
   for (const RecipeRule& rule : recipe.rules) table.add({rule.pattern, rule.when.text(), rule.format, rule.method});

@@ -91,7 +91,7 @@ TEST(Npy, DefectsAreNamed) {
             "x.npy: is of several kinds of elements, or of none");
   EXPECT_EQ(error(npy("{'fortran_order': False, 'shape': (1,), }", ".")), "x.npy: its header does not say descr");
   EXPECT_EQ(error(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1", ".")),
-            "x.npy: its header ends within a shape");
+            "x.npy: its header has a shape that is none");
   EXPECT_EQ(error(npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1,), }", {"\1\0\0\0\0\0\0\1", 8})),
             "x.npy: a whole number beyond 2^24: 72057594037927937");
   EXPECT_NE(error(kFloats.substr(0, 40)), "");

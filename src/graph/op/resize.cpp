@@ -105,8 +105,12 @@ std::vector<ScalePassage> Resize::scale_passages(std::span<const Dimensions>) co
 // Of up to four neighbours along each dimension.
 Cost Resize::cost(std::span<const Dimensions>) const { return {.whole = numbers_of(extents) * 4 * extents.size()}; }
 
-OnnxSpelling Resize::onnx(std::span<const Dimensions>) const {
+OnnxSpelling Resize::onnx(std::span<const Dimensions> inputs) const {
   OnnxSpelling s;
+  for (std::size_t i = 0; i < extents.size(); ++i)
+    if (static_cast<float>(extents[i]) != scales[i] * static_cast<float>(inputs[0][i].extent))
+      s.refuse("a scale that is not the quotient of the extents");
+  if (!s.refusal.empty()) return s;
   constexpr const char* kModes[] = {"nearest", "linear", "cubic"};
   constexpr const char* kPlaces[] = {"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"};
   constexpr const char* kRoundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
