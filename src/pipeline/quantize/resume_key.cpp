@@ -70,8 +70,8 @@ Json optional_key(const std::optional<T>& value) {
 // left out; so is the container's name as it was given, which the output's may stand for.
 Json key_of(const QuantizeModelOptions& options) {
   const auto& [recipe, activations, method, fit, transform, round, smoothquant_alpha, include, exclude, embedding, head,
-               output, container, onnx, runtime, allow_requantize, strict, dry_run, shard_bytes, sync, judge,
-               calibration, on_layer] = options;
+               output, container, onnx, rounded_numbers, runtime, allow_requantize, strict, dry_run, shard_bytes, sync,
+               judge, calibration, on_layer] = options;
   return {{"recipe", recipe_to_json(recipe)},
           {"activations", optional_key(activations)},
           {"method", method},
