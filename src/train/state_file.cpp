@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/mapped_file.h"
 #include "base/output_file.h"
@@ -23,7 +24,7 @@ using Json = nlohmann::json;
 constexpr const char* kFormatName = "nibble.training";
 constexpr const char* kAnew = "; remove it to begin anew";
 
-// Of all tensors' bytes, one after the other.
+// Of all tensors' bytes, one after the other as they lie.
 class Hash {
  public:
   Hash() : state_(XXH3_createState(), &XXH3_freeState) { XXH3_64bits_reset(state_.get()); }
@@ -83,7 +84,9 @@ class Reader {
 
   void require_undamaged() const {
     Hash hash;
-    for (const SafetensorsEntry& entry : header_.entries)
+    std::vector<SafetensorsEntry> entries = header_.entries;
+    std::ranges::sort(entries, {}, &SafetensorsEntry::offset);
+    for (const SafetensorsEntry& entry : entries)
       hash.add(file_.bytes().subspan(static_cast<std::size_t>(entry.offset), static_cast<std::size_t>(entry.bytes)));
     if (hash.text() != text("xxh3"))
       throw Error(ErrorKind::corrupt, name() + ": its numbers are not those that were written" + kAnew);
@@ -126,8 +129,13 @@ void write_training_state(const TrainingState& state, const std::filesystem::pat
   std::vector<LayoutEntry> entries;
   for (const StateTensor& tensor : state.tensors)
     entries.push_back({tensor.name, DType::f32, tensor.shape, tensor.values.size_bytes()});
+  std::vector<std::size_t> order(entries.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, {}, [&, offsets = lay_out_safetensors(entries, path.string()).offsets](std::size_t i) {
+    return offsets[i];
+  });
   Hash hash;
-  for (const StateTensor& tensor : state.tensors) hash.add(std::as_bytes(tensor.values));
+  for (const std::size_t i : order) hash.add(std::as_bytes(state.tensors[i].values));
   const std::map<std::string, std::string> metadata = {{"format", kFormatName},
                                                        {"version", "1"},
                                                        {"xxh3", hash.text()},

@@ -59,16 +59,17 @@ std::filesystem::path tokenizer_of(const std::filesystem::path& named, const std
 
 // The run's files and texts, each read once.
 struct Sources {
-  std::filesystem::path config_path, tokenizer_path;
+  std::filesystem::path config_path;
   std::string config_text;
+  std::filesystem::path tokenizer_path;
   ModelConfig config;
   Tokenizer tokenizer;
   TokenStream training, held_out;
 
   explicit Sources(const TrainRequest& request)
       : config_path(std::filesystem::is_directory(request.config) ? request.config / "config.json" : request.config),
-        tokenizer_path(tokenizer_of(request.tokenizer, config_path)),
         config_text(read_whole(config_path, "the configuration")),
+        tokenizer_path(tokenizer_of(request.tokenizer, config_path)),
         config(parse_model_config(config_text, config_path.string())),
         tokenizer(Tokenizer::from_directory(tokenizer_path)) {
     if (tokenizer.vocab_size() > config.vocab_size)
