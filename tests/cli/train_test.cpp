@@ -82,6 +82,7 @@ TEST_F(Train, WhatIsTrainedIsAModelLikeOthers) {
     const CommandResult result = nibble_command(scratch_, next);
     EXPECT_EQ(result.code, 0) << next << '\n' << result.error;
   }
+  EXPECT_EQ(nibble_command(scratch_, "inspect m").out.find("quantized by"), std::string::npos);
   EXPECT_NE(read_text(scratch_ / "c" / "README.md").find("trained from nothing on text"), std::string::npos);
 }
 

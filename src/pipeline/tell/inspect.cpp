@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <nlohmann/json.hpp>
 
 #include "base/progress_meter.h"
 #include "io/gguf/gguf_header.h"
@@ -103,7 +104,10 @@ void each_row(const Checkpoint& checkpoint, const StoredTensor& tensor, std::uin
 
 // A manifest of our own, or what llama.cpp's tools note of the file type and of the importance matrix.
 std::string quantizer_of(const Checkpoint& checkpoint) {
-  if (const auto manifest = manifest_of(checkpoint)) return "nibble: " + *manifest;
+  if (const auto manifest = manifest_of(checkpoint)) {
+    const nlohmann::json json = nlohmann::json::parse(*manifest, nullptr, false);
+    return json.is_object() && json.contains("trained") ? "" : "nibble: " + *manifest;
+  }
   std::string text;
   for (const char* key :
        {"general.quantized_by", "general.file_type", "quantize.imatrix.file", "quantize.imatrix.dataset"}) {
