@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "graph/op/convolution.h"
 
-#include <algorithm>
-
 #include "graph/extents.h"
+#include "graph/op/channel_planes.h"
 
 namespace nibble {
 
@@ -45,8 +44,7 @@ OnnxSpelling Convolution::onnx(std::span<const Dimensions>) const {
   return s;
 }
 
-// A plane of sums for each output channel, to which every tap of every input channel adds a shifted plane: the inner
-// loop is over neighbours.
+// Every tap adds a shifted plane: the inner loop is over neighbours.
 void Convolution::evaluate(const Operands& operands, std::span<const Dimensions> inputs,
                            std::span<float> output) const {
   const Dimensions made = this->output(inputs);
@@ -54,9 +52,9 @@ void Convolution::evaluate(const Operands& operands, std::span<const Dimensions>
   const std::size_t out_width = static_cast<std::size_t>(made.back().extent);
   const std::size_t out_height = made.size() == 3 ? 1 : static_cast<std::size_t>(made[2].extent);
   const std::size_t channels = static_cast<std::size_t>(inputs[0][1].extent), num_outputs = made[1].extent;
-  const std::size_t in_group = channels / groups, out_group = num_outputs / groups;
+  const std::size_t in_group = channels / groups;
   const std::size_t out_plane = out_width * out_height, in_plane = p.width * p.height, taps = p.tap_rows * p.tap_cols;
-  const std::span<const float> x = operands.inputs[0], w = operands.weight(part);
+  const std::span<const float> w = operands.weight(part);
   const std::span<const float> b = has_bias ? operands.weight(bias()) : std::span<const float>{};
   const bool is_flat = taps == 1 && p.row_stride == 1 && p.col_stride == 1 && out_plane == in_plane;
   const auto add_tap = [&](const float* plane, double factor, std::size_t tap, double* sums) {
@@ -83,22 +81,11 @@ void Convolution::evaluate(const Operands& operands, std::span<const Dimensions>
           to[i] += factor * static_cast<double>(from[static_cast<std::ptrdiff_t>(i) * p.col_stride]);
     }
   };
-  const auto make = [&](std::size_t begin, std::size_t end, std::size_t) {
-    std::vector<double> sums(out_plane);
-    for (std::size_t at = begin; at < end; ++at) {
-      const std::size_t o = at % num_outputs, first = o / out_group * in_group;
-      std::ranges::fill(sums, b.empty() ? 0.0 : static_cast<double>(b[o]));
-      for (std::size_t c = 0; c < in_group; ++c)
-        for (std::size_t tap = 0; tap < taps; ++tap)
-          add_tap(x.data() + (at / num_outputs * channels + first + c) * in_plane,
-                  static_cast<double>(w[(o * in_group + c) * taps + tap]), tap, sums.data());
-      for (std::size_t i = 0; i < out_plane; ++i) output[at * out_plane + i] = static_cast<float>(sums[i]);
-    }
+  const auto weight_at = [&](std::size_t c, std::size_t o, std::size_t tap) {
+    return (o * in_group + c % in_group) * taps + tap;
   };
-  if (out_plane == 0) return;
-  const std::size_t planes = output.size() / out_plane;
-  if (operands.pool != nullptr) return operands.pool->parallel_for(planes, 1, make);
-  make(0, planes, 0);
+  sum_channel_planes({channels, num_outputs, groups, in_plane, out_plane, taps}, operands, w, b, weight_at, add_tap,
+                     output);
 }
 
 }  // namespace nibble

@@ -6,13 +6,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "base/memory.h"
 #include "base/output_file.h"
 #include "base/progress_meter.h"
+#include "io/checkpoint_parts.h"
 #include "io/checkpoint_writer.h"
 #include "model/config_text.h"
 #include "model/tokenizer/tokenizer.h"
@@ -25,13 +24,12 @@
 namespace nibble {
 namespace {
 
-std::string read_whole(const std::filesystem::path& path, const std::string& what) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file)
-    throw Error(ErrorKind::not_found, fmt::format("{}: {} is not there or cannot be read", path.string(), what));
-  std::ostringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
+std::string read_config(const std::filesystem::path& path) {
+  auto text = read_side_file(path.parent_path(), path.filename().string());
+  if (!text)
+    throw Error(ErrorKind::not_found,
+                fmt::format("{}: the configuration is not there or cannot be read", path.string()));
+  return *std::move(text);
 }
 
 constexpr std::uint64_t kStateNumbers = 4;  // of a parameter, at most: itself, two that are remembered, the best so far
@@ -68,7 +66,7 @@ struct Sources {
 
   explicit Sources(const TrainRequest& request)
       : config_path(std::filesystem::is_directory(request.config) ? request.config / "config.json" : request.config),
-        config_text(read_whole(config_path, "the configuration")),
+        config_text(read_config(config_path)),
         tokenizer_path(tokenizer_of(request.tokenizer, config_path)),
         config(parse_model_config(config_text, config_path.string())),
         tokenizer(Tokenizer::from_directory(tokenizer_path)) {
@@ -180,8 +178,8 @@ void write_model(const TrainRequest& request, const Sources& sources, const Mode
   std::vector<SideFile> side_files = {{"config.json", to_huggingface_config(sources.config, options)},
                                       {kManifestFile, manifest}};
   for (const std::string& name : Tokenizer::file_names())
-    if (name != "config.json" && std::filesystem::is_regular_file(sources.tokenizer_path / name))
-      side_files.push_back({name, read_whole(sources.tokenizer_path / name, "a file of the tokenizer")});
+    if (name != "config.json")
+      if (auto text = read_side_file(sources.tokenizer_path, name)) side_files.push_back({name, *std::move(text)});
   const auto writer = make_directory_writer(request.output, side_files, plan);
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const ModelTensor& tensor = tensors.all()[i];
