@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a command line means by integers of two and three bits that say nothing of zeros and signs: the points that lose
-// least on every model measured (docs/methods.md). Files and recipes hold what comes of it, never the shorthand.
+// least on the two small models of docs/methods.md. Files and recipes hold what comes of it, never the shorthand.
 //
 //   resolve_shorthand("int2:g64", true);        // "int2:g64:half"
 //   resolve_shorthand("int2:g64:sym", true);    // "int2:g64": -2 .. 1, as it is spelled
