@@ -3,6 +3,8 @@
 // The one place that sees FlatBuffers and what is generated of tflite.fbs.
 #include <fmt/format.h>
 
+#include <cstring>
+
 #include "io/message_text.h"
 #include "io/tflite/tflite_model.h"
 #include "nibble/error.h"
@@ -29,7 +31,10 @@ class Lists {
     if (list == nullptr) return {};
     if (list->size() > kMost - count_) corrupt(source_, "names more places and scales than a small net has");
     count_ += list->size();
-    return {list->begin(), list->end()};
+    // The verifier aligns a list's length (4 bytes), not its numbers.
+    std::vector<T> numbers(list->size());
+    if (!numbers.empty()) std::memcpy(numbers.data(), list->Data(), numbers.size() * sizeof(T));
+    return numbers;
   }
 
  private:
