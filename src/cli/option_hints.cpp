@@ -33,6 +33,11 @@ constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
                                                    {"tokenizer", "--tokenizer DIRECTORY"},
                                                    {"held_out", "--held-out, --validation"},
                                                    {"rate", "--rate, --matrix-rate, --clip"},
+                                                   {"teacher", "--teacher"},
+                                                   {"quantize", "--quantize"},
+                                                   {"estimator", "--estimator"},
+                                                   {"teacher_share", "--teacher-share"},
+                                                   {"temperature", "--temperature"},
                                                    {"warm_up", "--warm-up, --hold"}});
 
 }  // namespace

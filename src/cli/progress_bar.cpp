@@ -58,6 +58,7 @@ void ProgressBar::announce(const Progress& progress) {
   std::string line = fmt::format("nibble: {}: {:.0f} %", progress.stage, 100 * share);
   const double elapsed = std::chrono::duration<double>(now - started_).count();
   if (share > 0.02) line += fmt::format(", about {} left", duration_text(elapsed * (1 - share) / share));
+  if (tells_items_ && !progress.item.empty()) line += fmt::format("; {}", progress.item);
   std::fprintf(stderr, "%s\n", line.c_str());
 }
 

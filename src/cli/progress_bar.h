@@ -31,13 +31,15 @@ class ProgressBar {
     announces_ = true;
     plan_ = std::move(plan);
   }
+  // Where there is no terminal, what is at work now behind the share that is done: worth it where it is a figure.
+  void tell_items() { tells_items_ = true; }
 
  private:
   void begin_stage(const Progress& progress);
   void announce(const Progress& progress);
   void draw(const Progress& progress);
 
-  bool terminal_ = false, drawn_ = false, announces_ = false;
+  bool terminal_ = false, drawn_ = false, announces_ = false, tells_items_ = false;
   std::string stage_, told_stage_;
   std::vector<std::string> plan_;
   std::uint64_t done_ = 0;

@@ -45,6 +45,7 @@ class Session {
   ProgressCallback progress();
   void end_progress() { bar_.wipe(); }
   // Of work in many stages: each in a line where there is no terminal to draw on.
+  void tell_items() { bar_.tell_items(); }
   void announce_stages(std::vector<std::string> plan) { bar_.announce_stages(std::move(plan)); }
   TableStyle style() const;
   std::vector<std::pair<std::string, std::string>>

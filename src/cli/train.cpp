@@ -9,17 +9,22 @@
 #include "cli/places.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
+#include "pipeline/quantize/shorthand.h"
 #include "pipeline/train/train_decoder.h"
 #include "report/number_text.h"
+#include "train/estimator/estimator.h"
 
 namespace nibble::cli {
 namespace {
 
 struct Options {
   std::vector<std::string> texts, validation;
-  std::string config, tokenizer, output, optimizer = "muon", fall = "cosine", arithmetic = "auto";
+  std::string config, tokenizer, from, teacher, quantize, masters, output, optimizer = "muon", fall = "cosine",
+                                                                           arithmetic = "auto";
   TrainRequest request;
 };
+
+constexpr double kRateOfTrained = 0.1;  // of a run from nothing's
 
 std::string joined(const std::vector<std::string>& paths, const std::string& separator, Session& session) {
   std::string whole;
@@ -49,6 +54,26 @@ std::string loss_text(const std::vector<Trainer::CurvePoint>& points) {
   return fmt::format("{:.3f} (perplexity {:.2f})", points.back().loss, std::exp(points.back().loss));
 }
 
+std::string estimator_help() {
+  std::string help = "What stands for the slope of rounding (default: what serves the format best)";
+  for (const Estimator* const estimator : list_estimators())
+    help += fmt::format("; {}: {}", estimator->name(), estimator->description());
+  return help;
+}
+
+// What is trained already is changed in smaller steps.
+void set_rates(const CLI::App& verb, Options& options) {
+  TrainerSettings& settings = options.request.settings;
+  const bool is_new = options.from.empty();
+  if (verb.count("--rate") == 0) {
+    if (settings.optimizer == OptimizerKind::adamw) settings.rate = 0.002;
+    if (settings.optimizer == OptimizerKind::sgd) settings.rate = 0.1;
+    if (!is_new) settings.rate *= kRateOfTrained;
+  }
+  if (verb.count("--matrix-rate") == 0 && !is_new) settings.matrix_rate *= kRateOfTrained;
+  if (verb.count("--weight-decay") == 0 && !is_new) settings.weight_decay = 0;
+}
+
 void train(const CLI::App& verb, Options& options, Session& session) {
   TrainRequest& request = options.request;
   if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "name a directory to write", "output");
@@ -57,7 +82,10 @@ void train(const CLI::App& verb, Options& options, Session& session) {
   places.reads("--validation", options.validation);
   places.reads("--config", options.config);
   places.reads("--tokenizer", options.tokenizer);
+  places.reads("--from", options.from);
+  places.reads("--teacher", options.teacher);
   places.writes_directory("--output", options.output);
+  if (!options.masters.empty()) places.writes_directory("--masters", options.masters);
   places.judge();
   TrainerSettings& settings = request.settings;
   settings.optimizer = *find_optimizer(options.optimizer);
@@ -67,16 +95,26 @@ void train(const CLI::App& verb, Options& options, Session& session) {
   refuse_without_effect(verb, "--patience", settings.validate_every > 0, "with --validate-every 0");
   refuse_without_effect(verb, "--held-out", options.validation.empty(), "with --validation");
   refuse_without_effect(verb, "--patience", !options.validation.empty() || request.held_out > 0, "with --held-out 0");
-  refuse_without_effect(verb, "--patience", settings.validate_every <= settings.steps,
-                        "where --validate-every is more than --steps");
-  if (verb.count("--rate") == 0 && settings.optimizer != OptimizerKind::muon)
-    settings.rate = settings.optimizer == OptimizerKind::adamw ? 0.002 : 0.1;
+  if (options.config.empty() == options.from.empty())
+    throw Error(ErrorKind::invalid_argument, "give either --config, a shape, or --from, a model to go on from");
+  refuse_without_effect(verb, "--tokenizer", options.from.empty(), "with --from");
+  refuse_without_effect(verb, "--seed", options.from.empty(), "with --from");
+  refuse_without_effect(verb, "--teacher-share", !options.teacher.empty(), "without --teacher");
+  refuse_without_effect(verb, "--temperature", !options.teacher.empty(), "without --teacher");
+  for (const char* const option : {"--estimator", "--scale-rate", "--masters"})
+    refuse_without_effect(verb, option, !options.quantize.empty(), "without --quantize");
+  set_rates(verb, options);
   settings.arithmetic = arithmetic_of(options.arithmetic, session.machine().isa);
   request.config = options.config;
   request.tokenizer = options.tokenizer;
+  request.from = options.from;
+  request.teacher = options.teacher;
+  request.quantize = options.quantize.empty() ? "" : resolve_shorthand(options.quantize, true);
+  request.masters = options.masters;
   request.output = options.output;
   request.text = joined(options.texts, request.documents.separator, session);
   request.validation = joined(options.validation, request.documents.separator, session);
+  session.tell_items();
   request.progress = session.progress();
   request.note = [&](const std::string& note) { session.note(note); };
   const auto start = std::chrono::steady_clock::now();
@@ -112,19 +150,38 @@ void add_train(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   TrainRequest& request = options->request;
   TrainerSettings& settings = request.settings;
-  CLI::App* const verb = app.add_subcommand("train", "Train a decoder from nothing on text");
+  CLI::App* const verb = app.add_subcommand("train", "Train a decoder on text, from nothing or going on from a model");
   verb->footer(
       "Examples:\n"
       "  nibble train --text stories.txt --config models/tale-4M -o mine --steps 2000\n"
       "  nibble train --text a.txt --text b.txt --config shape.json --tokenizer models/tale-4M --validation held.txt "
-      "--patience 5 -o mine\n\n"
+      "--patience 5 -o mine\n"
+      "  nibble train --text mine.txt --from models/tale-4M --steps 300 --patience 3 -o tuned\n"
+      "  nibble train --text a.txt --config small.json --tokenizer models/tale-4M --teacher models/tale-4M -o small\n\n"
       "The state of a run lies beside the output, in OUTPUT.training: the same command goes on where it was "
       "interrupted, and ends in the same bytes.");
   verb->add_option("--text", options->texts, "Text to learn from; documents are separated by two empty lines")
       ->required();
-  verb->add_option("--config", options->config, "The shape: config.json, or the directory of a model")->required();
+  verb->add_option("--config", options->config, "The shape: config.json, or the directory of a model");
+  verb->add_option("--from", options->from, "Go on from this model, in place of --config");
   verb->add_option("--tokenizer", options->tokenizer, "Directory of the tokenizer (default: that of --config)");
   verb->add_option("-o,--output", options->output, "Directory to write")->required();
+  verb->add_option("--teacher", options->teacher,
+                   "Learn what this model, of the same vocabulary, says of what follows (distillation)");
+  verb->add_option("--teacher-share", settings.teacher_share, "Of the loss; the rest is what follows in the text")
+      ->check(number_within(0, 1))
+      ->capture_default_str();
+  verb->add_option("--temperature", settings.temperature, "At which the teacher is heard")
+      ->check(number_within(0.01, 100))
+      ->capture_default_str();
+  verb->add_option("-q,--quantize", options->quantize,
+                   "Round matrices to this format while they are trained, and store them so: int4:g128, int2:g64, "
+                   "ternary:row, binary:row, q4_0, tq2_0, ...");
+  verb->add_option("--estimator", request.estimator, estimator_help());
+  verb->add_option("--scale-rate", settings.scale_rate, "Learning rate of learned scales, as a share of each")
+      ->check(number_within(0, 10))
+      ->capture_default_str();
+  verb->add_option("--masters", options->masters, "Directory for the numbers behind the rounded ones, to go on from");
   verb->add_option("--steps", settings.steps, "Steps")->check(count_within(1, 1'000'000'000))->capture_default_str();
   verb->add_option("-b,--batch", settings.batch.size, "Rows of a batch")
       ->check(count_within(1, 65536))
@@ -139,13 +196,14 @@ void add_train(CLI::App& app, Session& session) {
                    "muon (matrices of layers by Muon, the rest by AdamW), adamw or sgd")
       ->check(CLI::IsMember({"muon", "adamw", "sgd"}))
       ->capture_default_str();
-  verb->add_option("--rate", settings.rate, "Learning rate (default of adamw alone 0.002, of sgd 0.1)")
+  verb->add_option("--rate", settings.rate,
+                   "Learning rate (default of adamw alone 0.002, of sgd 0.1; a tenth of each with --from)")
       ->check(number_within(0, 10))
       ->capture_default_str();
-  verb->add_option("--matrix-rate", settings.matrix_rate, "Learning rate of Muon")
+  verb->add_option("--matrix-rate", settings.matrix_rate, "Learning rate of Muon (with --from a tenth)")
       ->check(number_within(0, 10))
       ->capture_default_str();
-  verb->add_option("--weight-decay", settings.weight_decay, "Of matrices of layers")
+  verb->add_option("--weight-decay", settings.weight_decay, "Of matrices of layers (with --from 0)")
       ->check(number_within(0, 10))
       ->capture_default_str();
   verb->add_option("--clip", settings.clip, "The longest gradient; 0: any")
@@ -176,9 +234,9 @@ void add_train(CLI::App& app, Session& session) {
   verb->add_option("--arithmetic", options->arithmetic, "auto, f32 or bf16: what factors are multiplied as")
       ->check(CLI::IsMember({"auto", "f32", "bf16"}))
       ->capture_default_str();
-  verb->add_option("--dtype", request.dtype, "bf16, f16 or f32: as the result is stored")
-      ->check(CLI::IsMember({"bf16", "f16", "f32"}))
-      ->capture_default_str();
+  verb->add_option("--dtype", request.dtype,
+                   "bf16, f16 or f32: as the result is stored (default: as what it goes on from, else bf16)")
+      ->check(CLI::IsMember({"bf16", "f16", "f32"}));
   verb->add_option("--save-every", request.save_every, "Steps between two savings of the state")
       ->check(count_within(1, 1'000'000'000))
       ->capture_default_str();

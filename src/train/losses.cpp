@@ -66,4 +66,19 @@ LossFunction divergence_loss(TeacherLogits teacher, Machine& machine) {
       };
 }
 
+LossFunction mixed_loss(LossFunction first, double share, LossFunction second) {
+  if (share == 1) return first;
+  if (share == 0) return second;
+  return [first = std::move(first), share, second = std::move(second)](std::size_t begin, std::span<float> logits,
+                                                                       std::span<double> losses) {
+    std::vector<float> others(logits.begin(), logits.end());
+    std::vector<double> other_losses(losses.size());
+    first(begin, logits, losses);
+    second(begin, others, other_losses);
+    const auto part = static_cast<float>(share), rest = static_cast<float>(1 - share);
+    for (std::size_t i = 0; i < logits.size(); ++i) logits[i] = part * logits[i] + rest * others[i];
+    for (std::size_t i = 0; i < losses.size(); ++i) losses[i] = share * losses[i] + (1 - share) * other_losses[i];
+  };
+}
+
 }  // namespace nibble

@@ -34,4 +34,7 @@ struct TeacherLogits {
 };
 LossFunction divergence_loss(TeacherLogits teacher, Machine& machine);
 
+// share of the first, the rest of the second.
+LossFunction mixed_loss(LossFunction first, double share, LossFunction second);
+
 }  // namespace nibble

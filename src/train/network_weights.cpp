@@ -2,6 +2,7 @@
 #include "train/network_weights.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/huge_pages.h"
 
@@ -48,6 +49,16 @@ void NetworkWeights::clear_gradients(ThreadPool& pool) {
                       [&](std::size_t begin, std::size_t end, std::size_t) {
                         std::fill(&weight.gradient[begin], &weight.gradient[begin] + (end - begin), 0.0F);
                       });
+}
+
+void NetworkWeights::hold_in_bounds(ThreadPool& pool) {
+  for (NetworkWeight& weight : weights_) {
+    if (!weight.is_trained() || std::isinf(weight.largest)) continue;
+    std::vector<float>& values = weight.values.values;
+    pool.parallel_for(values.size(), std::size_t{1} << 18, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t i = begin; i < end; ++i) values[i] = std::min(values[i], weight.largest);
+    });
+  }
 }
 
 std::vector<Parameter> NetworkWeights::parameters() {

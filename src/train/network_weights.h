@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <span>
 #include <string>
@@ -32,6 +33,8 @@ struct NetworkWeight {
   TensorRole role = TensorRole::linear;
   Matrix values;
   std::vector<float> gradient = {};  // as values; empty: it is not trained
+  // What is larger has no place in the model's file.
+  float largest = std::numeric_limits<float>::infinity();
 
   bool is_trained() const { return !gradient.empty(); }
 };
@@ -51,6 +54,7 @@ class NetworkWeights {
   // Gives those that are chosen a gradient of zeros, and takes it from the others.
   void train(const std::function<bool(const NetworkWeight&)>& is_trained);
   void clear_gradients(ThreadPool& pool);
+  void hold_in_bounds(ThreadPool& pool);  // what training has driven past `largest`
   // Those that are trained, in the order of the model. Valid until train() is called.
   std::vector<Parameter> parameters();
 

@@ -51,6 +51,8 @@ void Tape::give_all(GraphRun& run, std::int64_t layer, std::span<const std::int3
 }
 
 void Tape::walk_there(std::span<const std::int32_t> ids, const SequenceBatch& batch) {
+  if (batch != shape_) room_.buffers.clear();  // those of another shape fit nothing any more
+  shape_ = batch;
   needs_gradient_.clear();
   crossed_.clear();
   bool is_trained = options_.watch != nullptr;  // something up to this border, or gradients are asked for
@@ -110,6 +112,19 @@ void Tape::show_logits(std::span<const std::int32_t> ids, const SequenceBatch& b
   walk_there(ids, batch);
   walk_end(
       batch, [&](std::size_t first, std::span<float> logits, std::span<double>) { show(first, logits); }, Walk::there);
+}
+
+void Tape::listen(std::span<const std::int32_t> ids, const SequenceBatch& batch) { walk_there(ids, batch); }
+
+void Tape::read_logits(std::size_t first, std::span<float> logits) {
+  const Graph& end = network_.end().graph;
+  const std::size_t width = end.width(end.inputs.front());
+  const std::size_t tokens = logits.size() / end.width(end.outputs.front());
+  GraphRun run(end, Network::kBegin, weights_, {1, tokens}, room_);
+  run.give(end.inputs.front(),
+           std::span<const float>(border(network_.num_layers() - 1)).subspan(first * width, tokens * width), false);
+  run.forward(GraphRun::Keep::outputs);
+  std::ranges::copy(run.value(end.outputs.front()), logits.begin());
 }
 
 // --- backwards ------------------------------------------------------------------------------------------------------

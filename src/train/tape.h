@@ -52,6 +52,11 @@ class Tape {
   void show_logits(std::span<const std::int32_t> ids, const SequenceBatch& batch,
                    const std::function<void(std::size_t first, std::span<const float> logits)>& show);
 
+  // The same from the inside of a loss: walks up to the network's end, and then gives logits of tokens of that batch,
+  // from `first` on, [tokens, vocabulary], whenever they are asked for.
+  void listen(std::span<const std::int32_t> ids, const SequenceBatch& batch);
+  void read_logits(std::size_t first, std::span<float> logits);
+
   // The first layer of the last run whose output holds NaN or infinity, Network::kBegin for what comes before them, and
   // num_layers() for the logits. None: all of them were finite.
   std::optional<std::int64_t> first_unsound() const;
@@ -84,6 +89,7 @@ class Tape {
   NetworkWeights& weights_;
   TapeOptions options_;
   TapeRoom room_;
+  SequenceBatch shape_;                      // of the last walk
   std::vector<std::vector<float>> borders_;  // behind the beginning, and behind every layer
   std::vector<bool> needs_gradient_;         // by border
   std::map<CrossingKey, Crossed> crossed_;

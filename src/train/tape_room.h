@@ -18,6 +18,7 @@ namespace nibble {
 struct SequenceBatch {
   std::size_t sequences = 0, length = 0;
   std::size_t tokens() const { return sequences * length; }
+  bool operator==(const SequenceBatch&) const = default;
 };
 
 // Vectors that were given back are taken again by size: memory that is touched for the first time costs more than what
@@ -38,6 +39,7 @@ class NumberBuffers {
   void give_back(std::vector<float>&& buffer) {
     if (!buffer.empty()) free_.push_back(std::move(buffer));
   }
+  void clear() { free_.clear(); }
 
  private:
   std::vector<std::vector<float>> free_;

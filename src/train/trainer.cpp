@@ -14,6 +14,7 @@
 namespace nibble {
 namespace {
 
+constexpr float kNotTaken = -1;                                  // a loss is never negative
 constexpr std::size_t kValidationTokens = std::size_t{1} << 15;  // of the held-out text, at most
 
 void require(bool condition, const char* setting, const std::string& what) {
@@ -26,6 +27,9 @@ TrainerSettings judged(const TrainerSettings& s) {
   require(s.clip >= 0, "clip", "a gradient cannot be shortened to less than nothing");
   require(s.warm_up >= 0 && s.hold >= 0 && s.warm_up + s.hold <= 1, "warm_up",
           "the shares of a run in which the rate rises and stays must lie between 0 and 1 together");
+  require(s.teacher_share >= 0 && s.teacher_share <= 1, "teacher_share",
+          "the teacher's part of the loss lies between 0 and 1");
+  require(s.temperature > 0 && std::isfinite(s.temperature), "temperature", "a temperature is greater than 0");
   return s;
 }
 
@@ -75,28 +79,47 @@ std::optional<OptimizerKind> find_optimizer(std::string_view name) {
 }
 
 Trainer::Trainer(const Network& network, NetworkWeights& weights, const TrainingText& text,
-                 const TrainerSettings& settings, Machine& machine)
+                 const TrainerSettings& settings, Machine& machine, const TrainingHelp& help)
     : weights_(weights),
       text_(text),
       settings_(judged(settings)),
       machine_(machine),
+      help_(help),
       tape_(network, weights, {.arithmetic = settings.arithmetic}, machine),
       batches_(text.training, settings.batch),
       curve_((settings.steps + stride() - 1) / stride()),
-      validations_(settings.validate_every == 0 ? 0 : settings.steps / settings.validate_every) {
+      validations_(settings.validate_every == 0
+                       ? 0
+                       : 1 + (settings.steps + settings.validate_every - 1) / settings.validate_every,
+                   kNotTaken) {
   require_held_out();
   const std::vector<Parameter> all = weights.parameters();
   require(!all.empty(), "train", "nothing of the model is to be trained");
+  std::vector<Parameter> matrices, others;
   std::size_t i = 0;
-  for (const NetworkWeight& weight : weights.all())
-    if (weight.is_trained()) (is_layers_matrix(weight) ? matrices_ : others_).push_back(all[i++]);
-  if (!matrices_.empty())
-    matrix_optimizer_.emplace(
-        settings_.optimizer == OptimizerKind::muon
-            ? OptimizerSettings(MuonSettings{.rate = settings_.matrix_rate, .weight_decay = settings_.weight_decay})
-            : settings_of(settings_, settings_.weight_decay),
-        matrices_);
-  if (!others_.empty()) optimizer_.emplace(settings_of(settings_, 0), others_);
+  for (const NetworkWeight& weight : weights.all()) {
+    if (!weight.is_trained()) continue;
+    Parameter parameter = all[i++];
+    if (help_.rounded != nullptr)
+      if (std::vector<float>* const masters = help_.rounded->find_masters(weight.name)) parameter.values = *masters;
+    (is_layers_matrix(weight) ? matrices : others).push_back(parameter);
+  }
+  const auto add_group = [&](const std::vector<Parameter>& parameters, const OptimizerSettings& optimizer) {
+    if (!parameters.empty()) groups_.push_back({parameters, Optimizer(optimizer, parameters)});
+  };
+  add_group(matrices,
+            settings_.optimizer == OptimizerKind::muon
+                ? OptimizerSettings(MuonSettings{.rate = settings_.matrix_rate, .weight_decay = settings_.weight_decay})
+                : settings_of(settings_, settings_.weight_decay));
+  add_group(others, settings_of(settings_, 0));
+  if (help_.rounded != nullptr)
+    add_group(help_.rounded->scales(), AdamWSettings{.rate = settings_.scale_rate, .beta2 = 0.98, .weight_decay = 0});
+}
+
+std::vector<Parameter> Trainer::parameters() const {
+  std::vector<Parameter> all;
+  for (const Group& group : groups_) all.insert(all.end(), group.parameters.begin(), group.parameters.end());
+  return all;
 }
 
 void Trainer::refuse_loss(double loss, const std::string& what) const {
@@ -120,24 +143,43 @@ void Trainer::refuse_loss(double loss, const std::string& what) const {
               "rate");
 }
 
+LossFunction Trainer::loss_of(std::span<const std::int32_t> read, std::span<const std::int32_t> predicted,
+                              const SequenceBatch& shape) {
+  LossFunction of_text = next_token_loss(predicted, machine_);
+  if (help_.teacher == nullptr || settings_.teacher_share == 0) return of_text;
+  help_.teacher->listen(read, shape);
+  LossFunction of_teacher = divergence_loss(
+      {[teacher = help_.teacher](std::size_t first, std::span<float> logits) { teacher->read_logits(first, logits); },
+       shape.tokens(), static_cast<float>(settings_.temperature)},
+      machine_);
+  return mixed_loss(std::move(of_teacher), settings_.teacher_share, std::move(of_text));
+}
+
 TrainingStep Trainer::step() {
+  if (step_ == 0 && settings_.begins_trained && settings_.patience != 0 && has_held_out_row()) {
+    validations_.front() = static_cast<float>(validation_loss());
+    remember_best();
+  }
   weights_.clear_gradients(machine_.pool);
+  if (help_.rounded != nullptr) help_.rounded->clear_gradients();
+  put_weights();
   const std::size_t length = static_cast<std::size_t>(settings_.batch.length);
   const SequenceBatch shape = {static_cast<std::size_t>(settings_.batch.size), length};
   double loss = 0;
   for (std::uint64_t i = 0; i < settings_.accumulate; ++i) {
     const Halves halves(batches_.next(), length);
-    loss += tape_.run(halves.read, shape, next_token_loss(halves.predicted, machine_), Tape::Walk::there_and_back) /
+    loss += tape_.run(halves.read, shape, loss_of(halves.read, halves.predicted, shape), Tape::Walk::there_and_back) /
             static_cast<double>(settings_.accumulate);
     if (!std::isfinite(loss)) refuse_loss(loss, "the loss");
   }
+  if (help_.rounded != nullptr) help_.rounded->pull_back(machine_.pool);
   const double share = 1 / static_cast<double>(settings_.accumulate);
-  const double norm = share * gradient_norm(weights_.parameters(), machine_.pool);
+  const double norm = share * gradient_norm(parameters(), machine_.pool);
   if (!std::isfinite(norm)) refuse_loss(norm, "the gradient's length");
   const double factor = rate_factor(schedule_of(settings_), step_);
   const StepScale scale = {.rate_factor = factor, .gradient_factor = share * clip_factor(norm, settings_.clip)};
-  if (matrix_optimizer_) matrix_optimizer_->step(matrices_, scale, machine_);
-  if (optimizer_) optimizer_->step(others_, scale, machine_);
+  for (Group& group : groups_) group.optimizer.step(group.parameters, scale, machine_);
+  weights_.hold_in_bounds(machine_.pool);
   ++step_;
   summed_loss_ += loss;
   if (step_ % stride() == 0 || step_ == settings_.steps) {
@@ -146,29 +188,45 @@ TrainingStep Trainer::step() {
     summed_loss_ = 0;
   }
   TrainingStep done = {.step = step_, .loss = loss, .gradient_norm = norm, .rate_factor = factor};
-  if (settings_.validate_every != 0 && step_ % settings_.validate_every == 0 && !text_.held_out.ids.empty()) {
+  if (is_judged(step_)) {
     done.validation = validation_loss();
     judge_validation(*done.validation);
   }
   return done;
 }
 
-// Where it is to be judged, there is a row of it: known before the first step.
+// Every so many steps, and in the end.
+bool Trainer::is_judged(std::uint64_t step) const {
+  return settings_.validate_every != 0 && has_held_out_row() &&
+         (step % settings_.validate_every == 0 || step == settings_.steps);
+}
+
+bool Trainer::has_held_out_row() const {
+  const TokenStream& held = text_.held_out;
+  return held.ids.size() >= settings_.batch.length + (held.begin ? 0 : 1);
+}
+
+// Where it is to be judged on the way, there is a row of it: known before the first step.
 void Trainer::require_held_out() const {
   const TokenStream& held = text_.held_out;
-  const std::uint64_t taken = settings_.batch.length + (held.begin ? 0 : 1);
-  if (validations_.empty() || held.ids.empty() || held.ids.size() >= taken) return;
+  const bool is_asked_for = settings_.patience != 0 || settings_.validate_every <= settings_.steps;
+  if (validations_.empty() || held.ids.empty() || !is_asked_for || has_held_out_row()) return;
   throw Error(
       ErrorKind::unusable_input,
       fmt::format("the held-out text is shorter than a row; hold out more of it, or give shorter rows: {} tokens, "
                   "and a row takes {}",
-                  held.ids.size(), taken),
+                  held.ids.size(), settings_.batch.length + (held.begin ? 0 : 1)),
       "held_out");
 }
 
 // --- held-out text ---------------------------------------------------------------------------------------------------
 
+void Trainer::put_weights() {
+  if (help_.rounded != nullptr) help_.rounded->round(machine_.pool);
+}
+
 double Trainer::validation_loss() {
+  put_weights();
   const std::size_t length = static_cast<std::size_t>(settings_.batch.length);
   const TokenStream& held = text_.held_out;
   const std::size_t taken = held.begin ? length : length + 1;
@@ -187,25 +245,28 @@ double Trainer::validation_loss() {
     const std::size_t count = std::min(together, windows - first);
     const std::span<const std::int32_t> read(&halves.read[first * length], count * length),
         predicted(&halves.predicted[first * length], count * length);
-    sum += tape_.run(read, {count, length}, next_token_loss(predicted, machine_), Tape::Walk::there) *
-           static_cast<double>(count);
+    const SequenceBatch shape = {count, length};
+    sum += tape_.run(read, shape, loss_of(read, predicted, shape), Tape::Walk::there) * static_cast<double>(count);
   }
   return sum / static_cast<double>(windows);
 }
 
 void Trainer::judge_validation(double loss) {
-  const std::size_t place = static_cast<std::size_t>(step_ / settings_.validate_every) - 1;
+  const auto place = static_cast<std::size_t>((step_ + settings_.validate_every - 1) / settings_.validate_every);
   const std::optional<double> best = best_validation();
   validations_[place] = static_cast<float>(loss);
   if (settings_.patience == 0) return;
   if (!best || validations_[place] < static_cast<float>(*best)) {
     waited_ = 0;
-    best_.clear();
-    for (const Parameter& parameter : weights_.parameters())
-      best_.emplace_back(parameter.values.begin(), parameter.values.end());
+    remember_best();
   } else if (++waited_ >= settings_.patience) {
     stopped_early_ = true;
   }
+}
+
+void Trainer::remember_best() {
+  best_.clear();
+  for (const Parameter& parameter : parameters()) best_.emplace_back(parameter.values.begin(), parameter.values.end());
 }
 
 std::optional<double> Trainer::best_validation() const {
@@ -216,8 +277,9 @@ std::optional<double> Trainer::best_validation() const {
 }
 
 void Trainer::keep_best() {
-  const std::vector<Parameter> parameters = weights_.parameters();
-  for (std::size_t i = 0; i < best_.size(); ++i) std::ranges::copy(best_[i], parameters[i].values.begin());
+  const std::vector<Parameter> all = parameters();
+  for (std::size_t i = 0; i < best_.size(); ++i) std::ranges::copy(best_[i], all[i].values.begin());
+  put_weights();
 }
 
 std::vector<Trainer::CurvePoint> Trainer::curve() const {
@@ -231,8 +293,9 @@ std::vector<Trainer::CurvePoint> Trainer::curve() const {
 
 std::vector<Trainer::CurvePoint> Trainer::validations() const {
   std::vector<CurvePoint> points;
-  for (std::size_t i = 0; i < validations_.size() && validations_[i] != 0; ++i)
-    points.push_back({(i + 1) * settings_.validate_every, static_cast<double>(validations_[i])});
+  for (std::size_t i = 0; i < validations_.size(); ++i)
+    if (validations_[i] != kNotTaken)
+      points.push_back({std::min(i * settings_.validate_every, settings_.steps), static_cast<double>(validations_[i])});
   return points;
 }
 
@@ -260,6 +323,16 @@ TrainingState Trainer::state(const std::map<std::string, std::string>& run) {
   say("arithmetic", s.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32");
   say("validate every", s.validate_every);
   say("patience", s.patience);
+  if (help_.rounded != nullptr) {
+    say("scale rate", s.scale_rate);
+    for (std::size_t i = 0; i < help_.rounded->size(); ++i)
+      state.settings[help_.rounded->name(i)] =
+          fmt::format("{} by {}", help_.rounded->format(i)->name(), help_.rounded->estimator(i).name());
+  }
+  if (help_.teacher != nullptr) {
+    say("teacher's share", s.teacher_share);
+    say("temperature", s.temperature);
+  }
   state.counts = {{"step", step_},     {"pass", batches_.position().pass},  {"row", batches_.position().row},
                   {"waited", waited_}, {"stopped", stopped_early_ ? 1 : 0}, {"has_best", best_.empty() ? 0 : 1}};
   state.figures = {{"summed_loss", summed_loss_}};
@@ -268,17 +341,14 @@ TrainingState Trainer::state(const std::map<std::string, std::string>& run) {
   };
   add("curve", curve_);
   if (!validations_.empty()) add("validations", validations_);
-  const auto add_all = [&](std::optional<Optimizer>& optimizer, const std::vector<Parameter>& parameters) {
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      add(parameters[i].name, parameters[i].values);
-      for (const OptimizerMemory& memory : optimizer->memory(i))
-        add(parameters[i].name + "." + std::string(memory.name), memory.values);
+  for (Group& group : groups_)
+    for (std::size_t i = 0; i < group.parameters.size(); ++i) {
+      add(group.parameters[i].name, group.parameters[i].values);
+      for (const OptimizerMemory& memory : group.optimizer.memory(i))
+        add(group.parameters[i].name + "." + std::string(memory.name), memory.values);
     }
-  };
-  add_all(matrix_optimizer_, matrices_);
-  add_all(optimizer_, others_);
-  const std::vector<Parameter> parameters = weights_.parameters();
-  for (std::size_t i = 0; i < best_.size(); ++i) add(parameters[i].name + ".best", best_[i]);
+  const std::vector<Parameter> all = parameters();
+  for (std::size_t i = 0; i < best_.size(); ++i) add(all[i].name + ".best", best_[i]);
   return state;
 }
 
@@ -291,7 +361,7 @@ void Trainer::take_up(const std::filesystem::path& path, const std::map<std::str
   // Whether the best weights are among them is known when the counts are.
   read_training_state(path, saved);
   if (saved.counts["has_best"] != 0 && best_.empty()) {
-    for (const Parameter& parameter : weights_.parameters()) best_.emplace_back(parameter.values.size());
+    for (const Parameter& parameter : parameters()) best_.emplace_back(parameter.values.size());
     saved = state(run);
     read_training_state(path, saved);
   }
@@ -300,8 +370,7 @@ void Trainer::take_up(const std::filesystem::path& path, const std::map<std::str
   stopped_early_ = saved.counts["stopped"] != 0;
   summed_loss_ = saved.figures["summed_loss"];
   batches_.go_to({saved.counts["pass"], saved.counts["row"]});
-  for (std::optional<Optimizer>* const optimizer : {&matrix_optimizer_, &optimizer_})
-    if (*optimizer) (*optimizer)->set_steps(step_);
+  for (Group& group : groups_) group.optimizer.set_steps(step_);
 }
 
 std::uint64_t Trainer::weight_bytes(std::span<const ModelTensor> tensors, const TrainerSettings& settings) {

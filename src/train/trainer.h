@@ -5,9 +5,8 @@
 // weights that it begins with: the same bits for any number of threads, and of a run that was saved and taken up again.
 // One thread at a time.
 //
-//   Trainer trainer(network, weights, {training, held_out}, settings, machine);
-//   if (exists(state)) trainer.take_up(state);
-//   while (!trainer.is_done()) show(trainer.step());
+//   Trainer trainer(network, weights, {training, held_out}, settings, machine);     // behind a teacher: {.teacher =
+//   &tape} if (exists(state)) trainer.take_up(state); while (!trainer.is_done()) show(trainer.step());
 #pragma once
 
 #include <cstdint>
@@ -22,6 +21,7 @@
 #include "model/arch/architecture.h"
 #include "train/optimizer.h"
 #include "train/rate_schedule.h"
+#include "train/rounded_weights.h"
 #include "train/state_file.h"
 #include "train/tape.h"
 #include "train/text_batches.h"
@@ -40,6 +40,7 @@ struct TrainerSettings {
   OptimizerKind optimizer = OptimizerKind::muon;
   double rate = 0.004;         // of AdamW and of SGD
   double matrix_rate = 0.006;  // of Muon
+  double scale_rate = 0.001;   // of the scales of rounded weights, by AdamW, as a share of each
   double weight_decay = 0.02;  // of matrices of layers
   double clip = 1;             // the longest gradient; 0: any
   RateFall fall = RateFall::cosine;
@@ -47,12 +48,23 @@ struct TrainerSettings {
   ProductArithmetic arithmetic = ProductArithmetic::f32;
   std::uint64_t validate_every = 100;  // steps; 0: never
   std::uint64_t patience = 0;          // validations without a better one after which the run ends; 0: it does not
+  bool begins_trained = false;         // with patience: what it begins with is judged, too, and may be the best
+  // With a teacher: how much of the loss is the divergence from what it says, at which temperature; the rest is the
+  // text's own.
+  double teacher_share = 1;
+  double temperature = 1;
 };
 
 // Borrowed. held_out may be empty.
 struct TrainingText {
   const TokenStream& training;
   const TokenStream& held_out;
+};
+
+// Borrowed. Null: there is none.
+struct TrainingHelp {
+  Tape* teacher = nullptr;            // of a network with the same vocabulary
+  RoundedWeights* rounded = nullptr;  // those of the weights that are trained behind what a format stores of them
 };
 
 struct TrainingStep {
@@ -69,24 +81,24 @@ class Trainer {
   // text shorter than a row;
   // Error(invalid_argument): settings that no run can have, by name.
   Trainer(const Network& network, NetworkWeights& weights, const TrainingText& text, const TrainerSettings& settings,
-          Machine& machine);
+          Machine& machine, const TrainingHelp& help = {});
 
   bool is_done() const { return step_ >= settings_.steps || stopped_early_; }
   std::uint64_t steps_done() const { return step_; }
   bool stopped_early() const { return stopped_early_; }
   // Error(unusable_input): a loss that is NaN or infinite; says in which step, where in the network, what to lower.
   TrainingStep step();
-  double validation_loss();  // needs a row of held-out text
+  double validation_loss();  // of what is made small; needs a row of held-out text
   std::optional<double> best_validation() const;
-  // Puts the weights of the best validation in place, where patience has kept them.
+  // Puts the weights of the best validation in place, where patience has kept them, else the last: as they are stored.
   void keep_best();
 
   struct CurvePoint {
     std::uint64_t step = 0;
     double loss = 0;  // mean of the steps since the last point
   };
-  std::vector<CurvePoint> curve() const;  // at most about 200 points
-  std::vector<CurvePoint> validations() const;
+  std::vector<CurvePoint> curve() const;        // at most about 200 points
+  std::vector<CurvePoint> validations() const;  // step 0: of what the run begins with
 
   void save(const std::filesystem::path& path, const std::map<std::string, std::string>& run);
   // Goes on where a saved run was. run: what decides the course of it beside the settings. Errors as
@@ -101,7 +113,14 @@ class Trainer {
  private:
   TrainingState state(const std::map<std::string, std::string>& run);
   void require_held_out() const;
+  bool has_held_out_row() const;
+  bool is_judged(std::uint64_t step) const;
   void judge_validation(double loss);
+  // Of rows at hand. Both are borrowed.
+  LossFunction loss_of(std::span<const std::int32_t> read, std::span<const std::int32_t> predicted,
+                       const SequenceBatch& shape);
+  void remember_best();
+  void put_weights();  // of masters that are rounded
   std::uint64_t stride() const { return (settings_.steps + 199) / 200; }
   [[noreturn]] void refuse_loss(double loss, const std::string& what) const;
 
@@ -109,15 +128,21 @@ class Trainer {
   TrainingText text_;
   TrainerSettings settings_;
   Machine& machine_;
+  TrainingHelp help_;
   Tape tape_;
   TextBatches batches_;
-  std::vector<Parameter> matrices_, others_;  // by optimizer
-  std::optional<Optimizer> matrix_optimizer_, optimizer_;
-  std::uint64_t step_ = 0, waited_ = 0;  // validations without a better one
+  // What one optimizer changes.
+  struct Group {
+    std::vector<Parameter> parameters;
+    Optimizer optimizer;
+  };
+  std::vector<Group> groups_;
+  std::vector<Parameter> parameters() const;  // of all groups
+  std::uint64_t step_ = 0, waited_ = 0;       // validations without a better one
   bool stopped_early_ = false;
-  double summed_loss_ = 0;  // since the last point of the curve
-  std::vector<float> curve_, validations_;
-  std::vector<std::vector<float>> best_;  // weights, with patience
+  double summed_loss_ = 0;                  // since the last point of the curve
+  std::vector<float> curve_, validations_;  // the first one: of what the run begins with; negative: not taken
+  std::vector<std::vector<float>> best_;    // weights, with patience
 };
 
 }  // namespace nibble

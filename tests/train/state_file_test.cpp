@@ -60,11 +60,10 @@ TEST_F(StateFile, OtherSettingsAreNamed) {
   TrainingState other = state();
   other.settings = {{"rate", "0.004"}, {"length", "512"}};
   weights_.assign(4, 7);
-  EXPECT_EQ(
-      refusal(other, ErrorKind::invalid_argument),
-      "this run was begun with other settings; give the same, or begin anew, elsewhere or "
-      "without this file. length: nothing there, 512 "
-      "here; rate: 0.003 there, 0.004 here; batch: 8 there, nothing here");
+  EXPECT_EQ(refusal(other, ErrorKind::invalid_argument),
+            "this run was begun with other settings; give the same, or begin anew, elsewhere or "
+            "without this file. length: nothing there, 512 "
+            "here; rate: 0.003 there, 0.004 here; batch: 8 there, nothing here");
   EXPECT_EQ(weights_, std::vector<float>(4, 7));
 }
 

@@ -139,6 +139,127 @@ TEST(Trainer, StopsWhenHeldOutTextGetsWorse) {
   EXPECT_NEAR(run.trainer.validation_loss(), *run.trainer.best_validation(), 1e-5);
 }
 
+TEST(Trainer, IsJudgedInTheEndWhateverTheSteps) {
+  TrainerSettings settings = short_run();
+  settings.steps = 5;
+  TrainingRun run(settings);
+  run.finish();
+  ASSERT_EQ(run.trainer.validations().size(), 2u);
+  EXPECT_EQ(run.trainer.validations()[0].step, 4u);
+  EXPECT_EQ(run.trainer.validations()[1].step, 5u);
+  settings.validate_every = 100;
+  TrainingRun shorter(settings), untold(settings, 1, counting(10, 1));
+  shorter.finish();
+  ASSERT_EQ(shorter.trainer.validations().size(), 1u);
+  EXPECT_EQ(shorter.trainer.validations()[0].step, 5u);
+  untold.finish();  // too little text to judge by, and nobody asked
+  EXPECT_TRUE(untold.trainer.validations().empty());
+}
+
+// A run that makes a trained model worse ends with that model.
+TEST(Trainer, WhatItBeginsWithMayBeTheBest) {
+  TrainerSettings settings = short_run();
+  settings.steps = 40;
+  TrainingRun learnt(settings);
+  learnt.finish();
+  const auto before = learnt.values();
+  settings.rate = 0.3;
+  settings.clip = 0;
+  settings.patience = 2;
+  settings.begins_trained = true;
+  Trainer again(learnt.model.parts().network(), learnt.weights, {learnt.training, learnt.held_out}, settings,
+                learnt.machine);
+  while (!again.is_done()) again.step();
+  EXPECT_TRUE(again.stopped_early());
+  ASSERT_FALSE(again.validations().empty());
+  EXPECT_EQ(again.validations().front().step, 0u);
+  EXPECT_TRUE(learnt.values() != before);
+  again.keep_best();
+  EXPECT_TRUE(learnt.values() == before);
+}
+
+TEST(Trainer, LearnsWhatATeacherSays) {
+  TrainerSettings settings = short_run();
+  settings.steps = 40;
+  TrainingRun pupil(settings);  // for its model, its machine and its text
+  NetworkWeights teacher_weights(pupil.model, pupil.machine.pool);
+  Tape teacher(pupil.model.parts().network(), teacher_weights, {}, pupil.machine);
+  const auto trainer_with = [&](const TrainerSettings& chosen) {
+    return Trainer(pupil.model.parts().network(), pupil.weights, {pupil.training, pupil.held_out}, chosen,
+                   pupil.machine, {.teacher = &teacher});
+  };
+  EXPECT_EQ(trainer_with(settings).validation_loss(), 0);  // it is the teacher
+  for (NetworkWeight& weight : pupil.weights.all())
+    for (std::size_t i = 0; i < weight.values.values.size(); i += 3) weight.values.values[i] *= 1.3F;
+  Trainer trainer = trainer_with(settings);
+  const double before = trainer.validation_loss();
+  while (!trainer.is_done()) trainer.step();
+  EXPECT_LT(trainer.validation_loss(), before / 4);
+  settings.teacher_share = 0.5;
+  settings.temperature = 2;
+  const double mixed = trainer_with(settings).validation_loss(), alone = pupil.trainer.validation_loss();
+  settings.teacher_share = 1;
+  EXPECT_NEAR(mixed, 0.5 * trainer_with(settings).validation_loss() + 0.5 * alone, 1e-5);
+  settings.teacher_share = 1.5;
+  EXPECT_NE(error_of([&] { trainer_with(settings); }).second.find("between 0 and 1"), std::string::npos);
+}
+
+std::map<std::string, FormatPtr> matrices_of(const NetworkWeights& weights, const char* format) {
+  std::map<std::string, FormatPtr> formats;
+  for (const NetworkWeight& weight : weights.all())
+    if (weight.layer != Network::kBegin && weight.role == TensorRole::linear)
+      formats.emplace(weight.name, find_format(format));
+  return formats;
+}
+
+TEST(Trainer, WeightsAreRoundedWhileTheyAreTrained) {
+  const ScratchDirectory scratch;
+  for (const char* const format : {"int2:g16:half", "ternary:row", "binary:row"}) {
+    TrainerSettings settings = short_run();
+    settings.steps = 30;
+    settings.validate_every = 10;
+    settings.patience = 5;
+    const auto run = [&](std::size_t threads, std::uint64_t stop, bool goes_on) {
+      TrainingRun learner(settings, threads);
+      RoundedWeights rounded(learner.weights, matrices_of(learner.weights, format), nullptr, learner.machine.pool);
+      Trainer trainer(learner.model.parts().network(), learner.weights, {learner.training, learner.held_out}, settings,
+                      learner.machine, {.rounded = &rounded});
+      if (goes_on) trainer.take_up(scratch / "state", {});
+      const double before = trainer.validation_loss();
+      while (!trainer.is_done() && trainer.steps_done() < stop) trainer.step();
+      if (stop < settings.steps) {
+        trainer.save(scratch / "state", {});
+        return learner.values();
+      }
+      trainer.keep_best();
+      if (!goes_on) {
+        EXPECT_LT(trainer.validation_loss(), before / 2) << format;
+      }
+      for (std::size_t i = 0; i < rounded.size(); ++i) rounded.store(i, learner.machine.pool);
+      return learner.values();
+    };
+    const auto whole = run(1, 30, false);
+    run(3, 13, false);
+    EXPECT_TRUE(run(2, 30, true) == whole) << format;
+  }
+}
+
+TEST(Trainer, AnotherRoundingIsAnotherRun) {
+  const ScratchDirectory scratch;
+  TrainingRun learner(short_run());
+  const auto with = [&](const char* format, const Estimator* estimator, bool saves) {
+    RoundedWeights rounded(learner.weights, matrices_of(learner.weights, format), estimator, learner.machine.pool);
+    Trainer trainer(learner.model.parts().network(), learner.weights, {learner.training, learner.held_out}, short_run(),
+                    learner.machine, {.rounded = &rounded});
+    if (!saves) return error_of([&] { trainer.take_up(scratch / "state", {}); }).second;
+    trainer.save(scratch / "state", {});
+    return std::string();
+  };
+  with("ternary:row", nullptr, true);
+  EXPECT_NE(with("ternary:row", &absmean_estimator(), false).find("ternary:row by seq there, ternary:row by absmean"),
+            std::string::npos);
+}
+
 TEST(Trainer, SaysWhatIsWrong) {
   const auto wrong = [](const TrainerSettings& settings, TokenStream held = counting(100, 1)) {
     return error_of([&] { TrainingRun(settings, 1, std::move(held)).finish(); }).second;

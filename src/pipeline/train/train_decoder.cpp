@@ -2,39 +2,29 @@
 #include "pipeline/train/train_decoder.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/memory.h"
 #include "base/output_file.h"
 #include "base/progress_meter.h"
-#include "io/checkpoint_parts.h"
 #include "io/checkpoint_writer.h"
-#include "model/config_text.h"
-#include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
-#include "pipeline/train/initial_weights.h"
+#include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/train/training_sources.h"
+#include "quantize/recipe.h"
+#include "train/rounded_weights.h"
 
 namespace nibble {
 namespace {
 
-std::string read_config(const std::filesystem::path& path) {
-  auto text = read_side_file(path.parent_path(), path.filename().string());
-  if (!text)
-    throw Error(ErrorKind::not_found,
-                fmt::format("{}: the configuration is not there or cannot be read", path.string()));
-  return *std::move(text);
-}
-
 constexpr std::uint64_t kStateNumbers = 4;  // of a parameter, at most: itself, two that are remembered, the best so far
-
-std::string hash_of(std::string_view text) { return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size())); }
 
 std::string size_text(std::uint64_t bytes) {
   const double size = static_cast<double>(bytes);
@@ -42,74 +32,31 @@ std::string size_text(std::uint64_t bytes) {
                                           : fmt::format("{:.1f} GiB", size * 0x1p-30);
 }
 
-std::filesystem::path tokenizer_of(const std::filesystem::path& named, const std::filesystem::path& config) {
-  std::filesystem::path path = named.empty() ? config.parent_path() : named;
-  if (path.empty()) path = ".";
-  if (!std::filesystem::exists(path / "tokenizer.json") && !std::filesystem::exists(path / "tokenizer.model"))
-    throw Error(
-        ErrorKind::not_found,
-        fmt::format("{}: neither tokenizer.json nor tokenizer.model is here; name the directory of a tokenizer, "
-                    "or let `nibble train-tokenizer` make one",
-                    path.string()),
-        "tokenizer");
-  return path;
-}
-
-// The run's files and texts, each read once.
-struct Sources {
-  std::filesystem::path config_path;
-  std::string config_text;
-  std::filesystem::path tokenizer_path;
-  ModelConfig config;
-  Tokenizer tokenizer;
-  TokenStream training, held_out;
-
-  explicit Sources(const TrainRequest& request)
-      : config_path(std::filesystem::is_directory(request.config) ? request.config / "config.json" : request.config),
-        config_text(read_config(config_path)),
-        tokenizer_path(tokenizer_of(request.tokenizer, config_path)),
-        config(parse_model_config(config_text, config_path.string())),
-        tokenizer(Tokenizer::from_directory(tokenizer_path)) {
-    if (tokenizer.vocab_size() > config.vocab_size)
-      throw Error(ErrorKind::invalid_argument,
-                  fmt::format("{}: vocab_size is less than the tokens of the tokenizer; raise it: {} and {}",
-                              config_path.string(), config.vocab_size, tokenizer.vocab_size()));
-    if (request.settings.batch.length > config.context)
-      throw Error(ErrorKind::invalid_argument,
-                  fmt::format("a row of a batch is longer than the model's context: {} and {}",
-                              request.settings.batch.length, config.context),
-                  "length");
-    training = join_documents(request.text, tokenizer, request.documents);
-    held_out = request.validation.empty() ? hold_out(training, request.held_out)
-                                          : join_documents(request.validation, tokenizer, request.documents);
-  }
-};
-
-// What decides the course of a run beside the trainer's settings.
-std::map<std::string, std::string> identity_of(const TrainRequest& request, const Sources& sources) {
-  const auto hash_ids = [](const TokenStream& stream) {
-    const std::string begin = stream.begin ? std::to_string(*stream.begin) : "none";
-    return hash_of({reinterpret_cast<const char*>(stream.ids.data()), stream.ids.size() * sizeof(std::int32_t)}) +
-           ", begun by " + begin;
-  };
-  return {{"config.json", hash_of(sources.config_text)},
-          {"training tokens", hash_ids(sources.training)},
-          {"held-out tokens", hash_ids(sources.held_out)},
-          {"weights' seed", std::to_string(request.seed)},
-          {"version", std::string(version())}};
-}
+// Of a weight that is rounded, more than of another: itself beside its master, and a share of its grid.
+constexpr std::uint64_t kRoundedBytes = 5;
 
 // Judged before any of it is taken.
-void require_memory(const ModelTensors& tensors, const TrainRequest& request, std::uint64_t parameters,
-                    Machine& machine) {
-  const std::uint64_t of_weights = Trainer::weight_bytes(tensors.all(), request.settings);
-  const std::uint64_t needed = of_weights + Trainer::batch_bytes(tensors.network(), request.settings, machine);
-  const std::uint64_t there = available_memory();
+void require_memory(const TrainingSources& sources, const TrainRequest& request,
+                    const std::map<std::string, FormatPtr>& rounded, std::uint64_t parameters, Machine& machine) {
+  std::uint64_t of_weights = Trainer::weight_bytes(sources.tensors().all(), request.settings);
+  for (const ModelTensor& tensor : sources.tensors().all())
+    if (rounded.contains(tensor.hf_name)) of_weights += kRoundedBytes * checked_elements(tensor.shape, tensor.hf_name);
+  std::uint64_t of_batches = Trainer::batch_bytes(sources.tensors().network(), request.settings, machine);
+  std::string teacher;
+  if (const SourceModel* const model = sources.teacher()) {
+    std::uint64_t bytes = 0;
+    for (const ModelTensor& tensor : model->parts().all())
+      bytes += checked_elements(tensor.shape, tensor.hf_name) * sizeof(float);
+    of_weights += bytes;
+    of_batches += Trainer::batch_bytes(model->parts().network(), request.settings, machine);
+    teacher = fmt::format(" and {} for the teacher's weights", size_text(bytes));
+  }
+  const std::uint64_t needed = of_weights + of_batches, there = available_memory();
   const std::string numbers = fmt::format(
-      "{}, {} of them for {} parameters, their gradients and what the optimizer remembers, the rest for a batch of {} "
-      "rows of {} tokens; {} are free",
-      size_text(needed), size_text(of_weights), parameters, request.settings.batch.size, request.settings.batch.length,
-      size_text(there));
+      "{}, {} of them for {} parameters, their gradients and what the optimizer remembers{}, the rest for a batch of "
+      "{} rows of {} tokens; {} are free",
+      size_text(needed), size_text(of_weights), parameters, teacher, request.settings.batch.size,
+      request.settings.batch.length, size_text(there));
   if (of_weights > there)
     throw Error(ErrorKind::resource, "training takes more memory than there is, whatever the batches: " + numbers);
   if (needed > there)
@@ -118,7 +65,7 @@ void require_memory(const ModelTensors& tensors, const TrainRequest& request, st
   if (request.note) request.note("training takes " + numbers);
 }
 
-// What a file cannot hold: a rate of decay that training has driven across 0, which is stored as its logarithm.
+// What a file cannot hold.
 void require_storable(const ModelTensors& tensors, const NetworkWeights& weights) {
   for (std::size_t i = 0; i < tensors.all().size(); ++i) {
     const StoredNumbers numbers = tensors.all()[i].numbers(Spelling::huggingface);
@@ -140,12 +87,18 @@ nlohmann::ordered_json points_json(const std::vector<Trainer::CurvePoint>& point
 
 // No time, host or number of threads: the same run gives the same text.
 std::string manifest_of_run(const std::map<std::string, std::string>& identity, const Trainer& trainer,
-                            const TrainerSettings& s) {
+                            const TrainerSettings& s, const RoundedWeights* rounded) {
   nlohmann::ordered_json json;
   json["nibble"] = version();
-  json["trained"] = {{"config", identity.at("config.json")},
+  const auto known = [&](const char* name) {
+    const auto found = identity.find(name);
+    return found == identity.end() ? nlohmann::ordered_json() : nlohmann::ordered_json(found->second);
+  };
+  json["trained"] = {{"from", known("model gone on from")},
+                     {"teacher", known("teacher")},
+                     {"config", known("config.json")},
                      {"training_tokens", identity.at("training tokens")},
-                     {"seed", identity.at("weights' seed")},
+                     {"seed", known("weights' seed")},
                      {"text_seed", s.batch.seed},
                      {"optimizer", optimizer_name(s.optimizer)},
                      {"steps", trainer.steps_done()},
@@ -162,39 +115,134 @@ std::string manifest_of_run(const std::map<std::string, std::string>& identity, 
                      {"arithmetic", s.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32"},
                      {"loss", points_json(trainer.curve())},
                      {"validation", points_json(trainer.validations())}};
+  for (const char* const name : {"from", "teacher", "config", "seed"})
+    if (json["trained"][name].is_null()) json["trained"].erase(name);
+  if (identity.contains("teacher")) {
+    json["trained"]["teacher_share"] = s.teacher_share;
+    json["trained"]["temperature"] = s.temperature;
+  }
+  if (rounded != nullptr) {
+    nlohmann::ordered_json formats = nlohmann::ordered_json::object();
+    for (std::size_t i = 0; i < rounded->size(); ++i)
+      formats[rounded->format(i)->name()] = rounded->estimator(i).name();
+    json["trained"]["rounded"] = formats;  // format: estimator
+    json["trained"]["scale_rate"] = s.scale_rate;
+  }
   return json.dump(1) + "\n";
 }
 
-void write_model(const TrainRequest& request, const Sources& sources, const ModelTensors& tensors,
-                 const NetworkWeights& weights, const std::string& manifest, TrainSummary& summary) {
-  const FormatPtr format = find_format(request.dtype);
-  std::vector<PlannedTensor> plan;
-  for (const ModelTensor& tensor : tensors.all())
-    plan.push_back({tensor.hf_name, tensor.file_shape(Spelling::huggingface), format});
-  HfConfigOptions options;
-  options.dtype = request.dtype == "bf16" ? "bfloat16" : request.dtype == "f16" ? "float16" : "float32";
-  if (const auto begin = sources.tokenizer.bos()) options.bos_token_id = *begin;
-  if (const auto end = sources.tokenizer.eos()) options.eos_token_id = *end;
-  std::vector<SideFile> side_files = {{"config.json", to_huggingface_config(sources.config, options)},
-                                      {kManifestFile, manifest}};
-  for (const std::string& name : Tokenizer::file_names())
-    if (name != "config.json")
-      if (auto text = read_side_file(sources.tokenizer_path, name)) side_files.push_back({name, *std::move(text)});
-  const auto writer = make_directory_writer(request.output, side_files, plan);
-  for (std::size_t i = 0; i < plan.size(); ++i) {
-    const ModelTensor& tensor = tensors.all()[i];
-    const Matrix& matrix = weights.all()[i].values;
-    QuantizedTensor rows(format, matrix.rows, matrix.cols);
-    const StoredNumbers numbers = tensor.numbers(Spelling::huggingface);
-    std::vector<float> row(matrix.cols);
-    for (std::uint64_t r = 0; r < matrix.rows; ++r) {
-      for (std::uint64_t c = 0; c < matrix.cols; ++c) row[c] = numbers.write(matrix.values[r * matrix.cols + c]);
-      format->encode_row(row, {}, nullptr, r, {}, rows.row(r));
+// Which format each matrix is rounded to.
+std::map<std::string, FormatPtr> rounded_formats(const TrainRequest& request, const TrainingSources& sources) {
+  std::map<std::string, FormatPtr> formats;
+  if (request.quantize.empty()) return formats;
+  const Recipe recipe = find_recipe(request.quantize);
+  for (const ModelTensor& tensor : sources.tensors().all()) {
+    if (stays_in_float(tensor.role) || tensor.shape.size() < 2) continue;
+    const FormatPtr format = assign(recipe, tensor_facts(tensor, sources.config()), nullptr).format;
+    if (format == nullptr || format->info().kind == FormatKind::raw) continue;
+    if (!tensor.columns_from(sources.spelling(), Spelling::huggingface).empty())
+      throw Error(
+          ErrorKind::unsupported,
+          "this file has the columns of a matrix in another order than directories, which groups of them do not "
+          "survive; train from a directory that `nibble convert` makes of it: " +
+              tensor.hf_name);
+    formats.emplace(tensor.hf_name, format);
+  }
+  if (formats.empty())
+    throw Error(ErrorKind::invalid_argument,
+                "this format leaves every matrix in floating point; take one with codes: " + request.quantize,
+                "quantize");
+  return formats;
+}
+
+// A row, or the numbers of a vector, in the order of the file.
+void write_matrix(CheckpointWriter& writer, std::size_t index, const ModelTensor& tensor, const Matrix& matrix,
+                  Spelling spelling, const FormatPtr& format) {
+  const StoredNumbers numbers = tensor.numbers(Spelling::huggingface);
+  const std::vector<std::uint32_t> row_order = tensor.rows_from(spelling, Spelling::huggingface);
+  const std::vector<std::uint32_t> column_order = tensor.columns_from(spelling, Spelling::huggingface);
+  const bool is_vector = tensor.shape.size() < 2;
+  QuantizedTensor rows(format, matrix.rows, matrix.cols);
+  std::vector<float> row(matrix.cols);
+  for (std::uint64_t r = 0; r < matrix.rows; ++r) {
+    const std::uint64_t from = row_order.empty() || is_vector ? r : row_order[r];
+    for (std::uint64_t c = 0; c < matrix.cols; ++c) {
+      const std::uint64_t place = is_vector && !row_order.empty() ? row_order[c]
+                                  : column_order.empty()          ? c
+                                                                  : column_order[c];
+      row[c] = numbers.write(matrix.values[from * matrix.cols + place]);
     }
-    writer->write_rows(i, rows.view());
+    format->encode_row(row, {}, nullptr, r, {}, rows.row(r));
+  }
+  writer.write_rows(index, rows.view());
+}
+
+// What is written of the weights: as they are stored, or the masters of those that are rounded.
+struct TrainedWeights {
+  const NetworkWeights& weights;
+  RoundedWeights* rounded = nullptr;
+  bool are_masters = false;
+};
+
+void write_rounded(CheckpointWriter& writer, std::size_t index, const ModelTensor& tensor,
+                   const QuantizedTensor& matrix, Spelling spelling) {
+  const std::vector<std::uint32_t> row_order = tensor.rows_from(spelling, Spelling::huggingface);
+  if (row_order.empty()) return writer.write_rows(index, matrix.view());
+  QuantizedTensor rows(matrix.format, matrix.rows, matrix.cols);
+  rows.tensor_grid = matrix.tensor_grid;
+  if (rows.tensor_grid) rows.format->pack_tensor(rows.tensor_grid.get(), rows.row(0));
+  for (std::uint64_t r = 0; r < matrix.rows; ++r) rows.copy_row(r, matrix.view(), row_order[r]);
+  writer.write_rows(index, rows.view());
+}
+
+std::uint64_t write_model(const std::filesystem::path& output, const TrainingSources& sources,
+                          const TrainedWeights& trained, const std::string& dtype, const std::string& manifest,
+                          ThreadPool& pool) {
+  const FormatPtr format = find_format(dtype);
+  const std::vector<ModelTensor>& tensors = sources.tensors().all();
+  std::map<std::string, std::size_t> rounded;
+  if (trained.rounded != nullptr && !trained.are_masters)
+    for (std::size_t i = 0; i < trained.rounded->size(); ++i) rounded.emplace(trained.rounded->name(i), i);
+  std::vector<PlannedTensor> plan;
+  for (const ModelTensor& tensor : tensors) {
+    const auto found = rounded.find(tensor.hf_name);
+    plan.push_back({tensor.hf_name, tensor.file_shape(Spelling::huggingface),
+                    found == rounded.end() ? format : trained.rounded->format(found->second)});
+  }
+  HfConfigOptions options;
+  options.dtype = dtype == "bf16" ? "bfloat16" : dtype == "f16" ? "float16" : "float32";
+  if (const auto begin = sources.tokenizer().bos()) options.bos_token_id = *begin;
+  if (const auto end = sources.tokenizer().eos()) options.eos_token_id = *end;
+  std::vector<SideFile> side_files = sources.tokenizer_files();
+  side_files.push_back({"config.json", to_huggingface_config(sources.config(), options)});
+  side_files.push_back({kManifestFile, manifest});
+  const auto writer = make_directory_writer(output, side_files, plan);
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    if (const auto found = rounded.find(tensors[i].hf_name); found != rounded.end()) {
+      write_rounded(*writer, i, tensors[i], trained.rounded->store(found->second, pool), sources.spelling());
+      continue;
+    }
+    const Matrix& values = trained.weights.all()[i].values;
+    const std::vector<float>* const masters =
+        trained.rounded == nullptr ? nullptr : trained.rounded->find_masters(tensors[i].hf_name);
+    if (trained.are_masters && masters != nullptr)
+      write_matrix(*writer, i, tensors[i], {values.rows, values.cols, *masters}, sources.spelling(), format);
+    else
+      write_matrix(*writer, i, tensors[i], values, sources.spelling(), format);
   }
   writer->finish();
-  summary.bytes = writer->bytes_written();
+  return writer->bytes_written();
+}
+
+// As the weights lie that it goes on from, where they are numbers by themselves.
+std::string stored_type(const TrainRequest& request, const TrainingSources& sources) {
+  if (!request.dtype.empty()) return request.dtype;
+  if (const SourceModel* const model = sources.model())
+    for (const ModelTensor& tensor : model->parts().all())
+      if (const std::string& name = model->stored(tensor).values.format()->name();
+          tensor.role == TensorRole::linear && (name == "f32" || name == "f16"))
+        return name;
+  return "bf16";
 }
 
 }  // namespace
@@ -207,7 +255,7 @@ std::filesystem::path training_state_path(const std::filesystem::path& output) {
 }
 
 TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
-  if (request.dtype != "bf16" && request.dtype != "f16" && request.dtype != "f32")
+  if (!request.dtype.empty() && request.dtype != "bf16" && request.dtype != "f16" && request.dtype != "f32")
     throw Error(ErrorKind::invalid_argument, "weights are stored as bf16, f16 or f32, not as '" + request.dtype + "'");
   if (container_of(request.output).is_file())
     throw Error(
@@ -215,20 +263,36 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
         "a trained model is written to a directory; `nibble convert` makes a file of it: " + request.output.string(),
         "output");
   require_replaceable(nibble_container(), request.output);
-  const Sources sources(request);
-  const ModelTensors tensors(sources.config);
+  if (!request.masters.empty()) require_replaceable(nibble_container(), request.masters);
+  const Estimator* const estimator = request.estimator.empty() ? nullptr : &find_estimator(request.estimator);
+  const TrainingSources sources(request);
+  const ModelTensors& tensors = sources.tensors();
   TrainSummary summary;
   summary.output = request.output;
-  summary.tokens = sources.training.ids.size();
+  summary.tokens = sources.training().ids.size();
   for (const ModelTensor& tensor : tensors.all()) summary.parameters += checked_elements(tensor.shape, tensor.hf_name);
-  require_memory(tensors, request, summary.parameters, machine);
+  const std::map<std::string, FormatPtr> formats = rounded_formats(request, sources);
+  for (const auto& [name, format] : formats) code_points(*format);
+  require_memory(sources, request, formats, summary.parameters, machine);
   // While a state is replaced both lie there.
   require_disk_space(request.output, summary.parameters * 2 * kStateNumbers * sizeof(float));
-  NetworkWeights weights(initial_weights(tensors, request.seed, machine.pool));
+  NetworkWeights weights = sources.first_weights(request.seed, machine.pool);
   weights.train([](const NetworkWeight&) { return true; });
+  std::optional<RoundedWeights> rounded;
+  if (!formats.empty()) rounded.emplace(weights, formats, estimator, machine.pool);
+  std::optional<NetworkWeights> teacher_weights;
+  std::optional<Tape> teacher;
+  if (const SourceModel* const model = sources.teacher()) {
+    teacher_weights.emplace(*model, machine.pool);
+    teacher.emplace(model->parts().network(), *teacher_weights, TapeOptions{.arithmetic = request.settings.arithmetic},
+                    machine);
+  }
 
-  Trainer trainer(tensors.network(), weights, {sources.training, sources.held_out}, request.settings, machine);
-  const std::map<std::string, std::string> identity = identity_of(request, sources);
+  TrainerSettings settings = request.settings;
+  settings.begins_trained = sources.model() != nullptr;
+  Trainer trainer(tensors.network(), weights, {sources.training(), sources.held_out()}, settings, machine,
+                  {.teacher = teacher ? &*teacher : nullptr, .rounded = rounded ? &*rounded : nullptr});
+  const std::map<std::string, std::string> identity = sources.identity(request.seed, machine.pool);
   const std::filesystem::path state = training_state_path(request.output);
   remove_abandoned_partials(state);
   remove_abandoned_partials(request.output);
@@ -237,7 +301,7 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
     summary.resumed_at = trainer.steps_done();
     if (request.note) request.note(fmt::format("{}: goes on behind step {}", state.string(), summary.resumed_at));
   }
-  ProgressMeter meter(request.progress, "train", request.settings.steps);
+  ProgressMeter meter(request.progress, "train", settings.steps);
   std::string validation;
   try {
     while (!trainer.is_done()) {
@@ -256,9 +320,13 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
   summary.stopped_early = trainer.stopped_early();
   summary.curve = trainer.curve();
   summary.validations = trainer.validations();
-  if (request.settings.patience != 0 && !summary.validations.empty())
+  if (settings.patience != 0 && !summary.validations.empty())
     summary.kept = *std::ranges::min_element(summary.validations, {}, &Trainer::CurvePoint::loss);
-  write_model(request, sources, tensors, weights, manifest_of_run(identity, trainer, request.settings), summary);
+  const std::string manifest = manifest_of_run(identity, trainer, settings, rounded ? &*rounded : nullptr);
+  const TrainedWeights trained{weights, rounded ? &*rounded : nullptr};
+  if (!request.masters.empty())
+    write_model(request.masters, sources, {weights, trained.rounded, true}, "f32", manifest, machine.pool);
+  summary.bytes = write_model(request.output, sources, trained, stored_type(request, sources), manifest, machine.pool);
   std::filesystem::remove(state);
   return summary;
 }

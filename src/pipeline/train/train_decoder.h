@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A decoder trained from nothing on text, in the shape that a config.json says, written as a Hugging Face directory.
-// While it runs its state lies beside the output; a run that was killed goes on there, and ends in the same bytes. One
-// caller at a time.
+// A decoder trained on text, from nothing in the shape that a config.json says or going on from a model, alone or to
+// say what a teacher says, written as a Hugging Face directory. While it runs its state lies beside the output; a run
+// that was killed goes on there, and ends in the same bytes. One caller at a time.
 //
 //   const TrainSummary summary = train_decoder(request, machine);
 #pragma once
@@ -20,15 +20,22 @@
 namespace nibble {
 
 struct TrainRequest {
-  std::filesystem::path config;     // config.json, or a directory that holds it
-  std::filesystem::path tokenizer;  // a directory; empty: that of config
-  std::string text;                 // documents between blank lines, as DocumentOptions say
-  std::string validation;           // empty: held_out of the text
+  std::filesystem::path config{};     // config.json, or a directory that holds it
+  std::filesystem::path tokenizer{};  // a directory; empty: that of config
+  std::filesystem::path from{};       // a model in place of these two, whose weights the run begins with
+  std::filesystem::path teacher{};    // a model whose words for what follows are learnt; empty: the text's are
+  std::string text;                   // documents between blank lines, as DocumentOptions say
+  std::string validation;             // empty: held_out of the text
   double held_out = 0.01;
   DocumentOptions documents{};
   TrainerSettings settings{};
-  std::uint64_t seed = 1;          // of the weights that it begins with
-  std::string dtype = "bf16";      // bf16, f16 or f32: as the result is stored
+  std::uint64_t seed = 1;  // of the weights that it begins with
+  // A format, or a recipe's name: matrices are rounded to it while they are trained, and stored so. Empty: they are
+  // not.
+  std::string quantize{};
+  std::string estimator{};          // of slopes through rounding; empty: what serves each format best
+  std::filesystem::path masters{};  // a directory for the numbers behind the rounded ones, in f32; empty: they go
+  std::string dtype{};             // bf16, f16 or f32: as the result is stored; empty: as what it goes on from, or bf16
   std::uint64_t save_every = 100;  // steps
   std::filesystem::path output;
   ProgressCallback progress = {};                          // stage "train", in steps
