@@ -71,8 +71,18 @@ void compare_with(const std::string& model, const std::string& other, Session& s
                           model, other, result.differing.size(), result.tensors, first.row, first.col, first.name));
 }
 
+// With --json, one that cannot be opened is an answer, too.
+SourceModel open_to_check(const std::string& model, Session& session) {
+  try {
+    return SourceModel::open(model);
+  } catch (const Error& error) {
+    if (session.json()) session.print_json({{"sound", false}, {"obstacle", error.what()}});
+    throw;
+  }
+}
+
 void check(const std::string& model, Session& session) {
-  const SourceModel checkpoint = SourceModel::open(model);
+  const SourceModel checkpoint = open_to_check(model, session);
   const CheckResult result = check_checkpoint(checkpoint, kShown, session.pool(), session.progress());
   const std::string obstacle = result.total == 0 ? obstacle_of(checkpoint) : std::string();
   if (session.json()) {
@@ -90,10 +100,13 @@ void check(const std::string& model, Session& session) {
                           bytes_text(result.bytes));
     session.print(text);
   }
-  const std::uint64_t rows = result.total - result.overlong;
+  const std::uint64_t rows = result.total - result.overlong - result.changed;
   std::string found = rows > 0 ? fmt::format("{} rows hold values that no writer should have stored", rows) : "";
   if (result.overlong > 0)
     found += fmt::format("{}{} files go on behind their last tensor", found.empty() ? "" : ", ", result.overlong);
+  if (result.changed > 0)
+    found +=
+        fmt::format("{}{} weight files are not those that were written", found.empty() ? "" : ", ", result.changed);
   if (!found.empty()) throw Error(ErrorKind::corrupt, fmt::format("{}: {}; get the file anew", model, found));
   if (!obstacle.empty())
     throw Error(ErrorKind::unsupported,

@@ -132,6 +132,25 @@ TEST_F(Errors, DamageIsFoundByCheck) {
   result = nibble_command(scratch_, "check m.gguf --json");
   EXPECT_EQ(result.json()["defects"], 2);
   EXPECT_TRUE(result.json()["shown"][1]["tensor"].is_null());
+  scratch_.write("m.gguf", file.substr(0, file.size() / 2));
+  result = nibble_command(scratch_, "check m.gguf --json");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_EQ(result.json()["sound"], false);
+  EXPECT_EQ(result.error, "nibble: error: " + result.json()["obstacle"].get<std::string>() + "\n");
+}
+
+// Numbers that any writer may have stored, but this one did not.
+TEST_F(Errors, ChangedWeightsAreFoundByTheManifest) {
+  ASSERT_EQ(nibble_command(scratch_, "quantize " + kGrouped + " -f int8:row -o m").code, 0);
+  ASSERT_EQ(nibble_command(scratch_, "check m").code, 0);
+  const std::string name = "m/model.safetensors";
+  std::string file = read_text(scratch_ / name);
+  file.back() = static_cast<char>(file.back() ^ 1);
+  scratch_.write(name, file);
+  const CommandResult result = nibble_command(scratch_, "check m --json");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_EQ(result.json()["shown"][0]["file"], "model.safetensors");
+  EXPECT_EQ(result.error, "nibble: error: m: 1 weight files are not those that were written; get the file anew\n");
 }
 
 }  // namespace

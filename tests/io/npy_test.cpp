@@ -100,6 +100,9 @@ TEST(Npy, DefectsAreNamed) {
 TEST(Npz, SeveralArraysByName) {
   const std::string bytes = serialize_npz({{"a", {{2}, {1, 2}}}, {"b/c", {{1, 1}, {3}, "u1"}}});
   EXPECT_TRUE(is_npz(std::as_bytes(std::span(bytes))));
+  const std::string nothing = serialize_npz({});
+  EXPECT_TRUE(is_npz(std::as_bytes(std::span(nothing))));
+  EXPECT_TRUE(parse_npz(std::as_bytes(std::span(nothing)), "x.npz").empty());
   const auto arrays = parse_npz(std::as_bytes(std::span(bytes)), "x.npz");
   ASSERT_EQ(arrays.size(), 2u);
   EXPECT_EQ(arrays[0].first, "a");

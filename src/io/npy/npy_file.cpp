@@ -173,7 +173,8 @@ NpyArray parse_npy(std::span<const std::byte> bytes, const std::string& source) 
 }
 
 bool is_npz(std::span<const std::byte> bytes) {
-  return text_of(bytes.first(std::min<std::size_t>(4, bytes.size()))) == "PK\3\4";
+  const std::string_view begin = text_of(bytes.first(std::min<std::size_t>(4, bytes.size())));
+  return begin == "PK\3\4" || begin == "PK\5\6";  // the latter of an archive of nothing
 }
 
 // The directory at an archive's end says where each file lies and how long it is.

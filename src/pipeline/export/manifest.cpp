@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
 
 #include "base/mapped_file.h"
 #include "base/output_file.h"
@@ -24,6 +25,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 std::string hash_text(std::uint64_t hash) { return fmt::format("{:016x}", hash); }
+std::string hash_text(std::span<const std::byte> bytes) { return hash_text(XXH3_64bits(bytes.data(), bytes.size())); }
 
 // What the statistics came from, by content: nothing when no text and no statistics were given.
 Json calibration_record(const Calibration& calibration, const ModelConfig& config) {
@@ -90,13 +92,38 @@ void add_file_hashes(const std::filesystem::path& output) {
   Json& files = manifest["files"] = Json::array();
   for (const std::filesystem::path& one : weights) {
     const MappedFile file(one);
-    files.push_back({{"name", one.filename().string()},
-                     {"bytes", file.bytes().size()},
-                     {"xxh3", hash_text(XXH3_64bits(file.bytes().data(), file.bytes().size()))}});
+    files.push_back(
+        {{"name", one.filename().string()}, {"bytes", file.bytes().size()}, {"xxh3", hash_text(file.bytes())}});
   }
   OutputFile out(path);
   out.write(manifest.dump() + "\n");
   out.commit();
+}
+
+std::vector<ChangedFile> find_changed_files(const Checkpoint& checkpoint) {
+  std::vector<ChangedFile> changed;
+  const auto text = manifest_of(checkpoint);
+  const Json manifest = text ? Json::parse(*text, nullptr, false) : Json();
+  const auto files = manifest.is_object() ? manifest.find("files") : manifest.end();
+  if (files == manifest.end() || !files->is_array()) return changed;
+  for (const Json& record : *files) {
+    if (!record.is_object() || !record.contains("name") || !record["name"].is_string()) continue;
+    const std::string name = record["name"];
+    if (!is_weight_file(name) || !is_plain_file_name(name)) continue;
+    const std::filesystem::path path = checkpoint.path() / name;
+    if (!std::filesystem::is_regular_file(path)) {
+      changed.push_back({name, "was written with this model and is not here any more"});
+      continue;
+    }
+    const MappedFile file(path);
+    const Json size = record.value("bytes", Json()), hash = record.value("xxh3", Json());
+    if (size.is_number_unsigned() && size != file.bytes().size())
+      changed.push_back({name, fmt::format("has {} bytes; {} were written", file.bytes().size(), size.dump())});
+    else if (hash.is_string() && hash != hash_text(file.bytes()))
+      changed.push_back({name, fmt::format("is not what was written: its hash (xxhsum -H3) is {}, not {}",
+                                           hash_text(file.bytes()), hash.get<std::string>())});
+  }
+  return changed;
 }
 
 std::optional<std::string> manifest_of(const Checkpoint& checkpoint) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "pipeline/quantize/quantize_plan.h"
 
@@ -23,6 +24,13 @@ std::string make_manifest(const SourceModel& source, const QuantizePlan& plan, c
 // Adds to a directory's manifest the size and the hash of each of its weight files, as `xxhsum -H3` prints it. Nothing
 // for a GGUF file, which cannot say its own.
 void add_file_hashes(const std::filesystem::path& output);
+
+// The weight files that are not what the manifest says that nibble wrote, each with what differs. None without such a
+// record: of another writer's directory, a GGUF file, a manifest that is no JSON.
+struct ChangedFile {
+  std::string name, what;
+};
+std::vector<ChangedFile> find_changed_files(const Checkpoint& checkpoint);
 
 // Whether a file of this name holds weights.
 bool is_weight_file(const std::string& name);

@@ -290,11 +290,14 @@ CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defec
     }
     meter.advance(tensor.bytes, tensor.name);
   }
-  for (Defect& defect : find_overlong_files(checkpoint)) {
+  const auto add_file = [&](Defect defect, std::uint64_t& count) {
     ++result.total;
-    ++result.overlong;
+    ++count;
     if (result.defects.size() < max_defects) result.defects.push_back(std::move(defect));
-  }
+  };
+  for (Defect& defect : find_overlong_files(checkpoint)) add_file(std::move(defect), result.overlong);
+  for (ChangedFile& file : find_changed_files(checkpoint))
+    add_file({"", std::move(file.name), std::move(file.what)}, result.changed);
   return result;
 }
 

@@ -56,11 +56,12 @@ struct Defect {
 std::string obstacle_of(const SourceModel& model);
 
 // Looks through every row of every tensor for what no writer should have stored, and for bytes behind the last tensor
-// and its padding (of safetensors nothing with such bytes is opened). At most max_defects are described; `total` counts
-// all rows and files that have one, `overlong` such files.
+// and its padding (of safetensors nothing with such bytes is opened), and for weight files that are not those which the
+// directory's manifest was written with. At most max_defects are described; `total` counts all rows and files that have
+// one, `overlong` and `changed` such files.
 struct CheckResult {
   std::vector<Defect> defects;
-  std::uint64_t total = 0, overlong = 0, rows = 0, tensors = 0, bytes = 0;
+  std::uint64_t total = 0, overlong = 0, changed = 0, rows = 0, tensors = 0, bytes = 0;
 };
 CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defects, ThreadPool& pool,
                              const ProgressCallback& progress);
