@@ -99,6 +99,7 @@ TEST_F(Quantize, FilesHoldWhatAShorthandStandsFor) {
   EXPECT_EQ(made("-f int3:g32:asym"), "int3:g32:asym");
   run("quantize m -f int2:g32 --to gptq -o gptq");
   run("check gptq");
+  EXPECT_EQ(read_text(scratch_ / "gptq/README.md").find("vllm serve"), std::string::npos);  // which has no 2 bits
 }
 
 TEST_F(Quantize, ReportsLayersAndErrors) {

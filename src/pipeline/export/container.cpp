@@ -33,9 +33,8 @@ const Container& find_container(std::string_view name) {
     if (container->name() == name) return *container;
   for (const Runtime& runtime : list_runtimes())
     if (runtime.name == name)
-      throw Error(ErrorKind::invalid_argument,
-                  fmt::format("{} is a program, not a container: write {}, for {}", runtime.title,
-                              fmt::join(runtime.containers, " or "), name));
+      throw Error(ErrorKind::invalid_argument, fmt::format("{} is a program, not a container: write {}, for {}",
+                                                           runtime.title, fmt::join(runtime.containers, " or "), name));
   throw Error(ErrorKind::invalid_argument,
               "unknown container '" + std::string(name) + "'; known are " + container_names());
 }

@@ -126,7 +126,7 @@ std::vector<SideFile> DirectoryContainer::files(const ContainerContents& content
     files.push_back({"tokenizer_config.json", std::move(tokenizer.tokenizer_config_json)});
   }
   files.push_back({kManifestFile, contents.manifest + "\n"});
-  files.push_back({kModelCardFile, make_model_card(contents, name(), use())});
+  files.push_back({kModelCardFile, make_model_card(contents, name(), use(contents))});
   return files;
 }
 

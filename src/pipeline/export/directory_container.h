@@ -25,7 +25,7 @@ class DirectoryContainer : public Container {
 
  protected:
   // Commands that load such a directory from within it, a line each.
-  virtual std::string_view use() const noexcept = 0;
+  virtual std::string use(const ContainerContents& contents) const = 0;
   // config.json, the model's card, the manifest and the source's small files; a GGUF source's keys become tokenizer
   // files.
   std::vector<SideFile> files(const ContainerContents& contents, std::string config_json) const;

@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kTransformers =
     "python3 -c \"from transformers import pipeline; print(pipeline('text-generation', '.')('Once upon a time'))\"";
-std::string vllm_and_transformers() { return std::string("vllm serve .\n") + kTransformers; }
+constexpr const char* kVllm = "vllm serve .\n";  // left out of what it does not load
 
 bool is_coded(const PlannedTensor& tensor) { return tensor.format->info().kind != FormatKind::raw; }
 
@@ -105,7 +105,11 @@ class LayerContainer final : public DirectoryContainer {
   }
 
  private:
-  std::string_view use() const noexcept override { return use_; }
+  std::string use(const ContainerContents& contents) const override {
+    const bool is_refused =
+        use_.starts_with(kVllm) && !obstacle("vllm", contents.plan, contents.activations.format).empty();
+    return is_refused ? use_.substr(std::string_view(kVllm).size()) : use_;
+  }
 
   std::string_view name_, description_;
   std::string use_;
@@ -116,7 +120,7 @@ class LayerContainer final : public DirectoryContainer {
 
 const Container& gptq_container() {
   static const LayerContainer container("gptq", "a directory in GPTQ's layout, for vLLM, SGLang, transformers",
-                                        vllm_and_transformers(), gptq_writer());
+                                        std::string(kVllm) + kTransformers, gptq_writer());
   return container;
 }
 
@@ -129,14 +133,14 @@ const Container& gptq_v2_container() {
 
 const Container& awq_container() {
   static const LayerContainer container("awq", "a directory in AWQ's layout, for vLLM, SGLang, transformers",
-                                        vllm_and_transformers(), awq_writer());
+                                        std::string(kVllm) + kTransformers, awq_writer());
   return container;
 }
 
 const Container& compressed_tensors_container() {
   static const LayerContainer container("compressed-tensors",
                                         "a directory as llm-compressor writes it, for vLLM and transformers",
-                                        vllm_and_transformers(), compressed_tensors_writer());
+                                        std::string(kVllm) + kTransformers, compressed_tensors_writer());
   return container;
 }
 

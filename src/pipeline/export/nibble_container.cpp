@@ -22,7 +22,9 @@ class NibbleContainer final : public DirectoryContainer {
   }
 
  private:
-  std::string_view use() const noexcept override { return "nibble chat .\nnibble run . -p 'Once upon a time'"; }
+  std::string use(const ContainerContents&) const override {
+    return "nibble chat .\nnibble run . -p 'Once upon a time'";
+  }
 };
 
 }  // namespace

@@ -81,7 +81,7 @@ class GenaiContainer final : public OnnxContainer {
   std::string_view description() const noexcept override {
     return "a package for ONNX Runtime GenAI: model.onnx, matrices in MatMulNBits";
   }
-  std::string_view use() const noexcept override {
+  std::string use(const ContainerContents&) const override {
     return "python3 -c \"import onnxruntime_genai as og; m = og.Model('.'); t = og.Tokenizer(m); p = "
            "og.GeneratorParams(m); "
            "p.set_search_options(max_length=64); g = og.Generator(m, p); g.append_tokens(t.encode('Once upon a "
@@ -120,7 +120,7 @@ class StandardContainer final : public OnnxContainer {
   std::string_view description() const noexcept override {
     return "a graph in ONNX's standard operators, matrices in DequantizeLinear";
   }
-  std::string_view use() const noexcept override {
+  std::string use(const ContainerContents&) const override {
     return "python3 -c \"import onnxruntime; print(onnxruntime.InferenceSession('model.onnx').get_inputs())\"\n"
            "trtexec --onnx=model.onnx   # where it was made with --for tensorrt";
   }
