@@ -220,15 +220,23 @@ def operations():
 
 
 def by_expert(gradients):
-    """Stacks of gates over ups, and of what leads down, by the names that files have for each expert's."""
+    """Stacks of gates and ups, and of what leads down, by the names that files have for each expert's. Those that have biases (gpt-oss) hold
+    columns by rows, a gate and an up in turn; others rows by columns, all gates first."""
     result = {}
     for name, g in gradients.items():
+        base, has_biases = name.rpartition("experts.")[0] + "experts.", name.rpartition("proj")[0] + "proj_bias" in gradients
         if name.endswith("experts.gate_up_proj"):
             for e in range(len(g)):
-                base = f"{name.removesuffix('gate_up_proj')}{e}."
-                result[base + "gate_proj.weight"], result[base + "up_proj.weight"] = g[e].chunk(2)
+                gate, up = (g[e].T[0::2], g[e].T[1::2]) if has_biases else g[e].chunk(2)
+                result[f"{base}{e}.gate_proj.weight"], result[f"{base}{e}.up_proj.weight"] = gate.contiguous(), up.contiguous()
         elif name.endswith("experts.down_proj"):
-            result |= {f"{name.removesuffix('down_proj')}{e}.down_proj.weight": g[e] for e in range(len(g))}
+            for e in range(len(g)):
+                result[f"{base}{e}.down_proj.weight"] = (g[e].T if has_biases else g[e]).contiguous()
+        elif name.endswith("experts.gate_up_proj_bias"):
+            for e in range(len(g)):
+                result[f"{base}{e}.gate_proj.bias"], result[f"{base}{e}.up_proj.bias"] = g[e][0::2].contiguous(), g[e][1::2].contiguous()
+        elif name.endswith("experts.down_proj_bias"):
+            result |= {f"{base}{e}.down_proj.bias": g[e] for e in range(len(g))}
         else:
             result[name] = g
     return result

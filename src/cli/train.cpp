@@ -65,6 +65,13 @@ std::string estimator_help() {
 void set_rates(const CLI::App& verb, Options& options) {
   TrainerSettings& settings = options.request.settings;
   const bool is_new = options.from.empty();
+  if (!is_new && !options.request.quantize.empty()) {
+    if (verb.count("--optimizer") == 0) settings.optimizer = OptimizerKind::adamw;
+    if (verb.count("--rate") == 0 && settings.optimizer == OptimizerKind::adamw)
+      settings.rate = rounded_rate(options.request.quantize);
+    if (verb.count("--weight-decay") == 0) settings.weight_decay = 0;
+    return;
+  }
   if (verb.count("--rate") == 0) {
     if (settings.optimizer == OptimizerKind::adamw) settings.rate = 0.002;
     if (settings.optimizer == OptimizerKind::sgd) settings.rate = 0.1;
@@ -90,7 +97,9 @@ void train(const CLI::App& verb, Options& options, Session& session) {
   TrainerSettings& settings = request.settings;
   settings.optimizer = *find_optimizer(options.optimizer);
   settings.fall = *find_rate_fall(options.fall);
-  const bool has_muon = settings.optimizer == OptimizerKind::muon;
+  request.quantize = options.quantize.empty() ? "" : resolve_shorthand(options.quantize, true);
+  const bool is_rounded_model = !options.from.empty() && !options.quantize.empty() && verb.count("--optimizer") == 0;
+  const bool has_muon = !is_rounded_model && settings.optimizer == OptimizerKind::muon;
   refuse_without_effect(verb, "--matrix-rate", has_muon, "without --optimizer muon");
   refuse_without_effect(verb, "--patience", settings.validate_every > 0, "with --validate-every 0");
   refuse_without_effect(verb, "--held-out", options.validation.empty(), "with --validation");
@@ -109,7 +118,6 @@ void train(const CLI::App& verb, Options& options, Session& session) {
   request.tokenizer = options.tokenizer;
   request.from = options.from;
   request.teacher = options.teacher;
-  request.quantize = options.quantize.empty() ? "" : resolve_shorthand(options.quantize, true);
   request.masters = options.masters;
   request.output = options.output;
   request.text = joined(options.texts, request.documents.separator, session);
@@ -174,9 +182,10 @@ void add_train(CLI::App& app, Session& session) {
   verb->add_option("--temperature", settings.temperature, "At which the teacher is heard")
       ->check(number_within(0.01, 100))
       ->capture_default_str();
-  verb->add_option("-q,--quantize", options->quantize,
-                   "Round matrices to this format while they are trained, and store them so: int4:g128, int2:g64, "
-                   "ternary:row, binary:row, q4_0, tq2_0, ...");
+  verb->add_option(
+      "-q,--quantize", options->quantize,
+      "Round matrices to this format while they are trained, and store them so: int4:g128, int2:g64, "
+      "ternary:row, binary:row, q4_0, tq2_0, ...; +a8:g128, +a8:token or +a8:static behind it: inputs, too");
   verb->add_option("--estimator", request.estimator, estimator_help());
   verb->add_option("--scale-rate", settings.scale_rate, "Learning rate of learned scales, as a share of each")
       ->check(number_within(0, 10))
@@ -193,11 +202,13 @@ void add_train(CLI::App& app, Session& session) {
       ->check(count_within(1, 65536))
       ->capture_default_str();
   verb->add_option("--optimizer", options->optimizer,
-                   "muon (matrices of layers by Muon, the rest by AdamW), adamw or sgd")
+                   "muon (matrices of layers by Muon, the rest by AdamW), adamw (the default with --from and "
+                   "--quantize) or sgd")
       ->check(CLI::IsMember({"muon", "adamw", "sgd"}))
       ->capture_default_str();
   verb->add_option("--rate", settings.rate,
-                   "Learning rate (default of adamw alone 0.002, of sgd 0.1; a tenth of each with --from)")
+                   "Learning rate (default of adamw alone 0.002, of sgd 0.1; a tenth of each with --from; with "
+                   "--quantize, too, 0.001, and less where points lie closer)")
       ->check(number_within(0, 10))
       ->capture_default_str();
   verb->add_option("--matrix-rate", settings.matrix_rate, "Learning rate of Muon (with --from a tenth)")

@@ -74,6 +74,12 @@ class GraphRun {
   std::vector<Dimensions> shapes_of(const Node& node) const;
   const Matrix& weight(std::string_view part) const;
   std::span<float> weight_gradient(std::string_view part);  // empty: it is not trained
+  // What a Linear multiplies in place of x: rounded into `room`, which is to be given back; or x as it is, and no room.
+  const float* rounded_inputs(std::string_view part, std::span<const float> x, std::size_t cols,
+                              std::vector<float>& room);
+  // Of the same part whether inputs may be cut off, and which slopes go with them.
+  bool cuts_inputs_off(std::string_view part) const;
+  void cut_slopes(std::string_view part, std::span<const float> x, std::span<float> slopes) const;
   std::vector<float>& make(ValueId value, std::size_t size);
   // Of a value that needs one, zeros at first; else empty. has: whether something is in it already.
   std::span<float> gradient_of(ValueId value, bool* has = nullptr);

@@ -25,25 +25,66 @@ void GraphRun::add_column_sums(std::span<const float> rows, std::span<float> sum
   });
 }
 
+const float* GraphRun::rounded_inputs(std::string_view part, std::span<const float> x, std::size_t cols,
+                                      std::vector<float>& room) {
+  NetworkWeight* const found = weights_.find(layer_, part);
+  if (found == nullptr || !found->inputs) return x.data();
+  InputRounding& rounding = *found->inputs;
+  // A static grid is that of the first batch that is seen.
+  if (rounding.format.is_static() && rounding.grid.scale == 0) rounding.grid = reaching_grid(x, rounding.format);
+  room = room_.buffers.take(x.size());
+  round_inputs(x, cols, rounding, room, room_.machine.pool);
+  return room.data();
+}
+
+bool GraphRun::cuts_inputs_off(std::string_view part) const {
+  const NetworkWeight* const found = weights_.find(layer_, part);
+  return found != nullptr && found->inputs && found->inputs->format.is_static();
+}
+
+void GraphRun::cut_slopes(std::string_view part, std::span<const float> x, std::span<float> slopes) const {
+  const InputRounding& rounding = *weights_.find(layer_, part)->inputs;
+  room_.machine.pool.parallel_for(x.size(), std::size_t{1} << 14, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i)
+      if (is_cut_off(x[i], rounding.grid, rounding.format.is_asymmetric)) slopes[i] = 0;
+  });
+}
+
 void GraphRun::run_forward(const Node& node, const Linear& op) {
   const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows, tokens = batch_.tokens();
   std::vector<float>& y = make(node.output, tokens * rows);
-  multiply({values_[node.inputs[0]].numbers.data(), cols}, {weight(op.part).values.data(), cols, true},
-           {tokens, rows, cols}, {y.data(), rows}, room_.arithmetic, room_.machine);
+  std::vector<float> room;
+  const float* const x = rounded_inputs(op.part, values_[node.inputs[0]].numbers, cols, room);
+  multiply({x, cols}, {weight(op.part).values.data(), cols, true}, {tokens, rows, cols}, {y.data(), rows},
+           room_.arithmetic, room_.machine);
+  room_.buffers.give_back(std::move(room));
   if (op.has_bias) add_to_rows(y, weight(op.bias()).values);
 }
 
 void GraphRun::run_backward(const Node& node, const Linear& op) {
   const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows, tokens = batch_.tokens();
+  const std::span<const float> given = values_[node.inputs[0]].numbers;
   const std::vector<float>& dy = gradients_[node.output];
   if (watch_) watch_(op, dy);
   bool has = false;
-  if (const std::span<float> dx = gradient_of(node.inputs[0], &has); !dx.empty())
-    multiply({dy.data(), rows}, {weight(op.part).values.data(), cols}, {tokens, cols, rows}, {dx.data(), cols, has},
-             room_.arithmetic, room_.machine);
-  if (const std::span<float> dw = weight_gradient(op.part); !dw.empty())
-    multiply({dy.data(), rows, true}, {values_[node.inputs[0]].numbers.data(), cols}, {rows, cols, tokens},
-             {dw.data(), cols, true}, room_.arithmetic, room_.machine);
+  if (const std::span<float> dx = gradient_of(node.inputs[0], &has); !dx.empty()) {
+    std::vector<float> apart;  // where some of it is cut off
+    if (cuts_inputs_off(op.part)) apart = room_.buffers.take(dx.size());
+    multiply({dy.data(), rows}, {weight(op.part).values.data(), cols}, {tokens, cols, rows},
+             {apart.empty() ? dx.data() : apart.data(), cols, has && apart.empty()}, room_.arithmetic, room_.machine);
+    if (!apart.empty()) {
+      cut_slopes(op.part, given, apart);
+      for (std::size_t i = 0; i < dx.size(); ++i) dx[i] = has ? dx[i] + apart[i] : apart[i];
+    }
+    room_.buffers.give_back(std::move(apart));
+  }
+  if (const std::span<float> dw = weight_gradient(op.part); !dw.empty()) {
+    std::vector<float> room;
+    const float* const x = rounded_inputs(op.part, given, cols, room);
+    multiply({dy.data(), rows, true}, {x, cols}, {rows, cols, tokens}, {dw.data(), cols, true}, room_.arithmetic,
+             room_.machine);
+    room_.buffers.give_back(std::move(room));
+  }
   if (op.has_bias)
     if (const std::span<float> by_bias = weight_gradient(op.bias()); !by_bias.empty()) add_column_sums(dy, by_bias);
 }

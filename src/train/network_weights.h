@@ -12,6 +12,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@
 #include "calibrate/layer_weights.h"
 #include "graph/network.h"
 #include "model/source_model.h"
+#include "train/input_rounding.h"
 #include "train/parameter.h"
 
 namespace nibble {
@@ -32,7 +34,8 @@ struct NetworkWeight {
   std::int64_t layer = Network::kBegin;  // that of weights of the whole network, whichever drawing reads them
   TensorRole role = TensorRole::linear;
   Matrix values;
-  std::vector<float> gradient = {};  // as values; empty: it is not trained
+  std::vector<float> gradient = {};          // as values; empty: it is not trained
+  std::optional<InputRounding> inputs = {};  // of Linears: how what it is multiplied with is rounded
   // What is larger has no place in the model's file.
   float largest = std::numeric_limits<float>::infinity();
 

@@ -349,6 +349,15 @@ TrainingState Trainer::state(const std::map<std::string, std::string>& run) {
     }
   const std::vector<Parameter> all = parameters();
   for (std::size_t i = 0; i < best_.size(); ++i) add(all[i].name + ".best", best_[i]);
+  // Static grids of inputs are found in the first step.
+  input_grids_.clear();
+  for (const NetworkWeight& weight : weights_.all())
+    if (weight.inputs) {
+      state.settings[weight.name + " inputs"] = activation_format_name(weight.inputs->format);
+      input_grids_.push_back(weight.inputs->grid.scale);
+      input_grids_.push_back(static_cast<float>(weight.inputs->grid.zero));
+    }
+  if (!input_grids_.empty()) add("input grids", input_grids_);
   return state;
 }
 
@@ -365,6 +374,12 @@ void Trainer::take_up(const std::filesystem::path& path, const std::map<std::str
     saved = state(run);
     read_training_state(path, saved);
   }
+  std::size_t place = 0;
+  for (NetworkWeight& weight : weights_.all())
+    if (weight.inputs) {
+      weight.inputs->grid.scale = input_grids_[place++];
+      weight.inputs->grid.zero = static_cast<std::int32_t>(input_grids_[place++]);
+    }
   step_ = saved.counts["step"];
   waited_ = saved.counts["waited"];
   stopped_early_ = saved.counts["stopped"] != 0;

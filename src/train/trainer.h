@@ -142,6 +142,7 @@ class Trainer {
   bool stopped_early_ = false;
   double summed_loss_ = 0;                  // since the last point of the curve
   std::vector<float> curve_, validations_;  // the first one: of what the run begins with; negative: not taken
+  std::vector<float> input_grids_;          // as a state file has them: scale and zero of each that is rounded
   std::vector<std::vector<float>> best_;    // weights, with patience
 };
 

@@ -146,6 +146,12 @@ TEST_F(Train, StoresWhatItHasTrained) {
     EXPECT_TRUE(read_text(scratch_ / "two" / file) == read_text(scratch_ / "other" / file)) << file;
   EXPECT_EQ(train("--held-out 0.1 --batch 2 --length 32 --steps 2 --from behind --quantize int2:g32:half -o on").code,
             0);
+  for (const char* const inputs : {"a8:g32", "a8:token", "a8:static"}) {
+    ASSERT_EQ(train(rest + "--quantize int8:row+" + inputs + " -o eight").code, 0) << inputs;
+    EXPECT_NE(nibble_command(scratch_, "inspect eight").out.find(inputs), std::string::npos);
+    EXPECT_EQ(nibble_command(scratch_, "check eight").code, 0) << inputs;
+    EXPECT_LT(kl("eight"), 0.02) << inputs;
+  }
   // What other containers hold exactly they get.
   ASSERT_EQ(train(rest + "--quantize q4_0 -o four").code, 0);
   ASSERT_EQ(nibble_command(scratch_, "convert four -o four.gguf").code, 0);
@@ -176,6 +182,7 @@ TEST_F(Train, SaysWhatIsWrong) {
   wrong("--from shape --held-out 0.1 --batch 2 --length 32 --temperature 2 -o x", "without --teacher");
   wrong(kShape + "--estimator lsq -o x", "without --quantize");
   wrong(kShape + "--quantize int4:g32:asym -o x", "its grids have more than a scale");
+  wrong(kShape + "--quantize int4:g32+a8:g128:wide -o x", "inputs with wide columns");
   wrong(kShape + "--quantize f16 -o x", "leaves every matrix in floating point");
   wrong(kShape + "--quantize int4:g32 --estimator twn -o x", "twn takes ternary points");
   wrong(kShape + "--quantize int4:g32 --estimator nothing -o x", "there are lsq");

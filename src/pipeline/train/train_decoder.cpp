@@ -12,6 +12,7 @@
 #include "base/output_file.h"
 #include "base/progress_meter.h"
 #include "io/checkpoint_writer.h"
+#include "model/stored_activations.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
 #include "pipeline/export/container.h"
@@ -131,11 +132,26 @@ std::string manifest_of_run(const std::map<std::string, std::string>& identity, 
   return json.dump(1) + "\n";
 }
 
+// What stands behind a plus: how inputs are rounded. None: they are not.
+std::optional<ActivationFormat> rounded_inputs(const std::string& quantize) {
+  std::optional<ActivationFormat> inputs;
+  for (const std::string_view part : split_format(quantize).parts) {
+    if (inputs)
+      throw Error(ErrorKind::invalid_argument, "inputs are rounded in one way, behind one plus: " + quantize,
+                  "quantize");
+    // "a8" means what it does where an engine can do all of it; here its plain form.
+    inputs = part == "a8" ? ActivationFormat{} : parse_activation_format(part);
+    require_trainable_inputs(*inputs);
+  }
+  return inputs;
+}
+
 // Which format each matrix is rounded to.
 std::map<std::string, FormatPtr> rounded_formats(const TrainRequest& request, const TrainingSources& sources) {
   std::map<std::string, FormatPtr> formats;
   if (request.quantize.empty()) return formats;
-  const Recipe recipe = find_recipe(request.quantize);
+  const Recipe recipe = find_recipe(split_format(request.quantize).weights);
+  const bool rounds_inputs = rounded_inputs(request.quantize).has_value();
   for (const ModelTensor& tensor : sources.tensors().all()) {
     if (stays_in_float(tensor.role) || tensor.shape.size() < 2) continue;
     const FormatPtr format = assign(recipe, tensor_facts(tensor, sources.config()), nullptr).format;
@@ -146,6 +162,12 @@ std::map<std::string, FormatPtr> rounded_formats(const TrainRequest& request, co
           "this file has the columns of a matrix in another order than directories, which groups of them do not "
           "survive; train from a directory that `nibble convert` makes of it: " +
               tensor.hf_name);
+    if (rounds_inputs && tensor.experts != 0)
+      throw Error(
+          ErrorKind::unsupported,
+          "inputs of experts are not rounded while a model is trained; leave out what stands behind the plus: " +
+              request.quantize,
+          "quantize");
     formats.emplace(tensor.hf_name, format);
   }
   if (formats.empty())
@@ -184,6 +206,16 @@ struct TrainedWeights {
   bool are_masters = false;
 };
 
+StoredActivations stored_activations(const NetworkWeights& weights) {
+  StoredActivations stored;
+  for (const NetworkWeight& weight : weights.all()) {
+    if (!weight.inputs) continue;
+    stored.format = weight.inputs->format;
+    if (stored.format->is_static()) stored.grids.emplace(weight.name, weight.inputs->grid);
+  }
+  return stored;
+}
+
 void write_rounded(CheckpointWriter& writer, std::size_t index, const ModelTensor& tensor,
                    const QuantizedTensor& matrix, Spelling spelling) {
   const std::vector<std::uint32_t> row_order = tensor.rows_from(spelling, Spelling::huggingface);
@@ -214,9 +246,12 @@ std::uint64_t write_model(const std::filesystem::path& output, const TrainingSou
   if (const auto begin = sources.tokenizer().bos()) options.bos_token_id = *begin;
   if (const auto end = sources.tokenizer().eos()) options.eos_token_id = *end;
   std::vector<SideFile> side_files = sources.tokenizer_files();
-  side_files.push_back({"config.json", to_huggingface_config(sources.config(), options)});
+  const StoredActivations activations = trained.are_masters ? StoredActivations() : stored_activations(trained.weights);
+  side_files.push_back(
+      {"config.json", with_activations(activations, to_huggingface_config(sources.config(), options))});
   side_files.push_back({kManifestFile, manifest});
-  const auto writer = make_directory_writer(output, side_files, plan);
+  constexpr std::uint64_t kShardBytes = 5'000'000'000;
+  const auto writer = make_directory_writer(output, side_files, plan, kShardBytes, activation_tensors(activations));
   for (std::size_t i = 0; i < plan.size(); ++i) {
     if (const auto found = rounded.find(tensors[i].hf_name); found != rounded.end()) {
       write_rounded(*writer, i, tensors[i], trained.rounded->store(found->second, pool), sources.spelling());
@@ -254,6 +289,14 @@ std::filesystem::path training_state_path(const std::filesystem::path& output) {
   return path;
 }
 
+double rounded_rate(const std::string& quantize) {
+  constexpr double kOfFourPoints = 0.001;
+  const Recipe recipe = find_recipe(split_format(quantize).weights);
+  if (recipe.main_format.empty()) return kOfFourPoints;
+  const auto points = static_cast<double>(code_points(*find_format(recipe.main_format)).points.size());
+  return kOfFourPoints * std::min(1.0, 4 / points);
+}
+
 TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
   if (!request.dtype.empty() && request.dtype != "bf16" && request.dtype != "f16" && request.dtype != "f32")
     throw Error(ErrorKind::invalid_argument, "weights are stored as bf16, f16 or f32, not as '" + request.dtype + "'");
@@ -280,6 +323,9 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
   weights.train([](const NetworkWeight&) { return true; });
   std::optional<RoundedWeights> rounded;
   if (!formats.empty()) rounded.emplace(weights, formats, estimator, machine.pool);
+  if (const std::optional<ActivationFormat> inputs = rounded_inputs(request.quantize))
+    for (NetworkWeight& weight : weights.all())
+      if (formats.contains(weight.name)) weight.inputs = InputRounding{.format = *inputs};
   std::optional<NetworkWeights> teacher_weights;
   std::optional<Tape> teacher;
   if (const SourceModel* const model = sources.teacher()) {

@@ -54,6 +54,10 @@ struct TrainSummary {
 // Where a run's state lies.
 std::filesystem::path training_state_path(const std::filesystem::path& output);
 
+// By how much AdamW moves masters in a step where a model is gone on from, and rounded to this: where points lie
+// closer, less. Errors as train_decoder's for formats.
+double rounded_rate(const std::string& quantize);
+
 // Errors name what to change: a configuration without weights' meaning, a tokenizer of more tokens than the model has,
 // a text shorter than a batch, memory that does not suffice, a loss that is none, a state of other settings.
 // Error(cancelled): the state is saved.
