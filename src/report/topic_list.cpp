@@ -5,6 +5,7 @@
 #include <array>
 
 #include "report/topics.h"
+#include "report/training_topics.h"
 
 namespace nibble {
 namespace {
@@ -398,6 +399,8 @@ constexpr Topic kTopics[] = {
      kNf4Process,
      kNf4Commands,
      kNf4Formats},
+    topics::kPtq,
+    topics::kQat,
 };
 
 constexpr MeasuredFormat kMeasured[] = {

@@ -59,7 +59,7 @@ TEST_F(Explain, SubjectsInTwoLanguages) {
 TEST_F(Explain, EveryCommandOfTheTextsParses) {
   std::set<std::string> commands;
   for (const char* topic :
-       {"int8", "int6", "int5", "int4", "int3", "int2", "mixed", "ternary", "binary", "fp8", "nf4"}) {
+       {"int8", "int6", "int5", "int4", "int3", "int2", "mixed", "ternary", "binary", "fp8", "nf4", "ptq", "qat"}) {
     const auto text = json(std::string("explain ") + topic);
     for (const auto& command : text["commands"]) commands.insert(command["command"]);
   }

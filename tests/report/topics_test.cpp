@@ -48,7 +48,7 @@ TEST(Topics, NamesAreUniqueAndFound) {
     }
   }
   for (const char* name :
-       {"int8", "int4", "int2", "mixed", "8", "6", "5", "4", "3", "2", "ternary", "binary", "fp8", "nf4"})
+       {"int8", "int4", "int2", "mixed", "8", "6", "5", "4", "3", "2", "ternary", "binary", "fp8", "nf4", "ptq", "qat"})
     EXPECT_NE(find_topic(name), nullptr) << name;
   EXPECT_EQ(find_topic("int9"), nullptr);
 }
