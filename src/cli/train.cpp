@@ -110,7 +110,7 @@ void train(const CLI::App& verb, Options& options, Session& session) {
   refuse_without_effect(verb, "--seed", options.from.empty(), "with --from");
   refuse_without_effect(verb, "--teacher-share", !options.teacher.empty(), "without --teacher");
   refuse_without_effect(verb, "--temperature", !options.teacher.empty(), "without --teacher");
-  for (const char* const option : {"--estimator", "--scale-rate", "--masters"})
+  for (const char* const option : {"--estimator", "--scale-rate", "--masters", "--embedding", "--head"})
     refuse_without_effect(verb, option, !options.quantize.empty(), "without --quantize");
   set_rates(verb, options);
   settings.arithmetic = arithmetic_of(options.arithmetic, session.machine().isa);
@@ -186,6 +186,8 @@ void add_train(CLI::App& app, Session& session) {
       "-q,--quantize", options->quantize,
       "Round matrices to this format while they are trained, and store them so: int4:g128, int2:g64, "
       "ternary:row, binary:row, q4_0, tq2_0, ...; +a8:g128, +a8:token or +a8:static behind it: inputs, too");
+  verb->add_option("--embedding", request.embedding, "With --quantize, format of the embedding");
+  verb->add_option("--head", request.head, "With --quantize, format of the output matrix");
   verb->add_option("--estimator", request.estimator, estimator_help());
   verb->add_option("--scale-rate", settings.scale_rate, "Learning rate of learned scales, as a share of each")
       ->check(number_within(0, 10))

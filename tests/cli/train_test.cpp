@@ -152,6 +152,12 @@ TEST_F(Train, StoresWhatItHasTrained) {
     EXPECT_EQ(nibble_command(scratch_, "check eight").code, 0) << inputs;
     EXPECT_LT(kl("eight"), 0.02) << inputs;
   }
+  ASSERT_EQ(train(rest + "--quantize int4:g32 --head int8:row -o headed").code, 0);  // tied: the embedding, too
+  const std::string listed = nibble_command(scratch_, "inspect headed --json").out;
+  EXPECT_NE(listed.find("int8:row"), std::string::npos) << listed;
+  ASSERT_EQ(nibble_command(scratch_, "convert headed -o carded").code, 0);
+  EXPECT_NE(read_text(scratch_ / "carded" / "README.md").find("rounded to `int4:g32` meanwhile (lsq)"),
+            std::string::npos);
   // What other containers hold exactly they get.
   ASSERT_EQ(train(rest + "--quantize q4_0 -o four").code, 0);
   ASSERT_EQ(nibble_command(scratch_, "convert four -o four.gguf").code, 0);

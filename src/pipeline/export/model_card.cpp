@@ -72,7 +72,14 @@ std::string calibration_text(const Json& manifest) {
 }
 
 std::string method_text(const Json& manifest) {
-  if (manifest.contains("trained")) return "trained from nothing on text";
+  if (const auto trained = manifest.find("trained"); trained != manifest.end()) {
+    std::string how = trained->contains("from") ? "trained further on text" : "trained from nothing on text";
+    if (trained->contains("teacher")) how += ", by what a teacher says of it";
+    if (const auto rounded = trained->find("rounded"); rounded != trained->end())
+      for (const auto& [format, estimator] : rounded->items())
+        how += fmt::format(", rounded to `{}` meanwhile ({})", format, estimator.get<std::string>());
+    return how;
+  }
   std::string text = fmt::format("recipe `{}`, method `{}`", manifest.at("recipe").at("name").get<std::string>(),
                                  manifest.at("method").get<std::string>());
   for (const char* const key : {"transform", "round", "fit"})

@@ -106,7 +106,8 @@ void each_row(const Checkpoint& checkpoint, const StoredTensor& tensor, std::uin
 std::string quantizer_of(const Checkpoint& checkpoint) {
   if (const auto manifest = manifest_of(checkpoint)) {
     const nlohmann::json json = nlohmann::json::parse(*manifest, nullptr, false);
-    return json.is_object() && json.contains("trained") ? "" : "nibble: " + *manifest;
+    const bool is_quantized = !json.is_object() || !json.contains("trained") || json["trained"].contains("rounded");
+    return is_quantized ? "nibble: " + *manifest : "";
   }
   std::string text;
   for (const char* key :

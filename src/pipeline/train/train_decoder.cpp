@@ -150,7 +150,9 @@ std::optional<ActivationFormat> rounded_inputs(const std::string& quantize) {
 std::map<std::string, FormatPtr> rounded_formats(const TrainRequest& request, const TrainingSources& sources) {
   std::map<std::string, FormatPtr> formats;
   if (request.quantize.empty()) return formats;
-  const Recipe recipe = find_recipe(split_format(request.quantize).weights);
+  Recipe recipe = find_recipe(split_format(request.quantize).weights);
+  if (!request.embedding.empty()) override_embedding(recipe, request.embedding);
+  if (!request.head.empty()) override_head(recipe, request.head);
   const bool rounds_inputs = rounded_inputs(request.quantize).has_value();
   for (const ModelTensor& tensor : sources.tensors().all()) {
     if (stays_in_float(tensor.role) || tensor.shape.size() < 2) continue;

@@ -33,6 +33,7 @@ struct TrainRequest {
   // A format, or a recipe's name: matrices are rounded to it while they are trained, and stored so. Empty: they are
   // not.
   std::string quantize{};
+  std::string embedding{}, head{};  // with quantize, formats of these by themselves; a tied matrix is both
   std::string estimator{};          // of slopes through rounding; empty: what serves each format best
   std::filesystem::path masters{};  // a directory for the numbers behind the rounded ones, in f32; empty: they go
   std::string dtype{};             // bf16, f16 or f32: as the result is stored; empty: as what it goes on from, or bf16
