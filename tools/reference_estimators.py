@@ -6,7 +6,8 @@
 
 Each case is one run of weights that share a scale: masters, a scale, slopes of a loss in the rounded values, and what follows of them. Rules
 are written as their papers have them, with detach() where slopes pass through: LSQ (arXiv:1902.08153), SEQ and binary weights of ParetoQ
-(arXiv:2502.02631), BitNet b1.58 (arXiv:2402.17764), ternary weight networks (arXiv:1605.04711), XNOR-Net's binary weights (arXiv:1603.05279).
+(arXiv:2502.02631), BitNet b1.58 (arXiv:2402.17764), ternary weight networks (arXiv:1605.04711), trained ternary
+quantization (arXiv:1612.01064), XNOR-Net's binary weights (arXiv:1603.05279).
 """
 import argparse
 import json
@@ -69,6 +70,15 @@ def twn(w):
     return passing(torch.sign(w) * kept * s, w), s
 
 
+def ttq(w, positive, negative):
+    """The slopes of what is kept are multiplied by its number, which PyTorch would not do by itself."""
+    factor = w.numel() ** -0.5
+    up, down = (w > 0.05 * w.abs().max()).float().detach(), (w < -0.05 * w.abs().max()).float().detach()
+    weighted = w * (positive * up + negative * down + 1 - up - down).detach()
+    values = scaled_gradient(positive, factor) * up - scaled_gradient(negative, factor) * down
+    return values + weighted - weighted.detach()
+
+
 def bwn(w):
     s = w.abs().mean().detach()
     clipped = torch.clamp(w, -1, 1)
@@ -78,14 +88,15 @@ def bwn(w):
 def case(name, format_name, rule, scale=None, stretch=1.0):
     w = (masters() * stretch).requires_grad_()
     if scale is None:
+        learned = []
         values, found = rule(w)
-        s = None
+        scales = [found]
     else:
-        s = torch.tensor(scale, requires_grad=True)
-        values, found = rule(w, s), s.detach()
+        scales = learned = [torch.tensor(s, requires_grad=True) for s in scale]
+        values = rule(w, *learned)
     values.backward(slopes())
-    return {"estimator": name, "format": format_name, "scale": found.item(), "stretch": stretch, "values": values.tolist(),
-            "by_masters": w.grad.tolist(), "by_scale": None if s is None else s.grad.item()}
+    return {"estimator": name, "format": format_name, "scales": [s.item() for s in scales], "stretch": stretch, "values": values.tolist(),
+            "by_masters": w.grad.tolist(), "by_scales": [s.grad.item() for s in learned]}
 
 
 def main():
@@ -93,16 +104,17 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     options = parser.parse_args()
     cases = [
-        case("lsq", "int4:row", lambda w, s: lsq(w, s, -8, 7), 0.0217),
-        case("lsq", "int8:row", lambda w, s: lsq(w, s, -127, 127), 0.00111),
-        case("lsq", "int2:row:half", lambda w, s: lsq(w, s, -1.5, 1.5, 0.5), 0.0813),
-        case("lsq", "ternary:row", lambda w, s: lsq(w, s, -1, 1), 0.1013),
-        case("lsq", "q4_0", lambda w, s: lsq(w, s, -8, 7), 0.0217),
-        case("lsq", "binary:row", binary_learned, 0.0917),
-        case("seq", "ternary:row", lambda w, s: seq(w, s, 1.5, 0.0), 0.1013),
-        case("seq", "int2:row:half", lambda w, s: seq(w, s, 2.0, 0.5), 0.0813),
+        case("lsq", "int4:row", lambda w, s: lsq(w, s, -8, 7), (0.0217,)),
+        case("lsq", "int8:row", lambda w, s: lsq(w, s, -127, 127), (0.00111,)),
+        case("lsq", "int2:row:half", lambda w, s: lsq(w, s, -1.5, 1.5, 0.5), (0.0813,)),
+        case("lsq", "ternary:row", lambda w, s: lsq(w, s, -1, 1), (0.1013,)),
+        case("lsq", "q4_0", lambda w, s: lsq(w, s, -8, 7), (0.0217,)),
+        case("lsq", "binary:row", binary_learned, (0.0917,)),
+        case("seq", "ternary:row", lambda w, s: seq(w, s, 1.5, 0.0), (0.1013,)),
+        case("seq", "int2:row:half", lambda w, s: seq(w, s, 2.0, 0.5), (0.0813,)),
         case("absmean", "ternary:row", absmean),
         case("twn", "ternary:row", twn),
+        case("ttq", "table2:row", ttq, (0.0917, 0.1101)),
         case("bwn", "binary:row", bwn, stretch=7.0),
     ]
     options.out.write_text(json.dumps({"torch": torch.__version__.split("+")[0], "masters": masters().tolist(), "slopes": slopes().tolist(),

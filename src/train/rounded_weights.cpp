@@ -14,7 +14,8 @@
 namespace nibble {
 namespace {
 
-constexpr float kLeastShare = 1e-3F;  // of the scale that a run began with: it keeps its sign
+constexpr std::size_t kMostNumbers = 4;  // of a grid: a table of four points
+constexpr float kLeastShare = 1e-3F;     // of the scale that a run began with: it keeps its sign
 
 bool is_one_grid(const Format& format) {
   const PlanarSpec* const planar = find_planar_spec(format);
@@ -64,12 +65,13 @@ RoundedWeights::RoundedWeights(NetworkWeights& weights, const std::map<std::stri
     matrix.run = is_whole ? weight.values.values.size() : format.info().span == 0 ? cols : format.info().span;
     matrix.runs_of_row = is_whole ? 0 : (cols + matrix.run - 1) / matrix.run;
     matrix.masters = weight.values.values;
-    matrix.scales.resize(is_whole ? 1 : static_cast<std::size_t>(weight.values.rows) * matrix.runs_of_row);
+    const std::size_t runs = is_whole ? 1 : static_cast<std::size_t>(weight.values.rows) * matrix.runs_of_row;
+    matrix.scales.resize(runs * matrix.estimator->num_scales());
     matrix.grids.resize(matrix.runs() * format.grid_bytes());
-    if (matrix.estimator->learns_scale()) {
-      matrix.first.resize(matrix.runs());
-      matrix.shares.assign(matrix.runs(), 1.0F);
-      matrix.slopes.resize(matrix.runs());
+    if (matrix.estimator->learns_scales()) {
+      matrix.first.resize(matrix.scales.size());
+      matrix.shares.assign(matrix.scales.size(), 1.0F);
+      matrix.slopes.resize(matrix.scales.size());
     }
     matrices_.push_back(std::move(matrix));
   }
@@ -86,9 +88,12 @@ RoundedWeights::RoundedWeights(NetworkWeights& weights, const std::map<std::stri
       matrix.format->fit(masters, {}, shared.get(), row, {}, grid,
                          matrix.runs_of_row == 0 ? 0 : run % matrix.runs_of_row);
       if (matrix.first.empty()) return;
-      float fitted = 0;
-      free.parameters(grid, &fitted);
-      matrix.first[run] = first_scale(masters, matrix.estimator->scale({matrix.points, masters}, fitted));
+      std::vector<float> fitted(free.num_parameters());
+      free.parameters(grid, fitted.data());
+      const std::size_t count = matrix.estimator->num_scales();
+      float* const first = &matrix.first[run * count];
+      matrix.estimator->find_scales({matrix.points, masters}, fitted.front(), first);
+      for (std::size_t i = 0; i < count; ++i) first[i] = first_scale(masters, first[i]);
     });
   }
   round(pool);
@@ -103,23 +108,25 @@ void RoundedWeights::round(ThreadPool& pool) {
     std::vector<float>& values = matrix.weight->values.values;
     each_run(matrix, pool, [&](std::size_t run) {
       const MasterRun masters{matrix.points, matrix.run_of(run, matrix.masters)};
-      float scale = 0;
-      if (matrix.first.empty()) {
-        scale = matrix.estimator->scale(masters, 0);
-      } else {
-        matrix.shares[run] = std::max(matrix.shares[run], kLeastShare);
-        scale = matrix.first[run] * matrix.shares[run];
+      const std::size_t count = matrix.estimator->num_scales();
+      float* const scales = &matrix.scales[run * count];
+      if (matrix.first.empty()) matrix.estimator->find_scales(masters, 0, scales);
+      for (std::size_t i = run * count; i < (run + 1) * count && !matrix.first.empty(); ++i) {
+        matrix.shares[i] = std::max(matrix.shares[i], kLeastShare);
+        matrix.scales[i] = matrix.first[i] * matrix.shares[i];
       }
       std::byte* const grid = &matrix.grids[run * matrix.format->grid_bytes()];
-      free.store(&scale, grid);
-      free.parameters(grid, &scale);
-      matrix.scales[run] = scale;
+      float numbers[kMostNumbers] = {};
+      matrix.estimator->to_grid(scales, numbers);
+      free.store(numbers, grid);
+      free.parameters(grid, numbers);
+      matrix.estimator->from_grid(numbers, scales);
       const std::span<const float> place = matrix.run_of(run, values);
       const std::span<float> out(&values[static_cast<std::size_t>(place.data() - values.data())], place.size());
-      if (scale == 0)
+      if (count == 1 && scales[0] == 0)
         std::ranges::fill(out, 0.0F);
       else
-        matrix.estimator->values(masters, scale, out);
+        matrix.estimator->values(masters, scales, out);
     });
   }
 }
@@ -129,12 +136,16 @@ void RoundedWeights::pull_back(ThreadPool& pool) {
     std::vector<float>& gradient = matrix.weight->gradient;
     each_run(matrix, pool, [&](std::size_t run) {
       const MasterRun masters{matrix.points, matrix.run_of(run, matrix.masters)};
-      if (matrix.scales[run] == 0) return;  // as if nothing were rounded
+      const std::size_t count = matrix.estimator->num_scales();
+      const float* const scales = &matrix.scales[run * count];
+      if (count == 1 && scales[0] == 0) return;  // as if nothing were rounded
       const std::span<const float> place = matrix.run_of(run, gradient);
       const std::span<float> slopes(&gradient[static_cast<std::size_t>(place.data() - gradient.data())], place.size());
-      const double by_scale = matrix.estimator->gradient(masters, matrix.scales[run], slopes);
-      if (!matrix.first.empty())
-        matrix.slopes[run] += static_cast<float>(by_scale * static_cast<double>(matrix.first[run]));
+      double by_scales[kMostScales] = {};
+      matrix.estimator->gradient(masters, scales, slopes, by_scales);
+      for (std::size_t i = 0; i < count && !matrix.first.empty(); ++i)
+        matrix.slopes[run * count + i] +=
+            static_cast<float>(by_scales[i] * static_cast<double>(matrix.first[run * count + i]));
     });
   }
 }

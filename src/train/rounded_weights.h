@@ -60,11 +60,11 @@ class RoundedWeights {
     std::size_t runs_of_row = 0;  // 0: one run is the whole matrix
     std::vector<float> masters{};
     std::vector<std::byte> grids{};  // of each run
-    std::vector<float> first{}, shares{},
-        slopes{};                 // scales that it began with; where they are now; 0 of them: not learned
-    std::vector<float> scales{};  // of each run, as it is stored
+    // [runs, scales of a grid]: those that it began with, and where they are now; none: not learned.
+    std::vector<float> first{}, shares{}, slopes{};
+    std::vector<float> scales{};  // as they are stored
 
-    std::size_t runs() const { return scales.size(); }
+    std::size_t runs() const { return scales.size() / estimator->num_scales(); }
     std::span<const float> run_of(std::size_t index, std::span<const float> values) const;
   };
   template <class Body>

@@ -32,24 +32,27 @@ TEST(Estimator, ValuesAndSlopesAreThoseOfPyTorch) {
     const CodePoints points = code_points(*find_format(expected["format"].get<std::string>()));
     ASSERT_EQ(estimator.refusal(points), "") << name;
     const MasterRun run{points, masters};
-    const float scale = expected["scale"].get<float>();
-    if (estimator.learns_scale())
-      EXPECT_EQ(estimator.scale(run, scale), scale) << name;
-    else
-      EXPECT_NEAR(estimator.scale(run, 1), scale, 1e-7) << name;
+    const std::vector<float> scales = expected["scales"].get<std::vector<float>>();
+    ASSERT_EQ(scales.size(), estimator.num_scales()) << name;
+    float found[kMostScales] = {};
+    estimator.find_scales(run, scales[0], found);
+    if (!estimator.learns_scales()) {
+      EXPECT_NEAR(found[0], scales[0], 1e-7) << name;
+    }
     std::vector<float> values(masters.size());
-    estimator.values(run, scale, values);
+    estimator.values(run, scales.data(), values);
     std::vector<float> slopes = known["slopes"].get<std::vector<float>>();
-    const double by_scale = estimator.gradient(run, scale, slopes);
+    double by_scales[kMostScales] = {};
+    estimator.gradient(run, scales.data(), slopes, by_scales);
     for (std::size_t i = 0; i < values.size(); ++i) {
       // A product or a sum of two, each rounded once.
-      EXPECT_NEAR(values[i], expected["values"][i].get<double>(), 4e-7 * std::fabs(scale) * 128) << name << ' ' << i;
+      EXPECT_NEAR(values[i], expected["values"][i].get<double>(), 4e-7 * std::fabs(scales[0]) * 128)
+          << name << ' ' << i;
       EXPECT_NEAR(slopes[i], expected["by_masters"][i].get<double>(), 1e-6) << name << ' ' << i;
     }
-    if (estimator.learns_scale())
-      EXPECT_NEAR(by_scale, expected["by_scale"].get<double>(), 2e-5) << name;
-    else
-      EXPECT_EQ(by_scale, 0) << name;
+    ASSERT_EQ(expected["by_scales"].size(), estimator.learns_scales() ? scales.size() : 0) << name;
+    for (std::size_t i = 0; i < expected["by_scales"].size(); ++i)
+      EXPECT_NEAR(by_scales[i], expected["by_scales"][i].get<double>(), 2e-5) << name << ' ' << i;
   }
   for (const Estimator* const estimator : list_estimators())
     EXPECT_TRUE(seen.contains(std::string(estimator->name()))) << estimator->name() << " has no numbers to be held to";
@@ -96,6 +99,11 @@ TEST(Estimator, RefusesWhatIsNotTrained) {
   EXPECT_NE(twn_estimator().refusal(code_points(*find_format("binary:row"))), "");
   EXPECT_NE(bwn_estimator().refusal(code_points(*find_format("ternary:row"))), "");
   EXPECT_NE(seq_estimator().refusal(code_points(*find_format("binary:row"))), "");
+  EXPECT_NE(ttq_estimator().refusal(code_points(*find_format("ternary:row"))), "");
+  for (const Estimator* const estimator : list_estimators()) {
+    EXPECT_EQ(estimator->refusal(code_points(*find_format("table2:row"))).empty(), estimator->name() == "ttq");
+  }
+  EXPECT_NE(refused("table3:row").find("more than a scale"), std::string::npos);
   EXPECT_NE(seq_estimator().refusal(code_points(*find_format("nf4:g64"))), "");
   EXPECT_THROW(find_estimator("nothing"), Error);
 }

@@ -29,9 +29,12 @@ void fill_gradient(NetworkWeights& weights, std::uint64_t seed) {
 
 TEST(RoundedWeights, WhatTheNetworkReadsIsWhatIsStored) {
   ThreadPool pool(2);
-  for (const char* const name : {"int8:row", "int4:g32", "int4:row:f16", "int3:g64:signed", "int2:g64:half", "int2:g64",
-                                 "ternary:row", "ternary:g64", "ternary:tensor", "binary:g32", "nf4:g64", "q4_0",
-                                 "q5_0", "q8_0", "q2_0", "q1_0", "tq1_0", "tq2_0", "iq4_nl"}) {
+  for (const char* const name : {"int8:row",       "int4:g32",   "int4:row:f16", "int3:g64:signed",
+                                 "int2:g64:half",  "int2:g64",   "ternary:row",  "ternary:g64",
+                                 "ternary:tensor", "binary:g32", "nf4:g64",      "q4_0",
+                                 "q5_0",           "q8_0",       "q2_0",         "q1_0",
+                                 "tq1_0",          "tq2_0",      "iq4_nl",       "table2:row",
+                                 "table2:g64"}) {
     NetworkWeights weights = weights_of(5, 512, 3);
     RoundedWeights rounded(weights, {{"w", find_format(name)}}, nullptr, pool);
     ASSERT_EQ(rounded.size(), 1u) << name;

@@ -18,16 +18,16 @@ class Absmean final : public Estimator {
   std::string refusal(const CodePoints& points) const override {
     return points.is_ternary() ? std::string() : "absmean takes ternary points";
   }
-  bool learns_scale() const override { return false; }
-  float scale(const MasterRun& run, float) const override {
+  bool learns_scales() const override { return false; }
+  void find_scales(const MasterRun& run, float, float* scales) const override {
     double sum = 0;
     for (const float master : run.masters) sum += static_cast<double>(std::fabs(master));
-    return static_cast<float>(std::max(sum / static_cast<double>(run.masters.size()), kLeastMean));
+    scales[0] = static_cast<float>(std::max(sum / static_cast<double>(run.masters.size()), kLeastMean));
   }
-  void values(const MasterRun& run, float scale, std::span<float> out) const override {
-    round_to_points(run, scale, out);
+  void values(const MasterRun& run, const float* scales, std::span<float> out) const override {
+    round_to_points(run, scales[0], out);
   }
-  double gradient(const MasterRun&, float, std::span<float>) const override { return 0; }
+  void gradient(const MasterRun&, const float*, std::span<float>, double*) const override {}
 };
 
 }  // namespace

@@ -16,19 +16,18 @@ class Bwn final : public Estimator {
   std::string refusal(const CodePoints& points) const override {
     return points.is_binary() ? std::string() : "bwn takes binary points";
   }
-  bool learns_scale() const override { return false; }
-  float scale(const MasterRun& run, float) const override {
+  bool learns_scales() const override { return false; }
+  void find_scales(const MasterRun& run, float, float* scales) const override {
     double sum = 0;
     for (const float master : run.masters) sum += static_cast<double>(std::fabs(master));
-    return static_cast<float>(sum / static_cast<double>(run.masters.size()));
+    scales[0] = static_cast<float>(sum / static_cast<double>(run.masters.size()));
   }
-  void values(const MasterRun& run, float scale, std::span<float> out) const override {
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = run.masters[i] < 0 ? -scale : scale;
+  void values(const MasterRun& run, const float* scales, std::span<float> out) const override {
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = run.masters[i] < 0 ? -scales[0] : scales[0];
   }
-  double gradient(const MasterRun& run, float, std::span<float> slopes) const override {
+  void gradient(const MasterRun& run, const float*, std::span<float> slopes, double*) const override {
     for (std::size_t i = 0; i < slopes.size(); ++i)
       if (std::fabs(run.masters[i]) > bound()) slopes[i] = 0;
-    return 0;
   }
   float bound() const override { return 1; }
 };

@@ -26,12 +26,17 @@ std::string obstacle(const Format& format) {
 }  // namespace
 
 CodePoints code_points(const Format& format) {
+  const PlanarSpec* const planar = find_planar_spec(format);
+  if (planar != nullptr && planar->points == PlanarPoints::table && planar->bits == 2 &&
+      planar->grain != PlanarGrain::tensor && planar->grain != PlanarGrain::block)
+    return {};
   if (const std::string why = obstacle(format); !why.empty())
-    throw Error(
-        ErrorKind::unsupported,
-        "weights are not trained in this format, " + why +
-            "; take symmetric integers, ternary or binary numbers, or their blocks (q4_0, tq2_0): " + format.name(),
-        "quantize");
+    throw Error(ErrorKind::unsupported,
+                "weights are not trained in this format, " + why +
+                    "; take symmetric integers, ternary or binary numbers, their blocks (q4_0, tq2_0), or "
+                    "table2: " +
+                    format.name(),
+                "quantize");
   const TrainableGrid& free = *find_trainable_grid(format);
   const std::size_t columns = format.info().span == 0 ? 1 : format.info().span;
   // A grid of zeros everywhere but in its scale, in memory that suits any.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a format's codes mean at a scale of 1, where one scale is all that its grids have: what rounding in training
-// needs to know of it. Immutable.
+// What a format's codes mean at a scale of 1, where one scale is all that its grids have, or that its grids are four
+// numbers of any size: what rounding in training needs to know of it. Immutable.
 //
 //   const CodePoints points = code_points(*find_format("int2:g64:half"));      // -3/2, -1/2, 1/2, 3/2
 //   points.nearest(0.2F);                                                      // 1/2
@@ -15,9 +15,10 @@
 namespace nibble {
 
 struct CodePoints {
-  std::vector<float> points;  // ascending
+  std::vector<float> points;  // ascending; empty: each grid has four of its own
   float step = 0;             // between neighbours; 0: these differ
 
+  bool are_learned() const { return points.empty(); }
   float lowest() const { return points.front(); }
   float highest() const { return points.back(); }
   bool is_ternary() const { return points.size() == 3 && points[0] == -1 && points[1] == 0 && points[2] == 1; }

@@ -8,8 +8,8 @@
 namespace nibble {
 
 std::span<const Estimator* const> list_estimators() {
-  static const std::array all = {&lsq_estimator(), &seq_estimator(), &absmean_estimator(), &twn_estimator(),
-                                 &bwn_estimator()};
+  static const std::array all = {&lsq_estimator(), &seq_estimator(), &absmean_estimator(),
+                                 &twn_estimator(), &ttq_estimator(), &bwn_estimator()};
   return all;
 }
 
@@ -24,6 +24,7 @@ const Estimator& find_estimator(std::string_view name) {
 }
 
 const Estimator& default_estimator(const CodePoints& points) {
+  if (points.are_learned()) return ttq_estimator();
   return points.points.size() > 2 && points.points.size() <= 4 && points.step != 0 ? seq_estimator() : lsq_estimator();
 }
 

@@ -7,9 +7,9 @@
 // safe from many threads.
 //
 //   const Estimator& lsq = find_estimator("lsq");
-//   lsq.first_numbers(run, fitted, numbers);
-//   lsq.values(run, numbers, out);                  // ... a loss's slopes in them come back ...
-//   lsq.gradient(run, numbers, slopes, by_numbers); // ... and become its slopes in the masters
+//   lsq.find_scales(run, fitted, scales);
+//   lsq.values(run, scales, out);                   // ... a loss's slopes in them come back ...
+//   lsq.gradient(run, scales, slopes, by_scales);   // ... and become its slopes in the masters
 #pragma once
 
 #include <cstddef>
@@ -28,6 +28,8 @@ struct MasterRun {
   std::span<const float> masters;
 };
 
+inline constexpr std::size_t kMostScales = 2;
+
 class Estimator {
  public:
   virtual ~Estimator() = default;
@@ -35,15 +37,21 @@ class Estimator {
   virtual std::string_view description() const = 0;  // a line for help
   // Why weights in these points are not trained by it; empty: they are.
   virtual std::string refusal(const CodePoints& points) const = 0;
-  // Whether the grid's number is trained; else it is found from the masters before every step.
-  virtual bool learns_scale() const = 0;
-  // Of a run: where a learned one begins, fitted being the format's own choice; else what it is.
-  virtual float scale(const MasterRun& run, float fitted) const = 0;
-  // What the run is rounded to: points times the scale, which can be stored. out: as the masters.
-  virtual void values(const MasterRun& run, float scale, std::span<float> out) const = 0;
-  // slopes: of a loss in the values; become those in the masters. Returns that in the scale, where it is learned, with
-  // the factor that balances it against those of weights.
-  virtual double gradient(const MasterRun& run, float scale, std::span<float> slopes) const = 0;
+  // Whether the grid's numbers are trained; else they are found from the masters before every step.
+  virtual bool learns_scales() const = 0;
+  // Of a grid; at most kMostScales. All are sizes, which keep their sign.
+  virtual std::size_t num_scales() const { return 1; }
+  // Of a run: where learned ones begin, fitted being the format's own choice; else what they are.
+  virtual void find_scales(const MasterRun& run, float fitted, float* scales) const = 0;
+  // What the run is rounded to, by scales that can be stored. out: as the masters.
+  virtual void values(const MasterRun& run, const float* scales, std::span<float> out) const = 0;
+  // slopes: of a loss in the values; become those in the masters. by_scales: set to those in scales that are learned,
+  // with the factor that balances them against those of weights.
+  virtual void gradient(const MasterRun& run, const float* scales, std::span<float> slopes,
+                        double* by_scales) const = 0;
+  // The numbers of a grid (TrainableGrid) that are meant, and scales of a grid.
+  virtual void to_grid(const float* scales, float* numbers) const { numbers[0] = scales[0]; }
+  virtual void from_grid(const float* numbers, float* scales) const { scales[0] = numbers[0]; }
   // Masters are kept between these; 0: anywhere.
   virtual float bound() const { return 0; }
 };
@@ -60,6 +68,7 @@ const Estimator& lsq_estimator();
 const Estimator& seq_estimator();
 const Estimator& absmean_estimator();
 const Estimator& twn_estimator();
+const Estimator& ttq_estimator();
 const Estimator& bwn_estimator();
 
 }  // namespace nibble

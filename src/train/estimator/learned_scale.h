@@ -30,6 +30,10 @@ inline double slopes_within(const MasterRun& run, float scale, float low, float 
   return sum;
 }
 
+inline std::string refusal_of_tables(const CodePoints& points, std::string_view name) {
+  return points.are_learned() ? std::string(name) + " takes points that are the same for all grids" : std::string();
+}
+
 inline double balance(const MasterRun& run, double largest_point) {
   return 1 / std::sqrt(static_cast<double>(run.masters.size()) * largest_point);
 }

@@ -11,15 +11,16 @@ class Lsq final : public Estimator {
  public:
   std::string_view name() const override { return "lsq"; }
   std::string_view description() const override { return "learned step size, for any points"; }
-  std::string refusal(const CodePoints&) const override { return {}; }
-  bool learns_scale() const override { return true; }
-  float scale(const MasterRun&, float fitted) const override { return fitted; }
-  void values(const MasterRun& run, float scale, std::span<float> out) const override {
-    round_to_points(run, scale, out);
+  std::string refusal(const CodePoints& points) const override { return refusal_of_tables(points, name()); }
+  bool learns_scales() const override { return true; }
+  void find_scales(const MasterRun&, float fitted, float* scales) const override { scales[0] = fitted; }
+  void values(const MasterRun& run, const float* scales, std::span<float> out) const override {
+    round_to_points(run, scales[0], out);
   }
-  double gradient(const MasterRun& run, float scale, std::span<float> slopes) const override {
+  void gradient(const MasterRun& run, const float* scales, std::span<float> slopes, double* by_scales) const override {
     const auto largest = static_cast<double>(run.points.highest());
-    return balance(run, largest) * slopes_within(run, scale, run.points.lowest(), run.points.highest(), slopes);
+    by_scales[0] =
+        balance(run, largest) * slopes_within(run, scales[0], run.points.lowest(), run.points.highest(), slopes);
   }
 };
 

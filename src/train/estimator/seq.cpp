@@ -18,16 +18,16 @@ class Seq final : public Estimator {
     return points.step == 0 || points.points.size() < 3 ? "seq takes three or more points at equal distances"
                                                         : std::string();
   }
-  bool learns_scale() const override { return true; }
-  float scale(const MasterRun&, float fitted) const override { return fitted; }
-  void values(const MasterRun& run, float scale, std::span<float> out) const override {
-    round_to_points(run, scale, out);
+  bool learns_scales() const override { return true; }
+  void find_scales(const MasterRun&, float fitted, float* scales) const override { scales[0] = fitted; }
+  void values(const MasterRun& run, const float* scales, std::span<float> out) const override {
+    round_to_points(run, scales[0], out);
   }
-  double gradient(const MasterRun& run, float scale, std::span<float> slopes) const override {
+  void gradient(const MasterRun& run, const float* scales, std::span<float> slopes, double* by_scales) const override {
     const float half = run.points.step / 2;
     const float low = run.points.lowest() - half, high = run.points.highest() + half;
-    return balance(run, static_cast<double>(run.points.highest() / high)) *
-           slopes_within(run, scale, kClip * low, kClip * high, slopes);
+    by_scales[0] = balance(run, static_cast<double>(run.points.highest() / high)) *
+                   slopes_within(run, scales[0], kClip * low, kClip * high, slopes);
   }
 };
 

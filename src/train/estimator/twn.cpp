@@ -26,8 +26,8 @@ class Twn final : public Estimator {
   std::string refusal(const CodePoints& points) const override {
     return points.is_ternary() ? std::string() : "twn takes ternary points";
   }
-  bool learns_scale() const override { return false; }
-  float scale(const MasterRun& run, float) const override {
+  bool learns_scales() const override { return false; }
+  void find_scales(const MasterRun& run, float, float* scales) const override {
     const float threshold = threshold_of(run.masters);
     double sum = 0;
     std::size_t kept = 0;
@@ -36,14 +36,14 @@ class Twn final : public Estimator {
         sum += static_cast<double>(magnitude);
         ++kept;
       }
-    return kept == 0 ? 0 : static_cast<float>(sum / static_cast<double>(kept));
+    scales[0] = kept == 0 ? 0 : static_cast<float>(sum / static_cast<double>(kept));
   }
-  void values(const MasterRun& run, float scale, std::span<float> out) const override {
+  void values(const MasterRun& run, const float* scales, std::span<float> out) const override {
     const float threshold = threshold_of(run.masters);
     for (std::size_t i = 0; i < out.size(); ++i)
-      out[i] = std::fabs(run.masters[i]) > threshold ? std::copysign(scale, run.masters[i]) : 0.0F;
+      out[i] = std::fabs(run.masters[i]) > threshold ? std::copysign(scales[0], run.masters[i]) : 0.0F;
   }
-  double gradient(const MasterRun&, float, std::span<float>) const override { return 0; }
+  void gradient(const MasterRun&, const float*, std::span<float>, double*) const override {}
 };
 
 }  // namespace
