@@ -55,20 +55,22 @@ def main():
     parser.add_argument("--text", action="append", required=True, help="to calibrate with and to learn from")
     parser.add_argument("--heldout", action="append", required=True)
     parser.add_argument("--formats", default=FORMATS)
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--keep", type=pathlib.Path, help="a directory for what was trained")
     parser.add_argument("--samples", default="128")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--train", default="", help="more options of `nibble train`, in one word", type=str.split)
     parser.add_argument("--json", type=pathlib.Path, help="the figures, for the picture")
     options = parser.parse_args()
-    rows = []
+    rows, methods = [], options.methods.split(",")
     names = [pathlib.Path(text).stem for text in options.heldout]
-    print("| format | " + " | ".join(f"{method}, {name}" for method in METHODS for name in names) + " | seconds of gptq, QAT |")
-    print("|---|" + "---|" * (len(METHODS) * len(names) + 1), flush=True)
+    print("| format | " + " | ".join(f"{method}, {name}" for method in methods for name in names) + " | seconds of gptq, qat |")
+    print("|---|" + "---|" * (len(methods) * len(names) + 1), flush=True)
     with tempfile.TemporaryDirectory() as directory:
         for format_name in options.formats.split(","):
             row = {"format": format_name}
             seconds = {}
-            for method in METHODS:
+            for method in methods:
                 output = pathlib.Path(directory) / "made"
                 try:
                     seconds[method] = make(options, format_name, method, output)
@@ -76,10 +78,12 @@ def main():
                 except RuntimeError as error:
                     print(f"{format_name} {method}: {error}", file=sys.stderr)
                     row[method] = [None] * len(names)
+                if options.keep and method == "qat" and output.is_dir():
+                    shutil.copytree(output, options.keep / format_name.replace(":", "_"), dirs_exist_ok=True)
                 shutil.rmtree(output, ignore_errors=True)
             row["seconds"] = {name: round(value) for name, value in seconds.items()}
             rows.append(row)
-            cells = ["-" if loss is None else f"{loss:.4f}" for method in METHODS for loss in row[method]]
+            cells = ["-" if loss is None else f"{loss:.4f}" for method in methods for loss in row[method]]
             print(f"| {format_name} | " + " | ".join(cells) + f" | {seconds.get('gptq', 0):.0f}, {seconds.get('qat', 0):.0f} |", flush=True)
     if options.json:
         options.json.write_text(json.dumps({"texts": names, "rows": rows}, indent=1) + "\n")
