@@ -106,6 +106,12 @@ inline F32 with_sign_of_byte(F32 power, Bytes x) {
           bits_of_half(moved<kLeft>(x.b), sign, _mm256_castps_si256(power.b))};
 }
 
+// A whole number added to the bits of each lane.
+inline F32 plus_bits(F32 x, std::int32_t more) {
+  const __m256i all = _mm256_set1_epi32(more);
+  return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x.a), all)),
+          _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x.b), all))};
+}
 inline F32 absolute(F32 x) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
   return {_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b)};
@@ -118,7 +124,21 @@ inline void store_low_bytes(F32 x, std::int8_t* p) {
   const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
-
+// The first n of sixteen.
+inline void store_low_bytes_part(F32 x, std::int8_t* p, std::size_t n) {
+  alignas(16) std::int8_t all[16];
+  store_low_bytes(x, all);
+  std::size_t at = 0;
+  if ((n & 8) != 0) {
+    __builtin_memcpy(p, all, 8);
+    at = 8;
+  }
+  if ((n & 4) != 0) {
+    __builtin_memcpy(p + at, all + at, 4);
+    at += 4;
+  }
+  for (; at < n; ++at) p[at] = all[at];
+}
 inline void store_second_bytes(F32 x, std::uint8_t* p) {
   const auto moved = [](__m256 half) { return _mm256_castsi256_ps(_mm256_srli_epi32(_mm256_castps_si256(half), 8)); };
   store_low_bytes({moved(x.a), moved(x.b)}, reinterpret_cast<std::int8_t*>(p));
@@ -141,6 +161,7 @@ template <int kShift>
 inline Sums shift_left(Sums s) {
   return {_mm256_slli_epi32(s.a, kShift), _mm256_slli_epi32(s.b, kShift)};
 }
+inline Sums to_sums(F32 x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }  // of whole numbers
 inline F32 to_f32(Sums s) { return {_mm256_cvtepi32_ps(s.a), _mm256_cvtepi32_ps(s.b)}; }
 
 }  // namespace

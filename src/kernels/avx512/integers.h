@@ -97,6 +97,7 @@ template <int kShift>
 inline Sums shift_left(Sums s) {
   return {_mm512_slli_epi32(s.v, kShift)};
 }
+inline Sums to_sums(F32 x) { return {_mm512_cvtps_epi32(x.v)}; }  // of whole numbers
 inline F32 to_f32(Sums s) { return {_mm512_cvtepi32_ps(s.v)}; }
 
 // Byte kByte of each lane; signed ones 2^24 times too large.
@@ -131,9 +132,16 @@ inline F32 with_sign_of_byte(F32 power, Bytes x) {
   return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(power.v), bits, sign, 0xf8))};
 }
 
+// A whole number added to the bits of each lane.
+inline F32 plus_bits(F32 x, std::int32_t more) {
+  return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x.v), _mm512_set1_epi32(more)))};
+}
 inline F32 absolute(F32 x) { return {_mm512_abs_ps(x.v)}; }
 inline void store_low_bytes(F32 x, std::int8_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(x.v)));
+}
+inline void store_low_bytes_part(F32 x, std::int8_t* p, std::size_t n) {
+  _mm512_mask_cvtepi32_storeu_epi8(p, lanes_below(n), _mm512_castps_si512(x.v));
 }
 inline void store_second_bytes(F32 x, std::uint8_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_srli_epi32(_mm512_castps_si512(x.v), 8)));

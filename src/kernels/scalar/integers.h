@@ -122,6 +122,11 @@ inline Sums shift_left(Sums s) {
   for (std::int32_t& lane : s.v) lane = static_cast<std::int32_t>(static_cast<std::uint32_t>(lane) << kShift);
   return s;
 }
+inline Sums to_sums(F32 x) {  // of whole numbers
+  Sums s;
+  for (int i = 0; i < 16; ++i) s.v[i] = static_cast<std::int32_t>(x.v[i]);
+  return s;
+}
 inline F32 to_f32(Sums s) {
   F32 r;
   for (int i = 0; i < 16; ++i) r.v[i] = static_cast<float>(s.v[i]);
@@ -159,6 +164,16 @@ inline F32 with_sign_of_byte(F32 power, Bytes x) {
   return power;
 }
 
+// A whole number added to the bits of each lane.
+inline F32 plus_bits(F32 x, std::int32_t more) {
+  for (float& lane : x.v) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &lane, 4);
+    bits += static_cast<std::uint32_t>(more);
+    std::memcpy(&lane, &bits, 4);
+  }
+  return x;
+}
 inline F32 absolute(F32 x) {
   for (float& lane : x.v) lane = std::fabs(lane);
   return x;
@@ -166,6 +181,9 @@ inline F32 absolute(F32 x) {
 // The lowest byte of each lane.
 inline void store_low_bytes(F32 x, std::int8_t* p) {
   for (int i = 0; i < 16; ++i) std::memcpy(p + i, &x.v[i], 1);
+}
+inline void store_low_bytes_part(F32 x, std::int8_t* p, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) std::memcpy(p + i, &x.v[i], 1);
 }
 inline void store_second_bytes(F32 x, std::uint8_t* p) {
   for (int i = 0; i < 16; ++i) {
