@@ -52,6 +52,13 @@ std::vector<float> evaluate_operation(const Operation& operation, std::span<cons
       operation);
 }
 
+void require_input(const Net& net, std::size_t index, std::size_t numbers) {
+  const std::uint64_t expected = numbers_of(net.graph.values[net.inputs[index].value]);
+  if (numbers != expected)
+    throw Error(ErrorKind::unusable_input, fmt::format("{}: its input {} should have {} numbers and has {}", net.source,
+                                                       net.inputs[index].name, expected, numbers));
+}
+
 std::vector<std::vector<float>> evaluate(const Net& net, std::span<const std::vector<float>> given, ThreadPool* pool,
                                          const NetObserver& see) {
   const Graph& graph = net.graph;
@@ -61,12 +68,8 @@ std::vector<std::vector<float>> evaluate(const Net& net, std::span<const std::ve
     for (const ValueId input : graph.nodes[i].inputs) last_use[input] = i;
   for (const ValueId output : graph.outputs) last_use[output] = graph.nodes.size();
   for (std::size_t i = 0; i < net.inputs.size(); ++i) {
-    const ValueId value = net.inputs[i].value;
-    if (given[i].size() != numbers_of(graph.values[value]))
-      throw Error(ErrorKind::unusable_input,
-                  fmt::format("{}: its input {} should have {} numbers and has {}", net.source, net.inputs[i].name,
-                              numbers_of(graph.values[value]), given[i].size()));
-    values[value] = given[i];
+    require_input(net, i, given[i].size());
+    values[net.inputs[i].value] = given[i];
   }
   const auto weight = [&](std::string_view part) { return net.weight(part); };
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {

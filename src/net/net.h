@@ -64,6 +64,9 @@ using NetObserver = std::function<void(const Node&, std::span<const float>)>;
 std::vector<std::vector<float>> evaluate(const Net& net, std::span<const std::vector<float>> given, ThreadPool* pool,
                                          const NetObserver& see = {});
 
+// Error(unusable_input): an array of so many numbers for an input that has another number of them.
+void require_input(const Net& net, std::size_t index, std::size_t numbers);
+
 // One operation's reference arithmetic, by the shapes of what it reads.
 std::vector<float> evaluate_operation(const Operation& operation, std::span<const Dimensions> shapes,
                                       const std::vector<std::span<const float>>& inputs,

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Steps of products and of windows.
+#include <algorithm>
+
+#include "net/engine/convolution_step.h"
+#include "net/engine/point_steps.h"
+#include "net/engine/program_builder.h"
+
+namespace nibble::net_engine {
+namespace {
+
+std::span<const float> bias_of(const Net& net, const std::string& part) {
+  return part.empty() ? std::span<const float>{} : net.weight(part);
+}
+
+}  // namespace
+
+void ProgramBuilder::emit_product(const Node& end, const FloatFusion& fusion) {
+  if (const auto* const op = std::get_if<Convolution>(&fusion.product->operation))
+    emit_convolution(end, fusion, *op);
+  else
+    emit_linear(end, fusion, std::get<Linear>(fusion.product->operation));
+}
+
+void ProgramBuilder::emit_convolution(const Node& end, const FloatFusion& fusion, const Convolution& op) {
+  const ValueId input = fusion.product->inputs[0];
+  ConvolutionViews views;
+  views.x = need(input, Layout::places);
+  if (fusion.added) views.added = need(*fusion.added, Layout::places);
+  views.y = make(end.output, Layout::places);
+  const View x = views.x, y = views.y, added = views.added.value_or(views.y);
+  const ProductShape product{.groups = static_cast<std::size_t>(op.groups),
+                             .inputs = static_cast<std::size_t>(shape(input)[1].extent),
+                             .outputs = static_cast<std::size_t>(op.outputs),
+                             .window = op.window.plane(shape(input))};
+  if (x.strides.size() == 4) views.x.offset -= product.window.top * x.strides[2];
+  views.x.offset -= product.window.left * x.strides.back();
+  push(float_convolution(product, views, net_.weight(op.part), bias_of(net_, op.bias()), fusion.low, fusion.high),
+       {&x, &y, &added});
+}
+
+void ProgramBuilder::emit_linear(const Node& end, const FloatFusion& fusion, const Linear& op) {
+  const ValueId input = fusion.product->inputs[0];
+  ConvolutionViews views;
+  views.x = need(input, Layout::rows);
+  if (fusion.added) views.added = need(*fusion.added, Layout::rows);
+  views.y = make(end.output, Layout::rows);
+  const View x = views.x, y = views.y, added = views.added.value_or(views.y);
+  const ProductShape product{.inputs = static_cast<std::size_t>(width_of(shape(input))),
+                             .outputs = static_cast<std::size_t>(op.rows),
+                             .is_linear = true};
+  push(float_convolution(product, views, net_.weight(op.part), bias_of(net_, op.bias()), fusion.low, fusion.high),
+       {&x, &y, &added});
+}
+
+void ProgramBuilder::emit_pooling(const Node& node, const Pooling& op) {
+  const View x = need(node.inputs[0], Layout::places), y = make(node.output, Layout::places);
+  push(pool_step(op, shape(node.inputs[0]), x, y), {&x, &y});
+}
+
+// Means over all places of an image are a pooling.
+bool ProgramBuilder::emit_mean(const Node& node, const Reduce& op) {
+  const ValueId input = node.inputs[0];
+  if (op.kind != Reduce::Kind::mean || !fits_places(input)) return false;
+  const std::size_t spatial = shape(input).size() - 2;
+  if (op.axes.size() != spatial || op.axes[0] != 2) return false;
+  const Extents there = extents(input);
+  if (numbers_of(there) == 0) return false;
+  const std::vector<std::uint64_t> ones(spatial, 1), none(spatial, 0);
+  const Pooling pooling{.kind = Pooling::Kind::average,
+                        .window = {{there.begin() + 2, there.end()}, ones, ones, none, none}};
+  Extents made = {there[0], there[1]};
+  made.resize(there.size(), 1);
+  const View x = need(input, Layout::places), y = make(node.output, Layout::rows);
+  std::size_t numbers = 0;
+  View places = places_view(made, {}, numbers);
+  places.buffer = y.buffer;
+  push(pool_step(pooling, shape(input), x, places), {&x, &y});
+  return true;
+}
+
+}  // namespace nibble::net_engine
