@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/elapsed.h"
+#include "cli/net_command.h"
 #include "cli/option_checks.h"
 #include "cli/verbs.h"
 #include "evaluate/speed.h"
@@ -20,6 +21,8 @@ namespace {
 
 struct Options {
   std::string model;
+  NetArguments net;
+  double seconds = 1;  // of a net
   SpeedOptions speed;
   bool limits = false;
   std::size_t trained_tokens = 0;
@@ -120,6 +123,14 @@ double first_token(Decoder& decoder) {
 }
 
 void bench(const CLI::App& verb, Options& options, Session& session) {
+  if (is_net(options.model)) {
+    for (const char* const option : {"--prompt", "--generate", "--batch", "--depth", "--repetitions", "--train"})
+      refuse_without_effect(verb, option, false, "of nets");
+    return bench_net(options.model, net_options(options.net),
+                     {.least_seconds = options.seconds, .measures_limits = options.limits}, session);
+  }
+  refuse_net_options(verb);
+  refuse_without_effect(verb, "--seconds", false, "of models other than nets (.onnx, .tflite)");
   refuse_without_effect(verb, "--batch", options.speed.generated_tokens > 0, "where no tokens are generated (-n 0)");
   if (options.speed.prompt_tokens == 0 && options.speed.generated_tokens == 0 && options.trained_tokens == 0)
     throw Error(ErrorKind::invalid_argument, "nothing is measured with -p 0 and -n 0; give one of the two");
@@ -196,12 +207,12 @@ void add_bench(CLI::App& app, Session& session) {
   CLI::App* const verb = app.add_subcommand("bench", "Measure how fast a model runs");
   verb->footer(
       "Examples:\n  nibble bench model.gguf\n  nibble bench model.gguf -p 512 -n 128 -t 4 -r 5 --json\n  nibble bench "
-      "model.gguf -d 8192\n\n"
+      "model.gguf -d 8192\n  nibble bench mnist.onnx -t 1 --limits\n\n"
       "ppN reads N tokens in one go, tgN makes N tokens one at a time, tgNxB makes N for each of B sequences at once; "
       "medians and standard "
       "deviations, as llama-bench counts them. trainN is a step of training on N tokens, forwards and backwards, with "
-      "all weights in f32.");
-  verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
+      "all weights in f32. Of a net (.onnx, .tflite) one run after the other is measured, on random inputs.");
+  verb->add_option("model", options->model, "Hugging Face directory or .gguf; or a net (.onnx, .tflite)")->required();
   verb->add_option("-p,--prompt", options->speed.prompt_tokens, "Prompt tokens (0: no such test)")
       ->check(count_within(0, kMostTokens))
       ->capture_default_str();
@@ -221,6 +232,10 @@ void add_bench(CLI::App& app, Session& session) {
   verb->add_option("--train", options->trained_tokens, "Tokens of a step of training, in sequences of 512")
       ->check(count_within(1, kMostTokens));
   verb->add_flag("--limits", options->limits, "Measure what the machine can do, too, and show the share of it");
+  verb->add_option("--seconds", options->seconds, "Of a net: for how long it is run, at least 10 times")
+      ->check(number_within(0, 3600))
+      ->capture_default_str();
+  add_net_options(*verb, options->net);
   session.add_json(*verb);
   session.add_engine(*verb);
   verb->callback([options, verb, &session] { bench(*verb, *options, session); });

@@ -90,18 +90,34 @@ void check_net(const std::string& path, const NetOptions& options, Session& sess
 }
 
 void run_net_files(const std::string& path, const NetOptions& options, const std::vector<std::string>& inputs,
-                   const std::string& output, Session& session) {
+                   NetArithmetic arithmetic, const std::string& output, Session& session) {
   Places places;
   places.reads("net", path);
   for (const std::string& input : inputs) places.reads("--input", input.substr(input.find('=') + 1));
   if (!output.empty()) places.writes_file("-o", output);
   places.judge();
-  const NetRun run = run_net(path, options, inputs, &session.pool());
+  const NetRun run = run_net(path, options, inputs, arithmetic, session.machine());
   if (!output.empty()) write_arrays(output, run.outputs);
   if (session.json()) return session.print_json(to_json(run));
   session.print(outputs_table(run).text(session.style()));
-  session.note(
-      fmt::format("by the reference arithmetic, in {:.3f} s (read in {:.3f} s)", run.run_seconds, run.read_seconds));
+  session.note(fmt::format("{}in {:.3f} ms (read in {:.3f} ms)",
+                           arithmetic == NetArithmetic::reference ? "by the reference arithmetic, " : "",
+                           1e3 * run.run_seconds, 1e3 * run.read_seconds));
+}
+
+void bench_net(const std::string& path, const NetOptions& options, const NetSpeedOptions& how, Session& session) {
+  Machine& machine = session.machine();
+  const NetSpeed speed = measure_net(path, options, how, machine);
+  if (session.json()) {
+    Json json = to_json(speed);
+    json["net"] = path;
+    json["threads"] = machine.pool.num_threads();
+    json["isa"] = isa_name(machine.isa);
+    return session.print_json(json);
+  }
+  session.print(speed_table(speed, std::filesystem::path(path).filename().string()).text(session.style()));
+  session.note(fmt::format("{} runs on {} thread{}, {}", speed.samples.size(), machine.pool.num_threads(),
+                           machine.pool.num_threads() == 1 ? "" : "s", isa_name(machine.isa)));
 }
 
 }  // namespace nibble::cli

@@ -12,6 +12,8 @@
 
 #include "cli/session.h"
 #include "net/net.h"
+#include "pipeline/net/net_speed.h"
+#include "pipeline/net/run_net.h"
 
 namespace nibble::cli {
 
@@ -30,6 +32,7 @@ void inspect_net(const std::string& path, const NetOptions& options, Session& se
 void check_net(const std::string& path, const NetOptions& options, Session& session);
 // output: empty: nothing is written.
 void run_net_files(const std::string& path, const NetOptions& options, const std::vector<std::string>& inputs,
-                   const std::string& output, Session& session);
+                   NetArithmetic arithmetic, const std::string& output, Session& session);
+void bench_net(const std::string& path, const NetOptions& options, const NetSpeedOptions& how, Session& session);
 
 }  // namespace nibble::cli

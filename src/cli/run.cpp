@@ -28,6 +28,7 @@ struct Options {
   bool quiet = false, plain = false, answers = false;
   NetArguments net;
   std::vector<std::string> inputs;  // of a net
+  bool by_reference = false;        // a net
   std::string output;
 };
 
@@ -67,11 +68,12 @@ void run_net(const CLI::App& verb, const Options& options, Session& session) {
   for (const CLI::Option* const option : verb.get_options()) {
     const std::string name = option->get_name();
     constexpr std::array kOfNets = {"model",    "--shape", "--constant", "--simplify", "--input",
-                                    "--output", "--json",  "--threads",  "--help"};
+                                    "--output", "--json",  "--threads",  "--help",     "--reference"};
     if (std::ranges::find(kOfNets, name) == kOfNets.end()) refuse_without_effect(verb, name, false, "of nets");
   }
   if (options.inputs.empty()) throw Error(ErrorKind::invalid_argument, "give the net's inputs: --input x.npy");
-  run_net_files(options.model, net_options(options.net), options.inputs, options.output, session);
+  run_net_files(options.model, net_options(options.net), options.inputs,
+                options.by_reference ? NetArithmetic::reference : NetArithmetic::compiled, options.output, session);
 }
 
 void run(const CLI::App& verb, Options& options, Session& session) {
@@ -164,6 +166,8 @@ void add_run(CLI::App& app, Session& session) {
   verb->add_option("--input", options->inputs, "Of a net: an input, FILE.npy, NAME=FILE.npy or FILE.npz")
       ->allow_extra_args(false);
   verb->add_option("-o,--output", options->output, "Of a net: where its outputs are written, .npz or (of one) .npy");
+  verb->add_flag("--reference", options->by_reference,
+                 "Of a net: by the reference arithmetic, sums in f64, operation by operation");
   add_net_options(*verb, options->net);
   session.add_json(*verb);
   session.add_engine(*verb);

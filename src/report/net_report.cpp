@@ -123,8 +123,54 @@ Table outputs_table(const NetRun& run) {
   return table;
 }
 
+Table speed_table(const NetSpeed& speed, const std::string& file) {
+  const auto time = [](double seconds) {
+    return seconds < 1e-3 ? fmt::format("{:.1f} us", 1e6 * seconds) : fmt::format("{:.2f} ms", 1e3 * seconds);
+  };
+  Table table({{"net"},
+               {"size", Align::right},
+               {"multiply-adds", Align::right},
+               {"median", Align::right},
+               {"of ten runs nine", Align::right},
+               {"load", Align::right},
+               {"first run", Align::right},
+               {speed.limit > 0 ? "of the limit" : "", Align::right}});
+  table.add({file, bytes_text(speed.file_bytes), grouped_text(speed.multiply_adds), time(speed.median),
+             fmt::format("{} to {}", time(speed.low), time(speed.high)), time(speed.load_seconds),
+             time(speed.first_run_seconds),
+             speed.limit > 0 ? fmt::format("{} of {}", percent_text(speed.operations_per_second() / speed.limit),
+                                           speed.multiplies_codes ? "int8" : "f32")
+                             : ""});
+  return table;
+}
+
+Json to_json(const NetSpeed& speed) {
+  Json steps = Json::object();
+  for (const auto& [name, count] : speed.steps) steps[name] = count;
+  Json json = {{"parameters", speed.parameters},
+               {"multiply_adds", speed.multiply_adds},
+               {"bytes", speed.file_bytes},
+               {"value_bytes", speed.value_bytes},
+               {"load_seconds", speed.load_seconds},
+               {"first_run_seconds", speed.first_run_seconds},
+               {"runs", speed.samples.size()},
+               {"median_seconds", speed.median},
+               {"low_seconds", speed.low},
+               {"high_seconds", speed.high},
+               {"arithmetic", speed.multiplies_codes ? "int8" : "f32"},
+               {"operations_per_second", speed.operations_per_second()},
+               {"steps", std::move(steps)}};
+  if (speed.limit > 0) {
+    json["limit_operations_per_second"] = speed.limit;
+    json["share_of_limit"] = speed.operations_per_second() / speed.limit;
+  }
+  return json;
+}
+
 Json to_json(const NetRun& run) {
-  Json json = {{"arithmetic", "reference"}, {"read_seconds", run.read_seconds}, {"run_seconds", run.run_seconds}};
+  Json json = {{"arithmetic", run.arithmetic == NetArithmetic::reference ? "reference" : "compiled"},
+               {"read_seconds", run.read_seconds},
+               {"run_seconds", run.run_seconds}};
   Json& list = json["outputs"] = Json::array();
   for (const auto& [name, array] : run.outputs) {
     const Range range = range_of(array);

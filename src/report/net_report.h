@@ -6,6 +6,7 @@
 #include <string>
 
 #include "pipeline/net/net_portrait.h"
+#include "pipeline/net/net_speed.h"
 #include "pipeline/net/run_net.h"
 #include "report/json_report.h"
 #include "report/table.h"
@@ -18,5 +19,8 @@ Json to_json(const NetPortrait& portrait);
 // A line for each output: its shape, range and mean, and its largest numbers.
 Table outputs_table(const NetRun& run);
 Json to_json(const NetRun& run);
+// One line: what the net takes, for how much work.
+Table speed_table(const NetSpeed& speed, const std::string& file);
+Json to_json(const NetSpeed& speed);
 
 }  // namespace nibble

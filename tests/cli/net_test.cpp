@@ -43,14 +43,27 @@ TEST_F(Nets, InspectShowsOperationsAndWhatTheyCost) {
 
 TEST_F(Nets, RunWritesWhatTheNetMakes) {
   write_input("classifier.npz", "image", "image.npy");
-  const CommandResult text = run("run " + net("classifier.onnx") + " --input image.npy -o y.npy", 0);
+  const CommandResult text = run("run " + net("classifier.onnx") + " --input image.npy -o y.npy --reference", 0);
   EXPECT_NE(text.error.find("reference arithmetic"), std::string::npos);
   const std::string bytes = read_text(scratch_ / "y.npy");
   EXPECT_EQ(parse_npy(std::as_bytes(std::span(bytes)), "y").shape, (Shape{2, 5}));
   const auto json =
       nlohmann::json::parse(run("run " + net("classifier.onnx") + " --input image=image.npy --json", 0).out);
-  EXPECT_EQ(json["arithmetic"], "reference");
+  EXPECT_EQ(json["arithmetic"], "compiled");
   EXPECT_EQ(json["outputs"][0]["largest"].size(), 5u);
+}
+
+TEST_F(Nets, BenchMeasuresRunsOfANet) {
+  const auto json =
+      nlohmann::json::parse(run("bench " + net("classifier.onnx") + " --seconds 0 -t 1 --limits --json", 0).out);
+  EXPECT_EQ(json["runs"], 10);
+  EXPECT_EQ(json["steps"]["convolution"], 3);
+  EXPECT_GT(json["share_of_limit"], 0);
+  EXPECT_LE(json["low_seconds"], json["median_seconds"]);
+  EXPECT_NE(run("bench " + net("classifier.onnx") + " --seconds 0", 0).out.find("multiply-adds"), std::string::npos);
+  EXPECT_NE(run("bench " + net("classifier.onnx") + " -p 5", 2).error.find("--prompt"), std::string::npos);
+  EXPECT_NE(run("bench " NIBBLE_SOURCE_DIR "/models/tale-4M --seconds 1", 2).error.find("--seconds"),
+            std::string::npos);
 }
 
 TEST_F(Nets, WhatIsMissingOrMeaningless) {

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "base/elapsed.h"
 #include "base/mapped_file.h"
 #include "base/output_file.h"
 #include "io/message_text.h"
+#include "net/engine/net_program.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -84,8 +86,8 @@ std::vector<std::string> unnamed_inputs(const Net& net, const NamedArrays& array
 }  // namespace
 
 NetRun run_net(const std::filesystem::path& path, NetOptions options, const std::vector<std::string>& files,
-               ThreadPool* pool) {
-  NetRun run;
+               NetArithmetic arithmetic, Machine& machine) {
+  NetRun run{.outputs = {}, .arithmetic = arithmetic};
   const auto start = std::chrono::steady_clock::now();
   NamedArrays arrays = read_arrays(files);
   for (const auto& [name, array] : arrays)
@@ -106,20 +108,37 @@ NetRun run_net(const std::filesystem::path& path, NetOptions options, const std:
     unnamed[0]->first = left[0];
     options.shapes[left[0]] = unnamed[0]->second.shape;
   }
-  const Net net = open_net(path, options);
+  Net net = open_net(path, options);
   if (const std::vector<std::string> left = unnamed_inputs(net, arrays); !left.empty())
     throw Error(ErrorKind::unusable_input, fmt::format("{}: nothing is given for its input {}; its inputs are {}",
                                                        path.string(), quote_name(left[0]), names_of(net.inputs)));
   std::vector<std::vector<float>> given;
   for (const NetPort& input : net.inputs)
     given.push_back(std::ranges::find(arrays, input.name, &std::pair<std::string, NpyArray>::first)->second.numbers);
+  for (const NetPort& output : net.outputs)
+    run.outputs.emplace_back(output.name,
+                             NpyArray{extents_of(net.graph.values[output.value]), {}, npy_type(output.type)});
+  std::optional<NetProgram> program;
+  if (arithmetic == NetArithmetic::compiled) {
+    for (std::size_t i = 0; i < given.size(); ++i) require_input(net, i, given[i].size());
+    program.emplace(std::move(net), machine);
+    for (std::size_t i = 0; i < given.size(); ++i) std::ranges::copy(given[i], program->input(i).begin());
+  }
   run.read_seconds = seconds_since(start);
   const auto begin = std::chrono::steady_clock::now();
-  std::vector<std::vector<float>> made = evaluate(net, given, pool);
+  std::vector<std::vector<float>> made;
+  if (program)
+    program->run();
+  else
+    made = evaluate(net, given, &machine.pool);
   run.run_seconds = seconds_since(begin);
-  for (std::size_t i = 0; i < made.size(); ++i)
-    run.outputs.emplace_back(net.outputs[i].name, NpyArray{extents_of(net.graph.values[net.outputs[i].value]),
-                                                           std::move(made[i]), npy_type(net.outputs[i].type)});
+  for (std::size_t i = 0; i < run.outputs.size(); ++i) {
+    std::vector<float>& numbers = run.outputs[i].second.numbers;
+    if (program)
+      numbers.assign(program->output(i).begin(), program->output(i).end());
+    else
+      numbers = std::move(made[i]);
+  }
   return run;
 }
 
