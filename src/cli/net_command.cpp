@@ -26,13 +26,17 @@ bool read_whole(std::string_view text, T& value) {
 
 }  // namespace
 
-void add_net_options(CLI::App& verb, NetArguments& arguments) {
+void add_net_shape_options(CLI::App& verb, NetArguments& arguments) {
   verb.add_option("--shape", arguments.shapes,
                   "Of a net (.onnx, .tflite): the shape of an input that is open, NAME=1,3,224,224")
       ->allow_extra_args(false);
   verb.add_option("--constant", arguments.constants,
                   "Of a net: an input that is this number and no input any more, NAME=16000")
       ->allow_extra_args(false);
+}
+
+void add_net_options(CLI::App& verb, NetArguments& arguments) {
+  add_net_shape_options(verb, arguments);
   verb.add_flag("--simplify", arguments.simplifies,
                 "Of a net: fold norms and scales into convolutions, and take patterns of operations for what they are");
 }

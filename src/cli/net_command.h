@@ -22,6 +22,9 @@ struct NetArguments {
   bool simplifies = false;
 };
 
+// --shape and --constant.
+void add_net_shape_options(CLI::App& verb, NetArguments& arguments);
+// And --simplify.
 void add_net_options(CLI::App& verb, NetArguments& arguments);
 // Error(invalid_argument): what is no NAME=1,3,224,224 or NAME=NUMBER.
 NetOptions net_options(const NetArguments& arguments);

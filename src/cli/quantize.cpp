@@ -281,6 +281,17 @@ Outcome quantize_or_tell_what_remains(const SourceModel& source, const Options& 
 }
 
 void quantize(const CLI::App& verb, Options& options, Session& session) {
+  if (is_net(options.model))
+    return quantize_net_command(verb, options.net,
+                                {.model = options.model,
+                                 .format = options.format,
+                                 .output = options.output,
+                                 .activation_fit = options.activation_fit,
+                                 .runtime = options.request.runtime,
+                                 .exclude = options.request.exclude,
+                                 .seed = options.request.calibration.sampling.seed,
+                                 .writes = !options.request.dry_run},
+                                session);
   judge_arguments(verb, options);
   if (options.pareto)
     session.announce_stages({});

@@ -150,7 +150,9 @@ std::string container_help() {
 
 // What is made of what, and where it goes.
 void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
-  verb.add_option("model", arguments.model, "Hugging Face directory, .safetensors or .gguf")->required();
+  verb.add_option("model", arguments.model,
+                  "Hugging Face directory, .safetensors or .gguf; or a net (.onnx, .tflite)")
+      ->required();
   verb.add_option(
       "-f,--format", arguments.format,
       "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8 (which is "
@@ -171,7 +173,8 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_flag("--pareto", arguments.pareto,
                 "Print size against expected divergence of the best mixes; write nothing");
   verb.add_option("--save-recipe", arguments.recipe_output, "Write the recipe that was used as JSON");
-  verb.add_option("-o,--output", arguments.output, "OUT.gguf for a GGUF file, any other name for a directory");
+  verb.add_option("-o,--output", arguments.output,
+                  "OUT.gguf for a GGUF file, any other name for a directory; of a net OUT.onnx");
   verb.add_option("--to", arguments.containers, container_help())->delimiter(',');
   verb.add_option("--shard-size", arguments.shard_size,
                   "The largest weight file of a directory: 2GB, 500MB (default 5GB)");
@@ -202,9 +205,7 @@ void add_calibration(CLI::App& verb, QuantizeArguments& arguments) {
                   "Statistics of 'nibble calibrate', or llama.cpp's importance matrix, in place of a text; where no "
                   "method is named they choose "
                   "imatrix");
-  verb.add_option("--samples", arguments.request.calibration.sampling.samples, "Windows of calibration text; 0: all")
-      ->check(count_within(0, kMostWindows))
-      ->capture_default_str();
+  add_net_quantize_options(verb, arguments.net);
   verb.add_option("--length", arguments.request.calibration.sampling.length, "Tokens in a calibration window")
       ->check(count_within(1, kMostTokens))
       ->capture_default_str();
@@ -265,7 +266,8 @@ CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
       "  nibble quantize models/tale-4M -f q2_k --dry-run --verbose which tensor gets what\n"
       "  nibble quantize models/tale-4M -f q4_k --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
       "  nibble quantize models/tale-4M --bpw 4.5 --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
-      "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face");
+      "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face\n"
+      "  nibble quantize net.onnx -f int8 --samples inputs.npy -o net8.onnx   a small net, judged layer by layer");
   add_aims(*verb, arguments);
   add_methods(*verb, arguments);
   add_calibration(*verb, arguments);
@@ -275,6 +277,7 @@ CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
 }
 
 void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
+  if (const auto samples = samples_of_models(verb, a.net)) a.request.calibration.sampling.samples = *samples;
   judge_ways(a);
   judge_names(a);
   QuantizeModelOptions& request = a.request;

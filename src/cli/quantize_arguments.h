@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cli/onnx_options.h"
+#include "cli/quantize_net.h"
 #include "cli/session.h"
 #include "cli/text_files.h"
 #include "pipeline/quantize/quantize_model.h"
@@ -25,6 +26,7 @@ struct QuantizeArguments {
   std::optional<double> bits, max_kl;
   bool pareto = false, verbose = false;
   QuantizeModelOptions request;
+  NetQuantizeArguments net;
   std::vector<std::string> containers;  // of --to; several: one quantization in each
   std::vector<std::string> verify;
   std::string accept;

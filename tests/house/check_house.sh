@@ -10,7 +10,7 @@ cd "${1:?usage: check_house.sh SOURCE_DIR}"
 declare -A sees=(
   [base]="" [terminal]="base" [tensor]="base" [format]="tensor base"
   [kernels]="format tensor base" [io]="format tensor base" [graph]="tensor base"
-  [net]="graph io kernels format tensor base"
+  [net]="quantize graph io kernels format tensor base"
   [quantize]="kernels format tensor base"
   [engine]="model graph io kernels format tensor base"
   [model]="graph io kernels format tensor base"

@@ -60,7 +60,7 @@ float apply(Kind kind, float a, float b) {
   return a;
 }
 
-// Empty: truths are of a type of their own there.
+// Empty: it makes truths or whole numbers.
 std::string_view operator_of(Kind kind) {
   switch (kind) {
     case Kind::add:
@@ -84,6 +84,30 @@ std::string_view operator_of(Kind kind) {
   }
 }
 
+// Truths are of a type of their own there.
+std::string_view truth_operator_of(Kind kind) {
+  switch (kind) {
+    case Kind::equal:
+      return "Equal";
+    case Kind::less:
+      return "Less";
+    case Kind::less_or_equal:
+      return "LessOrEqual";
+    case Kind::greater:
+      return "Greater";
+    case Kind::greater_or_equal:
+      return "GreaterOrEqual";
+    case Kind::both:
+      return "And";
+    case Kind::either:
+      return "Or";
+    case Kind::one_of:
+      return "Xor";
+    default:
+      return {};
+  }
+}
+
 }  // namespace
 
 Dimensions Binary::output(std::span<const Dimensions> inputs) const { return broadcast(inputs[0], inputs[1], kName); }
@@ -100,12 +124,20 @@ std::vector<ScalePassage> Binary::scale_passages(std::span<const Dimensions> inp
 Cost Binary::cost(std::span<const Dimensions> inputs) const { return {.whole = numbers_of(output(inputs))}; }
 
 OnnxSpelling Binary::onnx(std::span<const Dimensions>) const {
+  constexpr std::int64_t kF32 = 1, kTruth = 9;
   OnnxSpelling s;
-  const std::string_view op = operator_of(kind);
-  if (kind == Kind::float_remainder)
+  const std::string_view op = operator_of(kind), truth = truth_operator_of(kind);
+  const bool reads_truths = kind == Kind::both || kind == Kind::either || kind == Kind::one_of;
+  const auto operand = [&](std::size_t input) {
+    return reads_truths ? s.apply("Cast", {s.input(input)}, {{"to", kTruth}}) : s.input(input);
+  };
+  if (!truth.empty()) {
+    const OnnxOperand a = operand(0), b = operand(1);
+    s.apply("Cast", {s.apply(std::string(truth), {a, b})}, {{"to", kF32}});
+  } else if (kind == Kind::float_remainder)
     s.apply("Mod", {s.input(0), s.input(1)}, {{"fmod", std::int64_t{1}}});
   else if (op.empty())
-    s.refuse("truths and whole numbers are of types of their own there");
+    s.refuse("whole numbers are of types of their own there");
   else
     s.apply(std::string(op), {s.input(0), s.input(1)});
   return s;

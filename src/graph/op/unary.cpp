@@ -165,8 +165,12 @@ OnnxSpelling Unary::onnx(std::span<const Dimensions>) const {
     s.apply("ThresholdedRelu", {x}, {{"alpha", a}});
   else if (kind == Kind::truncate)
     s.apply("Mul", {s.apply("Sign", {x}), s.apply("Floor", {s.apply("Abs", {x})})});
-  else
-    s.refuse("truths are of a type of their own there");
+  else {
+    // Truths are of a type of their own there.
+    constexpr std::int64_t kF32 = 1, kTruth = 9;
+    const auto truth = kind == Kind::is_nan ? s.apply("IsNaN", {x}) : s.apply("Cast", {x}, {{"to", kTruth}});
+    s.apply("Cast", {kind == Kind::invert ? s.apply("Not", {truth}) : truth}, {{"to", kF32}});
+  }
   return s;
 }
 

@@ -378,4 +378,12 @@ OnnxModel parse_onnx(std::span<const std::byte> bytes, const std::string& source
   return model;
 }
 
+OnnxInitializer parse_onnx_tensor(std::span<const std::byte> bytes, const std::string& source) {
+  onnx::TensorProto tensor;
+  if (bytes.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()) ||
+      !tensor.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+    refuse(source, "is no tensor of ONNX, or damaged");
+  return read_initializer(tensor, source);
+}
+
 }  // namespace nibble

@@ -14,4 +14,8 @@ OnnxModel parse_onnx(std::span<const std::byte>, const std::string& source) {
   throw Error(ErrorKind::unsupported, source + ": " + std::string(kOnnxMissing));
 }
 
+OnnxInitializer parse_onnx_tensor(std::span<const std::byte>, const std::string& source) {
+  throw Error(ErrorKind::unsupported, source + ": " + std::string(kOnnxMissing));
+}
+
 }  // namespace nibble

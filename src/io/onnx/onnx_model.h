@@ -128,5 +128,7 @@ std::string serialize_onnx(const OnnxModel& model);
 // source: the file's name in messages. Error(corrupt): no such message, a negative extent, no graph;
 // Error(unsupported): built without ONNX.
 OnnxModel parse_onnx(std::span<const std::byte> bytes, const std::string& source);
+// A tensor in a file of its own (input_0.pb of test data), under the same terms.
+OnnxInitializer parse_onnx_tensor(std::span<const std::byte> bytes, const std::string& source);
 
 }  // namespace nibble

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A small net as an ONNX model, every operation by the spelling in its own file: values and constants are f32,
-// operators of opset 21.
+// A small net as an ONNX model, by the spellings in the operations' own files and by operators that runtimes know better:
+// Gemm, global pooling, LSTM and GRU, and codes where a quantization stands before what reads it. Operators are those of
+// opset 13, or of the first later one that has all that the net needs.
 #pragma once
 
 #include "io/onnx/onnx_model.h"
 #include "net/net.h"
+#include "net/weight_codes.h"
 
 namespace nibble {
 
-// Error(unsupported): an operation that no standard operators say, by name.
-OnnxModel spell_onnx(const Net& net);
+// codes: of parts that are stored so, each behind a DequantizeLinear. Error(unsupported): an operation that no standard
+// operators say, by name.
+OnnxModel spell_onnx(const Net& net, const NetCodes& codes = {});
 
 }  // namespace nibble

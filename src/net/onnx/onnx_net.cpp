@@ -321,4 +321,8 @@ Net read_onnx_net(std::span<const std::byte> bytes, const std::filesystem::path&
   return OnnxImport(parse_onnx(bytes, path.string()), path, options).read();
 }
 
+NetConstant read_onnx_tensor(std::span<const std::byte> bytes, const std::filesystem::path& path) {
+  return OnnxConstants(path.parent_path()).read(parse_onnx_tensor(bytes, path.string()), path.string());
+}
+
 }  // namespace nibble

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <span>
 
-#include "net/net.h"
+#include "net/net_pen.h"
 
 namespace nibble {
 
@@ -19,6 +19,8 @@ inline constexpr std::int64_t kOldestOpset = 7, kNewestOpset = 28;
 // (unsupported): an operator or a use of one that is not known, all such operators at once; Error(unusable_input):
 // inputs whose extents are open.
 std::vector<std::string> onnx_input_names(std::span<const std::byte> bytes, const std::filesystem::path& path);
+// A tensor in a file of its own, as ONNX's test data has them: its shape and numbers.
+NetConstant read_onnx_tensor(std::span<const std::byte> bytes, const std::filesystem::path& path);
 Net read_onnx_net(std::span<const std::byte> bytes, const std::filesystem::path& path, const NetOptions& options);
 
 }  // namespace nibble

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/quantize_net.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+
+#include "base/letter_case.h"
+#include "cli/option_checks.h"
+#include "cli/places.h"
+#include "nibble/error.h"
+#include "pipeline/net/quantize_net_file.h"
+#include "report/net_quantize_report.h"
+
+namespace nibble::cli {
+namespace {
+
+constexpr std::array kOfNetsAlone = {"--shape",  "--constant", "--generate",      "--max-drop",
+                                     "--metric", "--equalize", "--correct-biases"};
+constexpr std::array kOfNets = {"model",      "--format",  "--output",         "--samples", "--generate",
+                                "--max-drop", "--metric",  "--equalize",       "--correct-biases",
+                                "--exclude",  "--for",     "--activation-fit", "--seed",    "--shape",
+                                "--constant", "--dry-run", "--json",           "--threads", "--help"};
+
+[[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::invalid_argument, message); }
+
+// on, off, or nothing where the better of both is taken.
+std::optional<bool> choice_of(const std::string& word, const char* option) {
+  if (word == "auto") return std::nullopt;
+  if (word != "on" && word != "off") refuse(fmt::format("{} {}: should be auto, on or off", option, word));
+  return word == "on";
+}
+
+unsigned bits_of(const std::string& format) {
+  const std::string name = lower_case(format);
+  if (name == "int8" || name == "int8:row") return 8;
+  refuse(fmt::format("nets are quantized as int8 (weights by channel, values between layers by tensor): {}", format));
+}
+
+NetRuntime runtime_of(const std::string& name) {
+  if (name.empty() || name == "ort" || name == "openvino") return NetRuntime::any;
+  if (name == "tensorrt") return NetRuntime::tensorrt;
+  refuse(fmt::format("quantized nets are written for ort, openvino and tensorrt: {}", name));
+}
+
+NetMetric metric_of(const std::string& name) {
+  if (name == "sqnr") return NetMetric::sqnr;
+  if (name == "agreement") return NetMetric::agreement;
+  refuse(fmt::format("outputs are compared by sqnr or agreement: {}", name));
+}
+
+}  // namespace
+
+void add_net_quantize_options(CLI::App& verb, NetQuantizeArguments& arguments) {
+  verb.add_option("--samples", arguments.samples,
+                  "Windows of calibration text (default 128); 0: all. Of a net: what its inputs look like, FILE.npy, "
+                  "NAME=FILE.npy, FILE.npz, a directory of these or of ONNX's test data; may be given more than once")
+      ->allow_extra_args(false);
+  add_net_shape_options(verb, arguments.net);
+  verb.add_flag("--generate", arguments.generates,
+                "Of a net without samples: random numbers in their place, ranges by what its norms have stored");
+  verb.add_option("--max-drop", arguments.max_drop,
+                  "Of a net: how far its outputs may go from those in f32, in percent; roundings that cost most are "
+                  "left out until that holds (default 0.3; 0.1 of nets with LSTM or GRU, whose noise adds up)")
+      ->check(number_within(0, 100));
+  verb.add_option("--metric", arguments.metric,
+                  "Of --max-drop: sqnr (noise, in percent of the power of the output that suffers most), agreement "
+                  "(decisions of the first output that change)")
+      ->capture_default_str();
+  verb.add_option("--equalize", arguments.equalize,
+                  "Of a net: scale channels of consecutive layers against each other: auto (where it helps), on, off")
+      ->capture_default_str();
+  verb.add_option("--correct-biases", arguments.correct_biases,
+                  "Of a net: let biases make up for the mean of what rounding changes: auto (where it helps), on, off")
+      ->capture_default_str();
+}
+
+std::optional<std::uint64_t> samples_of_models(const CLI::App& verb, const NetQuantizeArguments& arguments) {
+  for (const char* const option : kOfNetsAlone)
+    refuse_without_effect(verb, option, false, "of models other than nets (.onnx, .tflite)");
+  if (arguments.samples.empty()) return std::nullopt;
+  std::uint64_t count = 0;
+  const std::string& text = arguments.samples.back();
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), count);
+  constexpr std::uint64_t kMost = std::numeric_limits<std::uint32_t>::max();
+  if (code != std::errc{} || end != text.data() + text.size() || count > kMost)
+    refuse(fmt::format("--samples: a whole number from 0 to {} is asked for, not '{}'", kMost, text));
+  return count;
+}
+
+void quantize_net_command(const CLI::App& verb, const NetQuantizeArguments& arguments,
+                          const SharedQuantizeArguments& shared, Session& session) {
+  for (const CLI::Option* const option : verb.get_options())
+    if (const std::string name = option->get_name(); std::ranges::find(kOfNets, name) == kOfNets.end())
+      refuse_without_effect(verb, name, false, "of nets");
+  if (shared.format.empty()) refuse("name a format: -f int8");
+  if (shared.output.empty() && shared.writes) refuse("no output is named; add -o OUT.onnx");
+  if (arguments.samples.empty() != arguments.generates)
+    refuse(arguments.generates
+               ? "--samples and --generate exclude each other; leave out one of the two"
+               : "ranges of values are found on samples: give --samples DATA, or --generate where there are none");
+  NetFileRequest request{.samples = arguments.samples, .output = shared.writes ? shared.output : ""};
+  if (verb.count("--seed") > 0) request.seed = shared.seed;
+  refuse_without_effect(verb, "--seed", arguments.generates, "without --generate");
+  NetQuantizeOptions& options = request.quantize;
+  options.weight_bits = bits_of(shared.format);
+  options.runtime = runtime_of(shared.runtime);
+  options.metric = metric_of(arguments.metric);
+  options.max_drop = arguments.max_drop;
+  options.equalizes = choice_of(arguments.equalize, "--equalize");
+  options.corrects_biases = choice_of(arguments.correct_biases, "--correct-biases");
+  options.exclude = shared.exclude;
+  if (!shared.activation_fit.empty()) options.fit = find_fit(shared.activation_fit);
+  Places places;
+  places.reads("the net", shared.model);
+  for (const std::string& sample : arguments.samples) {
+    const std::size_t sign = sample.find('=');
+    const bool is_named = sign != std::string::npos && !std::filesystem::exists(sample);
+    places.reads("--samples", is_named ? sample.substr(sign + 1) : sample);
+  }
+  if (!request.output.empty()) places.writes_file("--output", request.output);
+  places.judge();
+  const NetFileSummary summary =
+      quantize_net_file(shared.model, net_options(arguments.net), request, session.machine());
+  for (const std::string& note : net_notes(summary)) session.note(note);
+  if (session.json()) return session.print_json(to_json(summary));
+  session.print(net_layers_table(summary).text(session.style()) + "\n" + net_summary_text(summary, request.output));
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/quantize/weight_rounding.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "format/planar/planes.h"
+#include "quantize/quantize_linear.h"
+
+namespace nibble {
+
+std::uint64_t rows_of_weight(const Operation& operation, const WeightUse& use) {
+  const bool recurs = std::holds_alternative<Lstm>(operation) || std::holds_alternative<Gru>(operation);
+  return recurs ? use.shape[0] * use.shape[1] : use.shape[0];
+}
+
+WeightCodes round_weights(std::span<const float> numbers, std::uint64_t rows, unsigned bits,
+                          std::span<const float> least, const std::string& name, Machine& machine) {
+  const std::uint64_t cols = numbers.size() / rows;
+  QuantizedTensor plain(find_format("f32"), rows, cols);
+  std::memcpy(plain.planes[0].data(), numbers.data(), numbers.size_bytes());
+  const LinearTask task{.weights = {.values = plain.view(), .name = name},
+                        .format = find_format(fmt::format("int{}:row", bits)),
+                        .method = find_method("rtn")};
+  const QuantizedTensor rounded = quantize_linear(task, machine);
+  WeightCodes made{bits, rows, std::vector<std::int8_t>(numbers.size()), std::vector<float>(rows)};
+  std::memcpy(made.scales.data(), rounded.planes[kScales].data(), rows * sizeof(float));
+  std::vector<float> row(cols);
+  const auto high = static_cast<float>((1 << (bits - 1)) - 1), low = bits == 8 ? -high : -high - 1;
+  for (std::uint64_t r = 0; r < rows; ++r) {
+    const bool is_coarser = !least.empty() && least[r] > made.scales[r];
+    if (is_coarser) made.scales[r] = least[r];
+    if (made.scales[r] == 0) made.scales[r] = 1;  // of zeros alone; runtimes divide by it
+    if (is_coarser)
+      std::ranges::copy(numbers.subspan(r * cols, cols), row.begin());
+    else
+      rounded.view().decode_row(r, row);
+    for (std::uint64_t c = 0; c < cols; ++c)
+      made.codes[r * cols + c] =
+          static_cast<std::int8_t>(std::min(std::max(std::nearbyint(row[c] / made.scales[r]), low), high));
+  }
+  return made;
+}
+
+std::vector<float> numbers_of(const WeightCodes& codes) {
+  std::vector<float> numbers(codes.codes.size());
+  const std::uint64_t cols = codes.cols();
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    numbers[i] = static_cast<float>(codes.codes[i]) * codes.scales[i / cols];
+  return numbers;
+}
+
+}  // namespace nibble

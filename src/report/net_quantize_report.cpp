@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report/net_quantize_report.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "report/number_text.h"
+
+namespace nibble {
+namespace {
+
+std::string arithmetic_text(RoundedOperation::Arithmetic arithmetic) {
+  switch (arithmetic) {
+    case RoundedOperation::Arithmetic::integer:
+      return "int8";
+    case RoundedOperation::Arithmetic::stored:
+      return "weights in int8";
+    case RoundedOperation::Arithmetic::floating:
+      break;
+  }
+  return "float";
+}
+
+std::string decibels_text(double noise) {
+  return noise > 0 ? fmt::format("{:.1f} dB", decibels_of(noise)) : std::string("exact");
+}
+
+Json json_decibels(double noise) { return noise > 0 && std::isfinite(noise) ? Json(decibels_of(noise)) : Json(); }
+
+std::string left_out_text(const LeftOut& one) {
+  return fmt::format("{} {}, which alone would leave {}", one.is_weight ? "weights" : "value", one.name,
+                     decibels_text(one.noise));
+}
+
+}  // namespace
+
+Table net_layers_table(const NetFileSummary& summary) {
+  Table table({{"operation"}, {"makes"}, {"computes in"}, {"parameters", Align::right}, {"against f32", Align::right}});
+  for (const RoundedOperation& one : summary.quantization.operations)
+    table.add({one.operation, one.name, arithmetic_text(one.arithmetic),
+               one.parameters == 0 ? "" : grouped_text(one.parameters), decibels_text(one.noise)});
+  return table;
+}
+
+std::vector<std::string> net_notes(const NetFileSummary& summary) {
+  const NetQuantization& made = summary.quantization;
+  std::vector<std::string> notes;
+  if (!summary.made_samples.empty())
+    notes.push_back(
+        fmt::format("warning: no samples were given; random numbers {} stood for them, so ranges are a guess and what is "
+                    "said of outputs may not hold on real inputs",
+                    summary.made_samples));
+  if (!made.holds_out)
+    notes.push_back(fmt::format("warning: {} sample{} too few to hold any out; outputs are judged on those that ranges "
+                                "were found on",
+                                made.calibrated, made.calibrated == 1 ? " is" : "s are"));
+  constexpr std::size_t kShown = 12;
+  for (std::size_t i = 0; i < std::min(kShown, made.left_out.size()); ++i)
+    notes.push_back("kept in float: " + left_out_text(made.left_out[i]));
+  if (made.left_out.size() > kShown)
+    notes.push_back(fmt::format("kept in float: {} more", made.left_out.size() - kShown));
+  return notes;
+}
+
+std::string net_summary_text(const NetFileSummary& summary, const std::filesystem::path& output) {
+  const NetQuantization& made = summary.quantization;
+  std::string text =
+      fmt::format("{} samples calibrated ({}{}{}), {} judged{}\n", made.calibrated, made.fit,
+                  made.is_equalized ? ", channels equalized" : "", made.has_corrected_biases ? ", biases corrected" : "",
+                  made.judged, made.holds_out ? " that were held out" : "");
+  if (!made.left_out.empty())
+    text += fmt::format("with everything rounded the worst output had {}\n", decibels_text(made.everything.worst));
+  for (std::size_t i = 0; i < made.outputs.size(); ++i)
+    text += fmt::format("{}: {} against f32\n", made.outputs[i], decibels_text(made.made.noise[i]));
+  text += fmt::format("{} of {} decisions of {} are the same ({})\n", made.made.same, made.made.rows,
+                      made.outputs.empty() ? "" : made.outputs[0], percent_text(made.made.agreement()));
+  std::size_t integer = 0;
+  for (const RoundedOperation& one : made.operations)
+    integer += one.arithmetic == RoundedOperation::Arithmetic::integer ? 1 : 0;
+  text += fmt::format("{} of {} layers compute in int8\n", integer, made.operations.size());
+  text += fmt::format("{}{}, {} of the source's {}; opset {}, in {}\n", output.empty() ? "" : output.string() + ": ",
+                      bytes_text(summary.bytes),
+                      percent_text(static_cast<double>(summary.bytes) / static_cast<double>(summary.source_bytes)),
+                      bytes_text(summary.source_bytes), summary.opset, duration_text(summary.seconds));
+  return text;
+}
+
+Json to_json(const NetFileSummary& summary) {
+  const NetQuantization& made = summary.quantization;
+  Json json = {{"bytes", summary.bytes},
+               {"source_bytes", summary.source_bytes},
+               {"parameters", summary.parameters},
+               {"opset", summary.opset},
+               {"fit", made.fit},
+               {"equalized", made.is_equalized},
+               {"corrected_biases", made.has_corrected_biases},
+               {"calibrated", made.calibrated},
+               {"judged", made.judged},
+               {"held_out", made.holds_out},
+               {"made_samples", summary.made_samples},
+               {"sqnr_everything", json_decibels(made.everything.worst)},
+               {"sqnr", json_decibels(made.made.worst)},
+               {"agreement", made.made.agreement()},
+               {"seconds", summary.seconds}};
+  Json& outputs = json["outputs"] = Json::array();
+  for (std::size_t i = 0; i < made.outputs.size(); ++i)
+    outputs.push_back({{"name", made.outputs[i]}, {"sqnr", json_decibels(made.made.noise[i])}});
+  Json& layers = json["layers"] = Json::array();
+  for (const RoundedOperation& one : made.operations)
+    layers.push_back({{"operation", one.operation},
+                      {"name", one.name},
+                      {"arithmetic", arithmetic_text(one.arithmetic)},
+                      {"parameters", one.parameters},
+                      {"sqnr", json_decibels(one.noise)}});
+  Json& left_out = json["left_out"] = Json::array();
+  for (const LeftOut& one : made.left_out)
+    left_out.push_back(
+        {{"name", one.name}, {"what", one.is_weight ? "weights" : "values"}, {"sqnr", json_decibels(one.noise)}});
+  return json;
+}
+
+}  // namespace nibble
