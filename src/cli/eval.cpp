@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <optional>
 
 #include "base/output_file.h"
+#include "cli/eval_net.h"
 #include "cli/eval_task.h"
 #include "cli/option_checks.h"
 #include "cli/places.h"
@@ -24,6 +26,7 @@ struct Options {
   std::size_t context = 0, windows = 0, split = kUsualSplitWindows;
   bool layers = false, markdown = false;
   TaskArguments task;
+  NetEvalArguments net;
 };
 
 void print(const PairedVerdict& verdict, const std::vector<Acceptance>& acceptances, const Options& options,
@@ -91,6 +94,9 @@ void judge_places(const Options& options) {
 }
 
 void evaluate(const CLI::App& verb, const Options& options, Session& session) {
+  if (std::ranges::any_of(options.models, [](const std::string& model) { return is_net(model); }))
+    return eval_net(verb, options.models, options.against, options.layers, options.net, session);
+  refuse_net_eval_options(verb);
   judge_options(verb, options);
   judge_places(options);
   if (options.texts.empty())
@@ -157,10 +163,13 @@ void add_eval(CLI::App& app, Session& session) {
       "  nibble eval q4.gguf q3.gguf --against model --text stories.txt wiki.txt --markdown\n"
       "  nibble eval tale.gguf --text wiki.txt --protocol paper --context 2048 --json\n"
       "  nibble eval q4.gguf --against model --task hellaswag hellaswag_val.jsonl --limit 1000\n"
+      "  nibble eval net8.onnx --against net.onnx --data inputs.npy --labels labels.txt --layers\n"
       "  nibble eval model --task mmlu abstract_algebra_test.csv --shots abstract_algebra_dev.csv --num-shots 5\n\n"
       "Protocols: llama.cpp (windows of 512, the second half scored), paper (windows of 2048, every token but the "
       "first scored).");
-  verb->add_option("models", options->models, "Models to judge: Hugging Face directories or .gguf files")->required();
+  verb->add_option("models", options->models,
+                   "Models to judge: Hugging Face directories or .gguf files; or a net (.onnx, .tflite)")
+      ->required();
   add_text_files(*verb, "Text to judge on", options->texts);
   verb->add_option("--against", options->against,
                    "The original: what each model changed, with 95 % intervals, all models in one pass");
@@ -179,6 +188,7 @@ void add_eval(CLI::App& app, Session& session) {
       ->check(count_within(0, kMostWindows));
   add_split(*verb, options->split);
   add_task_options(*verb, options->task);
+  add_net_eval_options(*verb, options->net);
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
   verb->add_flag("--layers", options->layers,
                  "Also show where in the model the damage is, layer by layer (each candidate runs twice)");

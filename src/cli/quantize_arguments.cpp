@@ -150,8 +150,7 @@ std::string container_help() {
 
 // What is made of what, and where it goes.
 void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
-  verb.add_option("model", arguments.model,
-                  "Hugging Face directory, .safetensors or .gguf; or a net (.onnx, .tflite)")
+  verb.add_option("model", arguments.model, "Hugging Face directory, .safetensors or .gguf; or a net (.onnx, .tflite)")
       ->required();
   verb.add_option(
       "-f,--format", arguments.format,

@@ -20,10 +20,11 @@ namespace {
 
 constexpr std::array kOfNetsAlone = {"--shape",  "--constant", "--generate",      "--max-drop",
                                      "--metric", "--equalize", "--correct-biases"};
-constexpr std::array kOfNets = {"model",      "--format",  "--output",         "--samples", "--generate",
-                                "--max-drop", "--metric",  "--equalize",       "--correct-biases",
-                                "--exclude",  "--for",     "--activation-fit", "--seed",    "--shape",
-                                "--constant", "--dry-run", "--json",           "--threads", "--help"};
+constexpr std::array kOfNets = {
+    "model",    "--format",   "--output",         "--samples", "--generate", "--max-drop",
+    "--metric", "--equalize", "--correct-biases", "--exclude", "--for",      "--activation-fit",
+    "--seed",   "--shape",    "--constant",       "--dry-run", "--json",     "--threads",
+    "--help"};
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::invalid_argument, message); }
 

@@ -47,14 +47,15 @@ std::vector<std::string> net_notes(const NetFileSummary& summary) {
   const NetQuantization& made = summary.quantization;
   std::vector<std::string> notes;
   if (!summary.made_samples.empty())
-    notes.push_back(
-        fmt::format("warning: no samples were given; random numbers {} stood for them, so ranges are a guess and what is "
-                    "said of outputs may not hold on real inputs",
-                    summary.made_samples));
+    notes.push_back(fmt::format(
+        "warning: no samples were given; random numbers {} stood for them, so ranges are a guess and what is "
+        "said of outputs may not hold on real inputs",
+        summary.made_samples));
   if (!made.holds_out)
-    notes.push_back(fmt::format("warning: {} sample{} too few to hold any out; outputs are judged on those that ranges "
-                                "were found on",
-                                made.calibrated, made.calibrated == 1 ? " is" : "s are"));
+    notes.push_back(
+        fmt::format("warning: {} sample{} too few to hold any out; outputs are judged on those that ranges "
+                    "were found on",
+                    made.calibrated, made.calibrated == 1 ? " is" : "s are"));
   constexpr std::size_t kShown = 12;
   for (std::size_t i = 0; i < std::min(kShown, made.left_out.size()); ++i)
     notes.push_back("kept in float: " + left_out_text(made.left_out[i]));
@@ -65,10 +66,10 @@ std::vector<std::string> net_notes(const NetFileSummary& summary) {
 
 std::string net_summary_text(const NetFileSummary& summary, const std::filesystem::path& output) {
   const NetQuantization& made = summary.quantization;
-  std::string text =
-      fmt::format("{} samples calibrated ({}{}{}), {} judged{}\n", made.calibrated, made.fit,
-                  made.is_equalized ? ", channels equalized" : "", made.has_corrected_biases ? ", biases corrected" : "",
-                  made.judged, made.holds_out ? " that were held out" : "");
+  std::string text = fmt::format("{} samples calibrated ({}{}{}), {} judged{}\n", made.calibrated, made.fit,
+                                 made.is_equalized ? ", channels equalized" : "",
+                                 made.has_corrected_biases ? ", biases corrected" : "", made.judged,
+                                 made.holds_out ? " that were held out" : "");
   if (!made.left_out.empty())
     text += fmt::format("with everything rounded the worst output had {}\n", decibels_text(made.everything.worst));
   for (std::size_t i = 0; i < made.outputs.size(); ++i)

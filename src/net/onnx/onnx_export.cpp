@@ -99,8 +99,7 @@ class OnnxExport {
     if (std::holds_alternative<Constant>(node.operation)) return;  // where it is read
     const std::vector<Dimensions> shapes = net_.graph.input_shapes(node);
     if (write_codes(node) || write_recurrent(node)) return;
-    if (const auto* const linear = std::get_if<Linear>(&node.operation);
-        linear != nullptr && shapes[0].size() == 2)
+    if (const auto* const linear = std::get_if<Linear>(&node.operation); linear != nullptr && shapes[0].size() == 2)
       return write_gemm(node, *linear);
     if (const auto* const reduce = std::get_if<Reduce>(&node.operation);
         reduce != nullptr && is_global(*reduce, shapes[0])) {
@@ -116,8 +115,8 @@ class OnnxExport {
     const std::string last = wanted_name(node);
     for (const OnnxStep& step : spelling.steps) {
       const bool is_last = made.size() + 1 == spelling.steps.size();
-      OnnxNode out{
-          "", step.op, "", {}, {is_last ? last : free_name(fmt::format("v{}/{}", node.output, made.size()))}, {}};
+      OnnxNode out{"", step.op, "", {}, {is_last ? last : free_name(fmt::format("v{}/{}", node.output, made.size()))},
+                   {}};
       for (const OnnxOperand& operand : step.inputs) out.inputs.push_back(name_of(operand, node, made));
       for (const OnnxSetting& setting : step.settings)
         std::visit([&](const auto& value) { out.attributes.push_back({setting.name, value}); }, setting.value);
@@ -210,8 +209,7 @@ class OnnxExport {
       // Each direction's last cell values stand in all steps: no operator gives the others, and no file asks for them.
       const Extents steps = extents_of(net_.graph.values[node.output]);
       const Extents last = {1, steps[1], steps[2], lstm->hidden}, all = {steps[0], steps[1], steps[2], lstm->hidden};
-      std::string cells =
-          emit("Reshape", {cell, integers(last)}, free_name(fmt::format("v{}/last_cell", node.output)));
+      std::string cells = emit("Reshape", {cell, integers(last)}, free_name(fmt::format("v{}/last_cell", node.output)));
       if (steps[0] != 1)
         cells = emit("Expand", {cells, integers(all)}, free_name(fmt::format("v{}/cells", node.output)));
       names_.emplace(node.output, emit("Concat", {hidden, cells}, wanted_name(node), {{"axis", std::int64_t{3}}}));
@@ -326,7 +324,8 @@ class OnnxExport {
     const OnnxType type = codes.bits == 4 ? OnnxType::i4 : codes.bits == 2 ? OnnxType::i2 : OnnxType::i8;
     const std::string stored = free_name(key + "/codes"), scales = free_name(part + "/scales");
     model_.initializers.push_back({stored, type, dims, packed(ordered, codes.bits)});
-    model_.initializers.push_back({scales, OnnxType::f32, {codes.rows}, bytes_of(std::span<const float>(codes.scales))});
+    model_.initializers.push_back(
+        {scales, OnnxType::f32, {codes.rows}, bytes_of(std::span<const float>(codes.scales))});
     const std::string zero = code_zeros(type, codes.rows, codes.bits);
     std::string name = emit("DequantizeLinear", {stored, scales, zero}, free_name(is_split ? key + "/rows" : key),
                             {{"axis", std::int64_t{turns ? 1 : 0}}});
@@ -335,7 +334,8 @@ class OnnxExport {
     return name;
   }
 
-  // Of a layer that multiplies codes with a zero point: what its whole sums are multiplied by, by row. Empty: it does not.
+  // Of a layer that multiplies codes with a zero point: what its whole sums are multiplied by, by row. Empty: it does
+  // not.
   std::vector<float> sum_scales(const std::string& bias, const Node& node) const {
     const Node* const reader = node.inputs.empty() ? nullptr : maker(node.inputs[0]);
     if (reader == nullptr || !std::holds_alternative<Dequantize>(reader->operation)) return {};
@@ -361,10 +361,10 @@ class OnnxExport {
     }
     if (const auto known = coded_.find(part); known != coded_.end()) return known->second;
     const std::string stored = free_name(part + "/codes"), factors = free_name(part + "/scales");
-    model_.initializers.push_back({stored, OnnxType::i32, {codes.size()}, bytes_of(std::span<const std::int32_t>(codes))});
+    model_.initializers.push_back(
+        {stored, OnnxType::i32, {codes.size()}, bytes_of(std::span<const std::int32_t>(codes))});
     model_.initializers.push_back({factors, OnnxType::f32, {scales.size()}, bytes_of(std::span<const float>(scales))});
-    const std::string name =
-        emit("DequantizeLinear", {stored, factors}, free_name(part), {{"axis", std::int64_t{0}}});
+    const std::string name = emit("DequantizeLinear", {stored, factors}, free_name(part), {{"axis", std::int64_t{0}}});
     coded_.emplace(part, name);
     return name;
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A small net as an ONNX model, by the spellings in the operations' own files and by operators that runtimes know better:
-// Gemm, global pooling, LSTM and GRU, and codes where a quantization stands before what reads it. Operators are those of
-// opset 13, or of the first later one that has all that the net needs.
+// A small net as an ONNX model, by the spellings in the operations' own files and by operators that runtimes know
+// better: Gemm, global pooling, LSTM and GRU, and codes where a quantization stands before what reads it. Operators are
+// those of opset 13, or of the first later one that has all that the net needs.
 #pragma once
 
 #include "io/onnx/onnx_model.h"

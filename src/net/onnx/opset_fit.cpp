@@ -66,8 +66,7 @@ void remove_unread(OnnxModel& model) {
 
 void fit_to_opset(OnnxModel& model) {
   model.opset = opset_of(model);
-  model.ir_version =
-      std::ranges::find_if(kReleases, [&](const Release& one) { return model.opset <= one.opset; })->ir;
+  model.ir_version = std::ranges::find_if(kReleases, [&](const Release& one) { return model.opset <= one.opset; })->ir;
   std::vector<OnnxNode> nodes;
   for (OnnxNode& node : model.nodes) {
     const bool is_reduction = node.op.starts_with("Reduce") && node.op != "ReduceSum" && node.inputs.size() == 2;

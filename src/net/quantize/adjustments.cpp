@@ -28,9 +28,12 @@ struct Layer {
 std::optional<Layer> layer_of(const Net& net, const Node& node) {
   const Dimensions& x = net.graph.values[node.inputs.empty() ? node.output : node.inputs[0]];
   if (const auto* const op = std::get_if<Convolution>(&node.operation))
-    return Layer{op->part,   op->bias(),
-                 op->outputs, x[1].extent,
-                 op->groups,  op->window.num_taps(),
+    return Layer{op->part,
+                 op->bias(),
+                 op->outputs,
+                 x[1].extent,
+                 op->groups,
+                 op->window.num_taps(),
                  numbers_of(net.graph.values[node.output]) / (x[0].extent * op->outputs)};
   if (const auto* const op = std::get_if<Linear>(&node.operation))
     return Layer{op->part, op->bias(), op->rows, width_of(x), 1, 1};
@@ -87,7 +90,7 @@ std::size_t equalize(Net& net) {
   const auto read_once = [&](ValueId value) -> const Node* {
     const std::vector<const Node*> readers = net.graph.consumers(value);
     return readers.size() == 1 && std::ranges::find(net.graph.outputs, value) == net.graph.outputs.end() ? readers[0]
-                                                                                                       : nullptr;
+                                                                                                         : nullptr;
   };
   for (const Node& node : net.graph.nodes) {
     const std::optional<Layer> maker = layer_of(net, node);
@@ -149,7 +152,8 @@ void correct_biases(const Net& net, std::span<const NetSample> samples, const Va
     std::vector<double> sums(layer.rows, 0);
     std::uint64_t count = 0;
     for (const std::vector<float>& sample : made) {
-      for (std::size_t i = 0; i < sample.size(); ++i) sums[i / layer.plane % layer.rows] += static_cast<double>(sample[i]);
+      for (std::size_t i = 0; i < sample.size(); ++i)
+        sums[i / layer.plane % layer.rows] += static_cast<double>(sample[i]);
       count += sample.size() / layer.rows;
     }
     for (double& sum : sums) sum /= static_cast<double>(std::max<std::uint64_t>(1, count));

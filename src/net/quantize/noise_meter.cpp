@@ -83,8 +83,7 @@ OutputNoise NoiseMeter::measure(const ValueGrids& grids, const NumbersByPart& we
     }
     round(node.output);
     if (asks_values)
-      by_value[node.output] =
-          changed[node.output].empty() ? -1 : noise_of(changed[node.output], values_[node.output]);
+      by_value[node.output] = changed[node.output].empty() ? -1 : noise_of(changed[node.output], values_[node.output]);
     for (const ValueId input : node.inputs)
       if (last_use[input] == i) SampleValues().swap(changed[input]);
   }

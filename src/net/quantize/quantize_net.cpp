@@ -30,8 +30,7 @@ Samples split(const Net& net, std::span<const NetSample> samples) {
   Samples made;
   made.holds_out = samples.size() >= kHeldOut;
   const std::size_t most = std::min(kMostJudged, most_samples(net));
-  const std::size_t wanted =
-      std::min(most, made.holds_out ? samples.size() / kHeldOut : samples.size());
+  const std::size_t wanted = std::min(most, made.holds_out ? samples.size() / kHeldOut : samples.size());
   // Spread over all of them.
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const bool judges = (i + 1) * wanted / samples.size() > i * wanted / samples.size();
@@ -74,6 +73,7 @@ class PreparedNet {
     made.grids = fit_grids(seen_, scheme_, parts.values, options_.runtime != NetRuntime::tensorrt, fit);
     round_weights_of(parts, made);
     made.parts = std::move(parts);
+    round_biases_of(made);
     made.noise = meter_.measure(made.grids, made.weights);
     return made;
   }
@@ -84,20 +84,44 @@ class PreparedNet {
     const std::size_t count = std::min({samples_.calibration.size(), kMostCorrecting, most_samples(net_)});
     Rounding other = made;
     correct_biases(net_, std::span(samples_.calibration).first(count), other.grids, other.weights, machine_);
+    round_biases_of(other);
     other.noise = meter_.measure(other.grids, other.weights);
     other.has_corrected_biases = true;
     return options_.corrects_biases == true || other.noise.worst < made.noise.worst ? other : made;
   }
 
  private:
-  // Scales are not so small that a runtime could not store the bias as a whole number of 32 bits on their grid.
-  std::vector<float> least_scales(const Node& node, const RoundedParts& parts, const ValueGrids& grids) const {
-    const std::string bias = std::visit(
+  static std::string bias_of(const Node& node) {
+    return std::visit(
         []<class Op>(const Op& op) {
           if constexpr (std::is_same_v<Op, Convolution> || std::is_same_v<Op, Linear>) return op.bias();
           return std::string();
         },
         node.operation);
+  }
+
+  // Added to whole sums they are whole numbers, too, but for TensorRT, which adds in f32.
+  void round_biases_of(Rounding& made) const {
+    if (options_.runtime == NetRuntime::tensorrt) return;
+    for (const Node& node : net_.graph.nodes) {
+      const std::string bias = bias_of(node);
+      if (bias.empty() || !scheme_.is_integer(node, made.parts)) continue;
+      const WeightCodes& codes = made.codes.at(bias.substr(0, bias.size() - std::string_view(".bias").size()));
+      const float scale = made.grids.at(node.inputs[0]).scale;
+      std::vector<float>& numbers = made.weights[bias];
+      if (numbers.empty()) numbers.assign(net_.weight(bias).begin(), net_.weight(bias).end());
+      for (std::size_t i = 0; i < numbers.size(); ++i) {
+        const float step = codes.scales[i] * scale;
+        const auto whole =
+            static_cast<float>(std::nearbyint(static_cast<double>(numbers[i]) / static_cast<double>(step)));
+        numbers[i] = whole * step;
+      }
+    }
+  }
+
+  // Scales are not so small that a runtime could not store the bias as a whole number of 32 bits on their grid.
+  std::vector<float> least_scales(const Node& node, const RoundedParts& parts, const ValueGrids& grids) const {
+    const std::string bias = bias_of(node);
     if (bias.empty() || !scheme_.is_integer(node, parts)) return {};
     const float scale = grids.at(node.inputs[0]).scale;
     std::vector<float> least;
@@ -109,9 +133,9 @@ class PreparedNet {
     for (const Node& node : net_.graph.nodes)
       for (const WeightUse& use : net_.graph.weights(node)) {
         if (!parts.weights.contains(use.part) || made.codes.contains(use.part)) continue;
-        WeightCodes codes = round_weights(net_.weight(use.part), rows_of_weight(node.operation, use),
-                                          options_.weight_bits, least_scales(node, parts, made.grids), use.part,
-                                          machine_);
+        WeightCodes codes =
+            round_weights(net_.weight(use.part), rows_of_weight(node.operation, use), options_.weight_bits,
+                          least_scales(node, parts, made.grids), use.part, machine_);
         made.weights[use.part] = numbers_of(codes);
         made.codes.emplace(use.part, std::move(codes));
       }
@@ -134,7 +158,8 @@ RoundedParts wanted_parts(const PreparedNet& prepared, const NetQuantizeOptions&
   RoundedParts parts = prepared.scheme().all();
   for (const std::string& pattern : options.exclude) {
     const std::size_t before = parts.values.size() + parts.weights.size();
-    std::erase_if(parts.values, [&](ValueId value) { return matches_pattern(pattern, name_of(prepared.net(), value)); });
+    std::erase_if(parts.values,
+                  [&](ValueId value) { return matches_pattern(pattern, name_of(prepared.net(), value)); });
     std::erase_if(parts.weights, [&](const std::string& part) { return matches_pattern(pattern, part); });
     if (parts.values.size() + parts.weights.size() == before)
       throw Error(ErrorKind::invalid_argument,
@@ -145,7 +170,7 @@ RoundedParts wanted_parts(const PreparedNet& prepared, const NetQuantizeOptions&
   return parts;
 }
 
-// What each rounding costs by itself, the dearest first.
+// What each rounding costs by itself, the dearest first. Weights in f32 cost size as well, and come later for it.
 struct Price {
   LeftOut left_out;
   ValueId value = 0;
@@ -161,7 +186,8 @@ std::vector<Price> prices_of(const PreparedNet& prepared, const Rounding& roundi
     const OutputNoise noise = prepared.meter().measure({}, {{part, numbers_of(codes)}});
     prices.push_back({{part, true, noise.worst}, 0});
   }
-  std::ranges::stable_sort(prices, [](const Price& a, const Price& b) { return a.left_out.noise > b.left_out.noise; });
+  const auto gain = [](const Price& price) { return price.left_out.noise / (price.left_out.is_weight ? 8 : 1); };
+  std::ranges::stable_sort(prices, [&](const Price& a, const Price& b) { return gain(a) > gain(b); });
   return prices;
 }
 
@@ -228,8 +254,8 @@ void describe(const PreparedNet& prepared, const Rounding& rounding, NetQuantiza
       is_stored = is_stored || rounding.codes.contains(use.part);
     }
     one.arithmetic = prepared.scheme().is_integer(node, rounding.parts) ? RoundedOperation::Arithmetic::integer
-                     : is_stored                                         ? RoundedOperation::Arithmetic::stored
-                                                                         : RoundedOperation::Arithmetic::floating;
+                     : is_stored                                        ? RoundedOperation::Arithmetic::stored
+                                                                        : RoundedOperation::Arithmetic::floating;
     one.noise = std::max(0.0, by_value[end]);
   }
 }
@@ -244,9 +270,9 @@ void judge(const Net& net, std::span<const NetSample> samples) {
     throw Error(ErrorKind::unsupported,
                 fmt::format("{}: is quantized already; give the net that it was made from", net.source));
   if (!has_products)
-    throw Error(ErrorKind::unsupported,
-                fmt::format("{}: has neither convolutions nor matrix products, so there is nothing to quantize",
-                            net.source));
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("{}: has neither convolutions nor matrix products, so there is nothing to quantize", net.source));
   for (std::size_t i = 0; i < net.inputs.size(); ++i) {
     const auto is_constant = [&](const NetSample& sample) {
       return std::ranges::all_of(sample[i], [&](float x) { return x == samples[0][i][0]; });

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Static quantization of a small net: weights in codes by channel, values between products on grids of 8 bits that
-// samples have shown, biases in f32. What is written is what was judged: the arithmetic of the rounded net is that of its
-// operations with the rounding between them.
+// samples have shown, biases in f32. What is written is what was judged: the arithmetic of the rounded net is that of
+// its operations with the rounding between them.
 //
-// Every rounding is guarded. The outputs are compared with those in f32 on samples that were held out; while they differ
-// by more than is allowed, the rounding that costs most by itself is left out, and named.
+// Every rounding is guarded. The outputs are compared with those in f32 on samples that were held out; while they
+// differ by more than is allowed, the rounding that costs most by itself is left out, and named.
 //
 //   NetQuantization made = quantize_net(net, samples, {}, machine);
 //   write(serialize_onnx(spell_onnx(made.net, made.codes)));
@@ -24,24 +24,24 @@
 
 namespace nibble {
 
-// sqnr: a drop of N is noise of N percent of an output's power, of the worst output. agreement: N percent of the rows of
-// the first output decide otherwise.
+// sqnr: a drop of N is noise of N percent of an output's power, of the worst output. agreement: N percent of the rows
+// of the first output decide otherwise.
 enum class NetMetric { sqnr, agreement };
 
 struct NetQuantizeOptions {
   unsigned weight_bits = 8;
   NetRuntime runtime = NetRuntime::any;
-  std::optional<FitOptions> fit = std::nullopt;             // of values; none: the best of several is taken
-  std::optional<bool> equalizes = std::nullopt;             // none: where it helps
+  std::optional<FitOptions> fit = std::nullopt;  // of values; none: the best of several is taken
+  std::optional<bool> equalizes = std::nullopt;  // none: where it helps
   std::optional<bool> corrects_biases = std::nullopt;
   NetMetric metric = NetMetric::sqnr;
   // Percent. None: 0.3, and 0.1 of nets with cells that recur, whose noise adds up from step to step.
   std::optional<double> max_drop = std::nullopt;
-  std::vector<std::string> exclude = {};                    // values and parts, by name ('*': any text), that stay in f32
+  std::vector<std::string> exclude = {};  // values and parts, by name ('*': any text), that stay in f32
 };
 
 struct RoundedOperation {
-  enum class Arithmetic { integer, stored, floating };      // stored: weights in codes, products in f32
+  enum class Arithmetic { integer, stored, floating };  // stored: weights in codes, products in f32
   std::string name, operation;
   Arithmetic arithmetic = Arithmetic::integer;
   std::uint64_t parameters = 0;

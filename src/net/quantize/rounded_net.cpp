@@ -13,7 +13,10 @@ namespace {
 class RoundedDrawing {
  public:
   RoundedDrawing(Net net, const ValueGrids& grids, NetRuntime runtime)
-      : net_(std::move(net)), grids_(grids), is_signed_(runtime == NetRuntime::tensorrt), reads_(net_.graph.values.size()) {
+      : net_(std::move(net)),
+        grids_(grids),
+        is_signed_(runtime == NetRuntime::tensorrt),
+        reads_(net_.graph.values.size()) {
     for (ValueId value = 0; value < reads_.size(); ++value) reads_[value] = value;
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A net with its rounding drawn into it: a Quantize and a Dequantize behind every value that has a grid, read by whoever
-// read the value. Pure functions.
+// A net with its rounding drawn into it: a Quantize and a Dequantize behind every value that has a grid, read by
+// whoever read the value. Pure functions.
 #pragma once
 
 #include "net/quantize/rounding_scheme.h"

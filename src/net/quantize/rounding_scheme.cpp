@@ -44,8 +44,8 @@ RoundingScheme::RoundingScheme(const Net& net, NetRuntime runtime)
 bool RoundingScheme::is_product(const Node& node) {
   return std::holds_alternative<Convolution>(node.operation) || std::holds_alternative<Linear>(node.operation) ||
          std::holds_alternative<MatrixProduct>(node.operation) ||
-         std::holds_alternative<TransposedConvolution>(node.operation) || std::holds_alternative<Lstm>(node.operation) ||
-         std::holds_alternative<Gru>(node.operation);
+         std::holds_alternative<TransposedConvolution>(node.operation) ||
+         std::holds_alternative<Lstm>(node.operation) || std::holds_alternative<Gru>(node.operation);
 }
 
 bool RoundingScheme::is_constant(ValueId value) const {

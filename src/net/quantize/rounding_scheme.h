@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What of a net is rounded so that a runtime computes products in integers: which values have grids, which weights are
-// in codes. ONNX Runtime takes an operator for one of integers where everything that it reads is dequantized and what it
-// makes is quantized at once, behind a Relu or Clip at most. Plain values; safe to share.
+// in codes. ONNX Runtime takes an operator for one of integers where everything that it reads is dequantized and what
+// it makes is quantized at once, behind a Relu or Clip at most. Plain values; safe to share.
 //
 //   const RoundingScheme scheme(net, NetRuntime::any);
 //   RoundedParts rounded = scheme.all();

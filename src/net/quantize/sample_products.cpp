@@ -43,7 +43,8 @@ void gather(const Window& window, const Dimensions& x, std::size_t height, std::
       const auto cols = places_within(static_cast<std::ptrdiff_t>(width), p.col_stride, col_shift,
                                       static_cast<std::ptrdiff_t>(p.width));
       for (std::ptrdiff_t row = rows.first; row < rows.end; ++row) {
-        const float* const line = from.data() + c * in_plane + static_cast<std::size_t>(row * p.row_stride + row_shift) * p.width;
+        const float* const line =
+            from.data() + c * in_plane + static_cast<std::size_t>(row * p.row_stride + row_shift) * p.width;
         for (std::ptrdiff_t col = cols.first; col < cols.end; ++col)
           to[static_cast<std::size_t>(row) * width + static_cast<std::size_t>(col)] =
               line[col * p.col_stride + col_shift];

@@ -20,7 +20,8 @@ SampleValues evaluate_samples(const Net& net, const Node& node, std::span<const 
     return net.weight(part);
   };
   SampleValues made(count);
-  if (!inputs.empty() && inputs[0]->size() == count && multiply_samples(node, shapes, *inputs[0], weight, machine, made))
+  if (!inputs.empty() && inputs[0]->size() == count &&
+      multiply_samples(node, shapes, *inputs[0], weight, machine, made))
     return made;
   ThreadPool& pool = machine.pool;
   const auto make = [&](std::size_t sample, ThreadPool* inner) {

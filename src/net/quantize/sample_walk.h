@@ -19,8 +19,8 @@
 
 namespace nibble {
 
-using NetSample = std::vector<std::vector<float>>;      // numbers of each input, in the net's order
-using SampleValues = std::vector<std::vector<float>>;   // of one value, by sample
+using NetSample = std::vector<std::vector<float>>;     // numbers of each input, in the net's order
+using SampleValues = std::vector<std::vector<float>>;  // of one value, by sample
 using NumbersByPart = std::map<std::string, std::vector<float>, std::less<>>;
 
 struct SampleWalk {

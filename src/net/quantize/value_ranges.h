@@ -7,9 +7,9 @@
 #include <set>
 #include <span>
 
+#include "format/format.h"
 #include "net/quantize/rounding_scheme.h"
 #include "net/quantize/sample_walk.h"
-#include "format/format.h"
 #include "quantize/statistics.h"
 
 namespace nibble {

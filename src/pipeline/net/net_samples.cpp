@@ -111,8 +111,7 @@ class SampleReader {
       refuse(where, fmt::format("should be samples of [{}], with their number in front: [{}]", fmt::join(wanted, ", "),
                                 fmt::join(given, ", ")));
     const auto bad = std::ranges::find_if(array.numbers, [](float x) { return !std::isfinite(x); });
-    if (bad != array.numbers.end())
-      refuse(where, fmt::format("number {} is not finite", bad - array.numbers.begin()));
+    if (bad != array.numbers.end()) refuse(where, fmt::format("number {} is not finite", bad - array.numbers.begin()));
     std::vector<std::vector<float>>& rows = pending_[input->value];
     for (std::size_t first = 0; first + numbers <= array.numbers.size(); first += numbers)
       rows.emplace_back(array.numbers.begin() + static_cast<std::ptrdiff_t>(first),
@@ -197,7 +196,8 @@ double distance_from_norms(const Net& net, std::span<const NetSample> samples, M
     for (std::size_t c = 0; c < channels; ++c) {
       const double is = sums[c] / count, spread = std::sqrt(std::max(0.0, squares[c] / count - is * is));
       const double deviation = std::sqrt(static_cast<double>(variance[c])) + 1e-6;
-      distance += std::abs(is - static_cast<double>(mean[c])) / deviation + std::abs(std::log((spread + 1e-6) / deviation));
+      distance +=
+          std::abs(is - static_cast<double>(mean[c])) / deviation + std::abs(std::log((spread + 1e-6) / deviation));
     }
     channels_seen += channels;
   };

@@ -15,10 +15,10 @@
 namespace nibble {
 
 // places, in order: "x.npy", for a net with one input, or "NAME=x.npy": arrays of the input's shape with a sample for
-// each place along one dimension more in front, or in the place of a batch of 1; "x.npz", the same by the inputs' names; a
-// directory of such files, of which each is samples of its own, or of ONNX's test data (input_0.pb, input_1.pb, ..., or
-// directories of these). most: samples beyond are left out, evenly. Error(not_found, corrupt); Error(unusable_input): no
-// samples, shapes that are not the net's, inputs without one, numbers that are not finite.
+// each place along one dimension more in front, or in the place of a batch of 1; "x.npz", the same by the inputs'
+// names; a directory of such files, of which each is samples of its own, or of ONNX's test data (input_0.pb,
+// input_1.pb, ..., or directories of these). most: samples beyond are left out, evenly. Error(not_found, corrupt);
+// Error(unusable_input): no samples, shapes that are not the net's, inputs without one, numbers that are not finite.
 std::vector<NetSample> read_samples(const Net& net, const std::vector<std::string>& places, std::size_t most);
 
 // Random numbers in place of samples: of several ranges the one under which the values before the net's norms come

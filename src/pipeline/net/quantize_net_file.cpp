@@ -44,8 +44,8 @@ NetFileSummary quantize_net_file(const std::filesystem::path& path, NetOptions o
   NetFileSummary summary;
   std::vector<NetSample> samples;
   if (request.samples.empty())
-    samples = make_samples(net, std::min<std::size_t>(request.most_samples, 32), request.seed, machine,
-                           summary.made_samples);
+    samples =
+        make_samples(net, std::min<std::size_t>(request.most_samples, 32), request.seed, machine, summary.made_samples);
   else
     samples = read_samples(net, request.samples, request.most_samples);
   simplify(net);

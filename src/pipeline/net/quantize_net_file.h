@@ -14,11 +14,11 @@
 namespace nibble {
 
 struct NetFileRequest {
-  NetQuantizeOptions quantize;
-  std::vector<std::string> samples;  // places (pipeline/net/net_samples.h); none: they are made
+  NetQuantizeOptions quantize = {};
+  std::vector<std::string> samples = {};  // places (pipeline/net/net_samples.h); none: they are made
   std::size_t most_samples = 128;
   std::uint64_t seed = 1;
-  std::filesystem::path output;      // empty: nothing is written
+  std::filesystem::path output = {};  // empty: nothing is written
 };
 
 struct NetFileSummary {

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A net beside the one that it was made from, on the same samples: decisions, right or wrong, and how far outputs and
+// the values of layers are apart.
+//
+//   const NetVerdict verdict = judge_net("net8.onnx", "net.onnx", {}, {.samples = {"digits.npy"}}, machine);
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/machine.h"
+#include "net/net.h"
+
+namespace nibble {
+
+struct NetJudgeRequest {
+  std::vector<std::string> samples = {};  // places (pipeline/net/net_samples.h)
+  std::string labels = {};                // .npy of whole numbers, or text with one a line; empty: none
+  std::size_t most_samples = 0;           // 0: all
+};
+
+// Of `count` decisions; low, high: 95 % (Clopper and Pearson).
+struct CountedShare {
+  std::uint64_t count = 0, hits = 0;
+  double value = 0, low = 0, high = 0;
+};
+CountedShare counted_share(std::uint64_t hits, std::uint64_t count);
+
+// By labels.
+struct NetAccuracy {
+  CountedShare top1, top5;
+};
+
+struct NetDistance {
+  std::string name, operation;
+  double noise = 0;  // the power of the difference over that of the original's
+};
+
+struct NetVerdict {
+  std::uint64_t samples = 0;
+  std::optional<NetAccuracy> original, candidate;
+  std::uint64_t to_wrong = 0, to_right = 0;  // decisions that the labels judge otherwise than the original's
+  double mcnemar_p = 1;
+  CountedShare agreement;            // rows of the first output that decide alike
+  std::vector<NetDistance> outputs;  // by name
+  std::vector<NetDistance> layers;   // values that both files call alike, in order; the candidate's operation
+};
+
+// Error(unusable_input): inputs or outputs that are not the same, labels of another number than samples.
+NetVerdict judge_net(const std::filesystem::path& candidate, const std::filesystem::path& original,
+                     const NetOptions& options, const NetJudgeRequest& request, Machine& machine);
+
+}  // namespace nibble

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A net beside its original, for people and as JSON.
+#pragma once
+
+#include <string>
+
+#include "pipeline/net/judge_net.h"
+#include "report/json_report.h"
+#include "report/table.h"
+
+namespace nibble {
+
+// Accuracy of both where labels were given, decisions that are the same, outputs.
+std::string net_verdict_text(const NetVerdict& verdict);
+// A row for each value that both files have: how near it is to the original's.
+Table net_distances_table(const NetVerdict& verdict);
+Json to_json(const NetVerdict& verdict);
+
+}  // namespace nibble

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `nibble quantize` of small nets: samples wherever they come from, what is said, what is refused.
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "io/npy/npy_file.h"
+#include "io/onnx/onnx_model.h"
+
+namespace nibble {
+namespace {
+
+class QuantizeNetCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!has_onnx()) GTEST_SKIP() << kOnnxMissing;
+    // Twelve samples near the one of the fixture.
+    const std::string bytes = read_text(net("classifier.npz"));
+    for (const auto& [key, array] : parse_npz(std::as_bytes(std::span(bytes)), "classifier"))
+      if (key == "in/image") image_ = array;
+    samples_.shape = image_.shape;
+    samples_.shape.insert(samples_.shape.begin(), 12);
+    for (std::size_t i = 0; i < 12; ++i)
+      for (std::size_t j = 0; j < image_.numbers.size(); ++j)
+        samples_.numbers.push_back(image_.numbers[(j + 7 * i) % image_.numbers.size()]);
+    scratch_.write("s.npy", serialize_npy(samples_));
+  }
+  CommandResult run(const std::string& arguments, int code) {
+    CommandResult result = nibble_command(scratch_, arguments);
+    EXPECT_EQ(result.code, code) << arguments << '\n' << result.error;
+    return result;
+  }
+  static std::string net(const std::string& name) { return NIBBLE_SOURCE_DIR "/tests/data/nets/" + name; }
+  std::string classifier() { return "quantize " + net("classifier.onnx") + " -f int8 "; }
+  std::string error_of(const std::string& arguments, int code) { return run(classifier() + arguments, code).error; }
+
+  ScratchDirectory scratch_;
+  NpyArray image_, samples_;
+};
+
+TEST_F(QuantizeNetCommand, WritesAFileThatRuns) {
+  const auto json = nlohmann::json::parse(run(classifier() + "--samples s.npy -o q.onnx --json", 0).out);
+  EXPECT_EQ(json["layers"].size(), 3u);
+  EXPECT_EQ(json["layers"][0]["arithmetic"], "int8");
+  EXPECT_EQ(json["calibrated"], 9);
+  EXPECT_EQ(json["judged"], 3);
+  EXPECT_EQ(json["bytes"], std::filesystem::file_size(scratch_ / "q.onnx"));
+  scratch_.write("i.npy", serialize_npy(image_));
+  run("run q.onnx --input i.npy -o y.npy", 0);
+  EXPECT_NE(run("inspect q.onnx", 0).out.find("quantize"), std::string::npos);
+  // The same on any number of threads.
+  const std::string bytes = read_text(scratch_ / "q.onnx");
+  run(classifier() + "--samples s.npy -o q1.onnx -t 1", 0);
+  EXPECT_EQ(read_text(scratch_ / "q1.onnx"), bytes);
+  const CommandResult text = run(classifier() + "--samples s.npy -o q.onnx", 0);
+  EXPECT_NE(text.out.find("3 of 3 layers compute in int8"), std::string::npos) << text.out;
+  run(classifier() + "--samples s.npy --dry-run", 0);
+}
+
+TEST_F(QuantizeNetCommand, TakesSamplesAsTheyLie) {
+  const auto calibrated = [&](const std::string& samples) {
+    const auto json = nlohmann::json::parse(run(classifier() + samples + " -o q.onnx --json", 0).out);
+    return json["calibrated"].get<int>() + (json["held_out"] ? json["judged"].get<int>() : 0);
+  };
+  EXPECT_EQ(calibrated("--samples image=s.npy"), 12);
+  EXPECT_EQ(calibrated("--samples s.npy --samples s.npy"), 24);
+  scratch_.write("one.npy", serialize_npy(image_));
+  EXPECT_EQ(calibrated("--samples s.npy --samples one.npy"), 13);
+  scratch_.write("s.npz", serialize_npz({{"image", samples_}}));
+  EXPECT_EQ(calibrated("--samples s.npz"), 12);
+  std::filesystem::create_directory(scratch_ / "d");
+  scratch_.write("d/a.npy", serialize_npy(samples_));
+  scratch_.write("d/b.npz", serialize_npz({{"image", samples_}}));
+  scratch_.write("d/readme.txt", "");
+  EXPECT_EQ(calibrated("--samples d"), 24);
+  // A tensor of ONNX: dims, type f32, bytes.
+  std::string tensor;
+  for (const std::uint64_t extent : image_.shape) tensor += std::string("\x08") + static_cast<char>(extent);
+  const std::size_t length = image_.numbers.size() * 4;
+  tensor += std::string("\x10\x01\x4a") + static_cast<char>((length & 127) | 128) + static_cast<char>(length >> 7);
+  tensor.append(reinterpret_cast<const char*>(image_.numbers.data()), length);
+  std::filesystem::create_directories(scratch_ / "t/test_data_set_0");
+  scratch_.write("t/test_data_set_0/input_0.pb", tensor);
+  EXPECT_EQ(calibrated("--samples t"), 1);
+  EXPECT_EQ(calibrated("--samples t/test_data_set_0"), 1);
+}
+
+TEST_F(QuantizeNetCommand, MakesSamplesWhereItIsTold) {
+  const CommandResult made = run(classifier() + "--generate -o q.onnx", 0);
+  EXPECT_NE(made.error.find("warning: no samples were given; random numbers"), std::string::npos);
+  EXPECT_NE(error_of("-o q.onnx", 2).find("--generate where there are none"), std::string::npos);
+  EXPECT_NE(error_of("--generate --samples s.npy -o q.onnx", 2).find("exclude each other"), std::string::npos);
+}
+
+TEST_F(QuantizeNetCommand, RefusesWhatIsNoSample) {
+  scratch_.write("flat.npy", serialize_npy({{384}, image_.numbers}));
+  EXPECT_NE(error_of("--samples flat.npy -o q.onnx", 1)
+                .find("should be samples of [2, 3, 8, 8], with their number in "
+                      "front: [384]"),
+            std::string::npos);
+  scratch_.write("other.npz", serialize_npz({{"picture", samples_}}));
+  EXPECT_NE(error_of("--samples other.npz -o q.onnx", 1).find("the net has no input 'picture'; its inputs are image"),
+            std::string::npos);
+  samples_.numbers[5] = std::numeric_limits<float>::quiet_NaN();
+  scratch_.write("nan.npy", serialize_npy(samples_));
+  EXPECT_NE(error_of("--samples nan.npy -o q.onnx", 1).find("number 5 is not finite"), std::string::npos);
+  std::filesystem::create_directory(scratch_ / "empty");
+  EXPECT_NE(error_of("--samples empty -o q.onnx", 1).find("holds no samples"), std::string::npos);
+  scratch_.write("zeros.npy", serialize_npy({samples_.shape, std::vector<float>(samples_.numbers.size(), 0)}));
+  EXPECT_NE(error_of("--samples zeros.npy -o q.onnx", 1).find("are the same, 0"), std::string::npos);
+  EXPECT_NE(error_of("--samples missing.npy -o q.onnx", 1).find("missing.npy"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "q.onnx"));
+}
+
+TEST_F(QuantizeNetCommand, RefusesWhatMeansNothing) {
+  EXPECT_NE(error_of("--samples s.npy", 2).find("-o OUT.onnx"), std::string::npos);
+  EXPECT_NE(error_of("--samples s.npy -o q.gguf", 2).find("written as .onnx"), std::string::npos);
+  EXPECT_NE(error_of("--samples s.npy -o s.npy", 2).find("--samples"), std::string::npos);
+  EXPECT_NE(error_of("--samples s.npy -o q.onnx --method gptq", 2).find("--method"), std::string::npos);
+  EXPECT_NE(error_of("--samples s.npy -o q.onnx --equalize maybe", 2).find("auto, on or off"), std::string::npos);
+  EXPECT_NE(error_of("--samples s.npy -o q.onnx --for vllm", 2).find("tensorrt"), std::string::npos);
+  EXPECT_NE(error_of("--samples s.npy -o q.onnx --exclude nothing", 2).find("has a name like nothing"),
+            std::string::npos);
+  EXPECT_NE(run("quantize " + net("classifier.onnx") + " -f q4_k --samples s.npy -o q.onnx", 2).error.find("int8"),
+            std::string::npos);
+  run(classifier() + "--samples s.npy -o q.onnx", 0);
+  EXPECT_NE(run("quantize q.onnx -f int8 --samples s.npy -o r.onnx", 1).error.find("quantized already"),
+            std::string::npos);
+  const std::string model = "quantize " NIBBLE_SOURCE_DIR "/models/tale-4M -f q8_0 -o x.gguf ";
+  EXPECT_NE(run(model + "--generate", 2).error.find("--generate"), std::string::npos);
+  EXPECT_NE(run(model + "--samples s.npy", 2).error.find("whole number"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace nibble
