@@ -286,6 +286,7 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
                                 {.model = options.model,
                                  .format = options.format,
                                  .output = options.output,
+                                 .method = options.request.method,
                                  .activation_fit = options.activation_fit,
                                  .runtime = options.request.runtime,
                                  .exclude = options.request.exclude,

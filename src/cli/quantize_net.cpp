@@ -20,11 +20,10 @@ namespace {
 
 constexpr std::array kOfNetsAlone = {"--shape",  "--constant", "--generate",      "--max-drop",
                                      "--metric", "--equalize", "--correct-biases"};
-constexpr std::array kOfNets = {
-    "model",    "--format",   "--output",         "--samples", "--generate", "--max-drop",
-    "--metric", "--equalize", "--correct-biases", "--exclude", "--for",      "--activation-fit",
-    "--seed",   "--shape",    "--constant",       "--dry-run", "--json",     "--threads",
-    "--help"};
+constexpr std::array kOfNets = {"model",      "--method",   "--format",         "--output",   "--samples",
+                                "--generate", "--max-drop", "--metric",         "--equalize", "--correct-biases",
+                                "--exclude",  "--for",      "--activation-fit", "--seed",     "--shape",
+                                "--constant", "--dry-run",  "--json",           "--threads",  "--help"};
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::invalid_argument, message); }
 
@@ -38,7 +37,20 @@ std::optional<bool> choice_of(const std::string& word, const char* option) {
 unsigned bits_of(const std::string& format) {
   const std::string name = lower_case(format);
   if (name == "int8" || name == "int8:row") return 8;
-  refuse(fmt::format("nets are quantized as int8 (weights by channel, values between layers by tensor): {}", format));
+  if (name == "int4" || name == "int4:row") return 4;
+  refuse(
+      fmt::format("nets are quantized as int8 (weights by channel, values between layers by tensor) or as int4 "
+                  "(weights by channel, alone): {}",
+                  format));
+}
+
+// Of weights in 4 bits what looks at the inputs; those in 8 have little to gain.
+std::string method_of(const std::string& given, unsigned bits) {
+  if (given.empty()) return bits < 8 ? "descent" : "rtn";
+  constexpr std::array<std::string_view, 5> kMethods = {"rtn", "mse", "imatrix", "gptq", "descent"};
+  if (std::ranges::find(kMethods, given) == kMethods.end())
+    refuse(fmt::format("weights of nets are rounded by rtn, mse, imatrix, gptq or descent: {}", given));
+  return given;
 }
 
 NetRuntime runtime_of(const std::string& name) {
@@ -65,7 +77,8 @@ void add_net_quantize_options(CLI::App& verb, NetQuantizeArguments& arguments) {
                 "Of a net without samples: random numbers in their place, ranges by what its norms have stored");
   verb.add_option("--max-drop", arguments.max_drop,
                   "Of a net: how far its outputs may go from those in f32, in percent; roundings that cost most are "
-                  "left out until that holds (default 0.3; 0.1 of nets with LSTM or GRU, whose noise adds up)")
+                  "left out until that holds (default 0.3; 0.05 of nets with LSTM or GRU, whose noise adds up; of "
+                  "int4 nothing is left out unless this is given)")
       ->check(number_within(0, 100));
   verb.add_option("--metric", arguments.metric,
                   "Of --max-drop: sqnr (noise, in percent of the power of the output that suffers most), agreement "
@@ -97,7 +110,7 @@ void quantize_net_command(const CLI::App& verb, const NetQuantizeArguments& argu
   for (const CLI::Option* const option : verb.get_options())
     if (const std::string name = option->get_name(); std::ranges::find(kOfNets, name) == kOfNets.end())
       refuse_without_effect(verb, name, false, "of nets");
-  if (shared.format.empty()) refuse("name a format: -f int8");
+  if (shared.format.empty()) refuse("name a format: -f int8, or -f int4 of weights alone");
   if (shared.output.empty() && shared.writes) refuse("no output is named; add -o OUT.onnx");
   if (arguments.samples.empty() != arguments.generates)
     refuse(arguments.generates
@@ -108,6 +121,7 @@ void quantize_net_command(const CLI::App& verb, const NetQuantizeArguments& argu
   refuse_without_effect(verb, "--seed", arguments.generates, "without --generate");
   NetQuantizeOptions& options = request.quantize;
   options.weight_bits = bits_of(shared.format);
+  options.method = method_of(verb.count("--method") > 0 ? shared.method : "", options.weight_bits);
   options.runtime = runtime_of(shared.runtime);
   options.metric = metric_of(arguments.metric);
   options.max_drop = arguments.max_drop;

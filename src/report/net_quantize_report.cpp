@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "report/number_text.h"
@@ -10,12 +11,12 @@
 namespace nibble {
 namespace {
 
-std::string arithmetic_text(RoundedOperation::Arithmetic arithmetic) {
+std::string arithmetic_text(RoundedOperation::Arithmetic arithmetic, unsigned bits) {
   switch (arithmetic) {
     case RoundedOperation::Arithmetic::integer:
       return "int8";
     case RoundedOperation::Arithmetic::stored:
-      return "weights in int8";
+      return fmt::format("weights in int{}", bits);
     case RoundedOperation::Arithmetic::floating:
       break;
   }
@@ -37,8 +38,9 @@ std::string left_out_text(const LeftOut& one) {
 
 Table net_layers_table(const NetFileSummary& summary) {
   Table table({{"operation"}, {"makes"}, {"computes in"}, {"parameters", Align::right}, {"against f32", Align::right}});
-  for (const RoundedOperation& one : summary.quantization.operations)
-    table.add({one.operation, one.name, arithmetic_text(one.arithmetic),
+  const NetQuantization& made = summary.quantization;
+  for (const RoundedOperation& one : made.operations)
+    table.add({one.operation, one.name, arithmetic_text(one.arithmetic, made.weight_bits),
                one.parameters == 0 ? "" : grouped_text(one.parameters), decibels_text(one.noise)});
   return table;
 }
@@ -76,10 +78,14 @@ std::string net_summary_text(const NetFileSummary& summary, const std::filesyste
     text += fmt::format("{}: {} against f32\n", made.outputs[i], decibels_text(made.made.noise[i]));
   text += fmt::format("{} of {} decisions of {} are the same ({})\n", made.made.same, made.made.rows,
                       made.outputs.empty() ? "" : made.outputs[0], percent_text(made.made.agreement()));
-  std::size_t integer = 0;
-  for (const RoundedOperation& one : made.operations)
-    integer += one.arithmetic == RoundedOperation::Arithmetic::integer ? 1 : 0;
-  text += fmt::format("{} of {} layers compute in int8\n", integer, made.operations.size());
+  const auto count = [&](RoundedOperation::Arithmetic arithmetic) {
+    return std::ranges::count(made.operations, arithmetic, &RoundedOperation::arithmetic);
+  };
+  text += made.weight_bits == 8
+              ? fmt::format("{} of {} layers compute in int8\n", count(RoundedOperation::Arithmetic::integer),
+                            made.operations.size())
+              : fmt::format("{} of {} layers have weights in int{}\n", count(RoundedOperation::Arithmetic::stored),
+                            made.operations.size(), made.weight_bits);
   text += fmt::format("{}{}, {} of the source's {}; opset {}, in {}\n", output.empty() ? "" : output.string() + ": ",
                       bytes_text(summary.bytes),
                       percent_text(static_cast<double>(summary.bytes) / static_cast<double>(summary.source_bytes)),
@@ -93,6 +99,7 @@ Json to_json(const NetFileSummary& summary) {
                {"source_bytes", summary.source_bytes},
                {"parameters", summary.parameters},
                {"opset", summary.opset},
+               {"weight_bits", made.weight_bits},
                {"fit", made.fit},
                {"equalized", made.is_equalized},
                {"corrected_biases", made.has_corrected_biases},
@@ -111,7 +118,7 @@ Json to_json(const NetFileSummary& summary) {
   for (const RoundedOperation& one : made.operations)
     layers.push_back({{"operation", one.operation},
                       {"name", one.name},
-                      {"arithmetic", arithmetic_text(one.arithmetic)},
+                      {"arithmetic", arithmetic_text(one.arithmetic, made.weight_bits)},
                       {"parameters", one.parameters},
                       {"sqnr", json_decibels(one.noise)}});
   Json& left_out = json["left_out"] = Json::array();

@@ -55,6 +55,11 @@ TEST_F(QuantizeNetCommand, WritesAFileThatRuns) {
   const CommandResult text = run(classifier() + "--samples s.npy -o q.onnx", 0);
   EXPECT_NE(text.out.find("3 of 3 layers compute in int8"), std::string::npos) << text.out;
   run(classifier() + "--samples s.npy --dry-run", 0);
+  const auto four = nlohmann::json::parse(
+      run("quantize " + net("classifier.onnx") + " -f int4 --samples s.npy -o q4.onnx --json", 0).out);
+  EXPECT_EQ(four["opset"], 21);
+  EXPECT_EQ(four["layers"][0]["arithmetic"], "weights in int4");
+  run("run q4.onnx --input i.npy -o y.npy", 0);
 }
 
 TEST_F(QuantizeNetCommand, TakesSamplesAsTheyLie) {
@@ -116,7 +121,8 @@ TEST_F(QuantizeNetCommand, RefusesWhatMeansNothing) {
   EXPECT_NE(error_of("--samples s.npy", 2).find("-o OUT.onnx"), std::string::npos);
   EXPECT_NE(error_of("--samples s.npy -o q.gguf", 2).find("written as .onnx"), std::string::npos);
   EXPECT_NE(error_of("--samples s.npy -o s.npy", 2).find("--samples"), std::string::npos);
-  EXPECT_NE(error_of("--samples s.npy -o q.onnx --method gptq", 2).find("--method"), std::string::npos);
+  EXPECT_NE(error_of("--samples s.npy -o q.onnx --embedding q8_0", 2).find("--embedding"), std::string::npos);
+  EXPECT_NE(error_of("--samples s.npy -o q.onnx --method awq", 2).find("gptq or descent"), std::string::npos);
   EXPECT_NE(error_of("--samples s.npy -o q.onnx --equalize maybe", 2).find("auto, on or off"), std::string::npos);
   EXPECT_NE(error_of("--samples s.npy -o q.onnx --for vllm", 2).find("tensorrt"), std::string::npos);
   EXPECT_NE(error_of("--samples s.npy -o q.onnx --exclude nothing", 2).find("has a name like nothing"),
@@ -129,6 +135,38 @@ TEST_F(QuantizeNetCommand, RefusesWhatMeansNothing) {
   const std::string model = "quantize " NIBBLE_SOURCE_DIR "/models/tale-4M -f q8_0 -o x.gguf ";
   EXPECT_NE(run(model + "--generate", 2).error.find("--generate"), std::string::npos);
   EXPECT_NE(run(model + "--samples s.npy", 2).error.find("whole number"), std::string::npos);
+}
+
+TEST_F(QuantizeNetCommand, IsJudgedAgainstItsOriginal) {
+  run(classifier() + "--samples s.npy -o q.onnx", 0);
+  const std::string eval = "eval q.onnx --against " + net("classifier.onnx") + " --data s.npy";
+  const auto json = nlohmann::json::parse(run(eval + " --json", 0).out);
+  EXPECT_EQ(json["samples"], 12);
+  EXPECT_EQ(json["agreement"]["count"], 24);  // the net's batch is two
+  EXPECT_GT(json["outputs"][0]["sqnr"], 20);
+  EXPECT_GE(json["layers"].size(), 3u);
+  std::string labels;
+  for (int i = 0; i < 12; ++i) labels += std::to_string(i % 5) + "\n";
+  scratch_.write("labels.txt", labels);
+  const auto labelled = nlohmann::json::parse(run(eval + " --labels labels.txt --json", 0).out);
+  EXPECT_EQ(labelled["top5"]["original"]["hits"], 12);  // of five classes
+  EXPECT_EQ(labelled["top1"]["original"]["count"], 12);
+  EXPECT_LE(labelled["top1"]["original"]["low"], labelled["top1"]["original"]["value"]);
+  // The same net twice.
+  const auto same = nlohmann::json::parse(
+      run("eval " + net("classifier.onnx") + " --against " + net("classifier.onnx") + " --data s.npy --json", 0).out);
+  EXPECT_EQ(same["agreement"]["value"], 1);
+  EXPECT_TRUE(same["outputs"][0]["sqnr"].is_null());
+  EXPECT_NE(run(eval + " --layers", 0).out.find("against the original"), std::string::npos);
+  scratch_.write("short.txt", "1\n2\n");
+  EXPECT_NE(run(eval + " --labels short.txt", 1).error.find("has 2 labels for 12 samples"), std::string::npos);
+  scratch_.write("words.txt", "cat\n");
+  EXPECT_NE(run(eval + " --labels words.txt", 1).error.find("line 1 is no whole number"), std::string::npos);
+  scratch_.write("large.txt", "9" + labels.substr(1));
+  EXPECT_NE(run(eval + " --labels large.txt", 1).error.find("none of the net's 5 classes: 9"), std::string::npos);
+  EXPECT_NE(run("eval q.onnx --data s.npy", 2).error.find("--against"), std::string::npos);
+  EXPECT_NE(run("eval q.onnx --against " + net("mobile.onnx") + " --data s.npy", 1).error.find("has other inputs than"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -146,7 +146,8 @@ TEST_F(QuantizeNet, IsReadAgainAsItWasJudged) {
 TEST_F(QuantizeNet, HasNoZeroPointsForTensorRt) {
   if (!has_onnx()) GTEST_SKIP() << kOnnxMissing;
   const Net net = classifier();
-  const NetQuantization made = quantize_net(net, normal_samples(net, 8), {.runtime = NetRuntime::tensorrt, .max_drop = 100}, machine_);
+  const NetQuantizeOptions options{.runtime = NetRuntime::tensorrt, .max_drop = 100};
+  const NetQuantization made = quantize_net(net, normal_samples(net, 8), options, machine_);
   const OnnxModel model = spell_onnx(made.net, made.codes);
   for (const OnnxInitializer& one : model.initializers) {
     EXPECT_NE(one.type, OnnxType::u8) << one.name;
@@ -212,7 +213,7 @@ TEST_F(QuantizeNet, BiasesMakeUpForTheMean) {
   const std::vector<NetSample> samples = normal_samples(net, 16);
   NumbersByPart weights;
   for (const char* const part : {"a", "b"})
-    weights[part] = numbers_of(round_weights(net.weight(part), part[0] == 'a' ? 8 : 4, 4, {}, part, machine_));
+    weights[part] = numbers_of(round_weights(net.weight(part), part[0] == 'a' ? 8 : 4, {.bits = 4}, part, machine_));
   const auto mean = [&](const NumbersByPart* instead) {
     std::vector<double> sums(4, 0);
     for (const NetSample& made : walk_samples(net, samples, machine_, {.instead = instead}))
@@ -230,7 +231,7 @@ TEST_F(QuantizeNet, BiasesMakeUpForTheMean) {
 
 TEST_F(QuantizeNet, WeightsStandWithinHalfAStep) {
   const std::vector<float> numbers = normal_numbers(60, 7);
-  const WeightCodes codes = round_weights(numbers, 4, 8, {}, "w", machine_);
+  const WeightCodes codes = round_weights(numbers, 4, {}, "w", machine_);
   const std::vector<float> made = numbers_of(codes);
   for (std::size_t row = 0; row < 4; ++row) {
     float largest = 0;
@@ -240,10 +241,28 @@ TEST_F(QuantizeNet, WeightsStandWithinHalfAStep) {
       EXPECT_LE(std::abs(made[row * 15 + i] - numbers[row * 15 + i]), codes.scales[row] * (0.5F + 0x1p-16F));
   }
   // A scale that has to be larger, and a row of zeros.
-  const WeightCodes coarse =
-      round_weights(std::vector<float>{1, -0.4F, 0, 0}, 2, 8, std::vector<float>{0.5F, 0}, "w", machine_);
+  const std::vector<float> least = {0.5F, 0};
+  const WeightCodes coarse = round_weights(std::vector<float>{1, -0.4F, 0, 0}, 2, {.least = least}, "w", machine_);
   EXPECT_EQ(coarse.codes, (std::vector<std::int8_t>{2, -1, 0, 0}));
   EXPECT_EQ(coarse.scales, (std::vector<float>{0.5F, 1}));
+}
+
+TEST_F(QuantizeNet, FourBitsThatLookAtInputsLoseLess) {
+  if (!has_onnx()) GTEST_SKIP() << kOnnxMissing;
+  const Net net = classifier();
+  const std::vector<NetSample> samples = normal_samples(net, 64);
+  NetQuantizeOptions options{.weight_bits = 4, .corrects_biases = false};
+  const NetQuantization plain = quantize_net(net, samples, options, machine_);
+  options.method = "descent";
+  const NetQuantization made = quantize_net(net, samples, options, machine_);
+  EXPECT_LT(made.made.worst, 0.8 * plain.made.worst);
+  EXPECT_EQ(made.num_grids, 0u);
+  const OnnxModel model = spell_onnx(made.net, made.codes);
+  EXPECT_EQ(model.opset, 21);
+  EXPECT_EQ(std::ranges::count(model.initializers, OnnxType::i4, &OnnxInitializer::type), 3 + 2);  // codes and zeros
+  const std::string bytes = serialize_onnx(model);
+  const Net again = read_onnx_net(std::as_bytes(std::span(bytes)), "again.onnx", {});
+  EXPECT_EQ(evaluate(again, samples[0], nullptr), evaluate(made.net, samples[0], nullptr));
 }
 
 TEST_F(QuantizeNet, NamedPartsStayInFloat) {

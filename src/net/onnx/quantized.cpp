@@ -60,9 +60,17 @@ NetValue dequantized(NetPen& pen, const NetValue& x, const NetValue& scale, cons
   return pen.apply(Dequantize{axis}, {x, scale, zero}, NumberType::f32);
 }
 
+// Whole numbers of 32 bits, of biases, are rounded to f32 before they are scaled, as runtimes do it.
+NetValue in_f32(NetPen& pen, const NetValue& x) {
+  if (!x.is_constant() || x.type != NumberType::i32) return x;
+  const std::vector<std::int64_t>& codes = x.constant->integers;
+  return pen.numbers({codes.begin(), codes.end()}, x.extents());
+}
+
 void dequantize(NodeView& n) {
   NetPen& pen = n.pen();
-  const NetValue &x = n.in(0), &scale = n.in(1);
+  const NetValue x = in_f32(pen, n.in(0));
+  const NetValue& scale = n.in(1);
   const std::uint64_t axis = scale_axis(n, x, scale);
   const NetValue zero = n.has(2) ? n.in(2) : pen.multiply(scale, pen.number(0));
   if (n.whole("block_size", 0) == 0)

@@ -8,6 +8,18 @@
 namespace nibble {
 namespace {
 
+// Less each row's mean, which a softmax does not see.
+SampleValues centred(SampleValues values, std::uint64_t width) {
+  for (std::vector<float>& sample : values)
+    for (std::size_t first = 0; width > 0 && first + width <= sample.size(); first += width) {
+      const std::span<float> row = std::span(sample).subspan(first, width);
+      double sum = 0;
+      for (const float x : row) sum += static_cast<double>(x);
+      for (float& x : row) x -= static_cast<float>(sum / static_cast<double>(width));
+    }
+  return values;
+}
+
 void compare_rows(const SampleValues& made, const SampleValues& should, std::uint64_t width, OutputNoise& noise) {
   for (std::size_t sample = 0; sample < should.size(); ++sample)
     for (std::size_t first = 0; first + width <= should[sample].size(); first += width) {
@@ -47,6 +59,12 @@ std::size_t most_samples(const Net& net) {
 
 NoiseMeter::NoiseMeter(const Net& net, std::span<const NetSample> samples, Machine& machine)
     : net_(net), machine_(machine), count_(samples.size()), values_(net.graph.values.size()) {
+  for (const NetPort& output : net.outputs) {
+    const Node* const last = net.graph.producer(output.value);
+    const bool saturates = last != nullptr && (std::holds_alternative<Softmax>(last->operation) ||
+                                               std::holds_alternative<Sigmoid>(last->operation));
+    deciding_.push_back(saturates ? last->inputs[0] : output.value);
+  }
   walk_samples(net, samples, machine, {.see = [&](ValueId value, SampleValues& made) { values_[value] = made; }});
 }
 
@@ -65,6 +83,7 @@ OutputNoise NoiseMeter::measure(const ValueGrids& grids, const NumbersByPart& we
   for (std::size_t i = 0; i < graph.nodes.size(); ++i)
     for (const ValueId input : graph.nodes[i].inputs) last_use[input] = i;
   for (const ValueId output : graph.outputs) last_use[output] = graph.nodes.size();
+  for (const ValueId id : deciding_) last_use[id] = graph.nodes.size();
   const auto round = [&](ValueId id) {
     const auto grid = grids.find(id);
     if (grid == grids.end()) return;
@@ -88,6 +107,15 @@ OutputNoise NoiseMeter::measure(const ValueGrids& grids, const NumbersByPart& we
       if (last_use[input] == i) SampleValues().swap(changed[input]);
   }
   OutputNoise noise;
+  for (const ValueId id : deciding_) {
+    if (changed[id].empty()) continue;
+    const std::uint64_t width = width_of(graph.values[id]);
+    const bool is_of_softmax = std::ranges::any_of(
+        graph.consumers(id), [](const Node* reader) { return std::holds_alternative<Softmax>(reader->operation); });
+    noise.deciding =
+        std::max(noise.deciding, is_of_softmax ? noise_of(centred(changed[id], width), centred(values_[id], width))
+                                               : noise_of(changed[id], values_[id]));
+  }
   for (const NetPort& output : net_.outputs) {
     noise.noise.push_back(changed[output.value].empty() ? 0 : noise_of(changed[output.value], values_[output.value]));
     noise.worst = std::max(noise.worst, noise.noise.back());

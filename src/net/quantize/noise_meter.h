@@ -18,10 +18,14 @@ namespace nibble {
 struct OutputNoise {
   std::vector<double> noise;
   double worst = 0;
+  // The same before a last softmax or sigmoid, behind which samples that are easy to decide do not count.
+  double deciding = 0;
   // Rows of the first output (along its last dimension) whose largest number lies in the same place; of outputs of one
   // number a row, on the same side of 1/2.
   std::uint64_t rows = 0, same = 0;
 
+  // What choices between roundings go by: few samples, seen both ways.
+  double cost() const { return worst * deciding; }
   double agreement() const { return rows == 0 ? 1 : static_cast<double>(same) / static_cast<double>(rows); }
 };
 
@@ -45,6 +49,7 @@ class NoiseMeter {
   Machine& machine_;
   std::size_t count_;
   std::vector<SampleValues> values_;  // in f32
+  std::vector<ValueId> deciding_;     // by output
 };
 
 // How many samples a meter may keep within the memory that it may take.

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <memory>
 
 #include "net/quantize/adjustments.h"
+#include "net/quantize/ordered_rounding.h"
 #include "net/quantize/rounded_net.h"
 #include "net/quantize/value_ranges.h"
 #include "net/quantize/weight_rounding.h"
@@ -60,7 +62,10 @@ class PreparedNet {
         machine_(machine),
         scheme_(net_, options.runtime),
         meter_(net_, samples.judging, machine),
-        seen_(observe_values(net_, scheme_, samples.calibration, machine)) {}
+        seen_(observe_values(net_, scheme_, samples.calibration, machine)),
+        plain_(find_method(options.method)) {
+    if (plain_.needs() != Needs::nothing) plain_ = find_method(options.weight_bits < 8 ? "mse" : "rtn");
+  }
   PreparedNet(const PreparedNet&) = delete;
   PreparedNet& operator=(const PreparedNet&) = delete;
 
@@ -78,6 +83,18 @@ class PreparedNet {
     return made;
   }
 
+  // Weights by what layers see, where the method looks at that.
+  Rounding ordered(Rounding made) const {
+    const Method method = find_method(options_.method);
+    if (method.needs() == Needs::nothing) return made;
+    const std::size_t count = std::min({samples_.calibration.size(), kMostCorrecting, most_samples(net_)});
+    round_in_order(net_, std::span(samples_.calibration).first(count), made.grids, method, made.codes, made.weights,
+                   machine_);
+    round_biases_of(made);
+    made.noise = meter_.measure(made.grids, made.weights);
+    return made;
+  }
+
   // With biases that make up for it, where that is less noise or was asked for.
   Rounding corrected(Rounding made) const {
     if (options_.corrects_biases == false) return made;
@@ -87,7 +104,7 @@ class PreparedNet {
     round_biases_of(other);
     other.noise = meter_.measure(other.grids, other.weights);
     other.has_corrected_biases = true;
-    return options_.corrects_biases == true || other.noise.worst < made.noise.worst ? other : made;
+    return options_.corrects_biases == true || other.noise.cost() < made.noise.cost() ? other : made;
   }
 
  private:
@@ -133,9 +150,10 @@ class PreparedNet {
     for (const Node& node : net_.graph.nodes)
       for (const WeightUse& use : net_.graph.weights(node)) {
         if (!parts.weights.contains(use.part) || made.codes.contains(use.part)) continue;
+        const std::vector<float> least = least_scales(node, parts, made.grids);
         WeightCodes codes =
-            round_weights(net_.weight(use.part), rows_of_weight(node.operation, use), options_.weight_bits,
-                          least_scales(node, parts, made.grids), use.part, machine_);
+            round_weights(net_.weight(use.part), rows_of_weight(node.operation, use),
+                          {.bits = options_.weight_bits, .method = plain_, .least = least}, use.part, machine_);
         made.weights[use.part] = numbers_of(codes);
         made.codes.emplace(use.part, std::move(codes));
       }
@@ -148,6 +166,7 @@ class PreparedNet {
   RoundingScheme scheme_;
   NoiseMeter meter_;
   ValueStatistics seen_;
+  Method plain_;  // what is done where nothing is known of inputs
 };
 
 std::string name_of(const Net& net, ValueId value) {
@@ -156,6 +175,7 @@ std::string name_of(const Net& net, ValueId value) {
 
 RoundedParts wanted_parts(const PreparedNet& prepared, const NetQuantizeOptions& options) {
   RoundedParts parts = prepared.scheme().all();
+  if (options.weight_bits < 8) parts.values.clear();
   for (const std::string& pattern : options.exclude) {
     const std::size_t before = parts.values.size() + parts.weights.size();
     std::erase_if(parts.values,
@@ -194,10 +214,11 @@ std::vector<Price> prices_of(const PreparedNet& prepared, const Rounding& roundi
 // In percent of what the metric counts.
 double allowed_drop(const Net& net, const NetQuantizeOptions& options) {
   if (options.max_drop) return *options.max_drop;
+  if (options.weight_bits < 8) return std::numeric_limits<double>::infinity();
   const bool recurs = std::ranges::any_of(net.graph.nodes, [](const Node& node) {
     return std::holds_alternative<Lstm>(node.operation) || std::holds_alternative<Gru>(node.operation);
   });
-  return recurs ? 0.1 : 0.3;
+  return recurs ? 0.05 : 0.3;
 }
 
 bool holds(const OutputNoise& noise, NetMetric metric, double drop) {
@@ -233,7 +254,7 @@ Rounding guarded(const PreparedNet& prepared, Rounding rounding, const FitOption
         parts.values.erase(price.value);
     } while (next < prices.size() && !(expected * factor <= allowed) && allowed > 0);
     parts.values = prepared.scheme().useful(parts);
-    rounding = prepared.corrected(prepared.round(parts, fit));
+    rounding = prepared.corrected(prepared.ordered(prepared.round(parts, fit)));
   }
   return rounding;
 }
@@ -313,12 +334,12 @@ NetQuantization quantize_net(const Net& net, std::span<const NetSample> samples,
     for (const FitOptions& fit : fits_to_try(options)) {
       Rounding made = one->round(wanted_parts(*one, options), fit);
       // On a tie the plain net, which comes last.
-      if (rounding && made.noise.worst > rounding->noise.worst) continue;
+      if (rounding && made.noise.cost() > rounding->noise.cost()) continue;
       rounding = std::move(made);
       best = one.get();
       best_fit = fit;
     }
-  rounding = best->corrected(std::move(*rounding));
+  rounding = best->corrected(best->ordered(std::move(*rounding)));
 
   NetQuantization made;
   made.everything = rounding->noise;
@@ -331,6 +352,7 @@ NetQuantization quantize_net(const Net& net, std::span<const NetSample> samples,
   made.holds_out = parts.holds_out;
   made.calibrated = parts.calibration.size();
   made.judged = parts.judging.size();
+  made.weight_bits = options.weight_bits;
   made.num_grids = rounding->grids.size();
   made.made = rounding->noise;
   for (const NetPort& output : net.outputs) made.outputs.push_back(output.name);

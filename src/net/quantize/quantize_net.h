@@ -29,13 +29,16 @@ namespace nibble {
 enum class NetMetric { sqnr, agreement };
 
 struct NetQuantizeOptions {
-  unsigned weight_bits = 8;
+  unsigned weight_bits = 8;  // fewer: weights alone, which no runtime multiplies with codes of values
+  // Of weights; one that looks at inputs sees those that rounded layers make.
+  std::string method = "rtn";
   NetRuntime runtime = NetRuntime::any;
   std::optional<FitOptions> fit = std::nullopt;  // of values; none: the best of several is taken
   std::optional<bool> equalizes = std::nullopt;  // none: where it helps
   std::optional<bool> corrects_biases = std::nullopt;
   NetMetric metric = NetMetric::sqnr;
-  // Percent. None: 0.3, and 0.1 of nets with cells that recur, whose noise adds up from step to step.
+  // Percent. None: of weights in fewer than 8 bits all that they cost; else 0.3, and 0.05 of nets with cells that
+  // recur, whose noise adds up from step to step.
   std::optional<double> max_drop = std::nullopt;
   std::vector<std::string> exclude = {};  // values and parts, by name ('*': any text), that stay in f32
 };
@@ -64,6 +67,7 @@ struct NetQuantization {
   bool is_equalized = false, has_corrected_biases = false, holds_out = false;
   std::size_t calibrated = 0, judged = 0;  // samples
   std::size_t num_grids = 0;
+  unsigned weight_bits = 8;
   OutputNoise everything, made;  // as it would be without the guard, and as it is
   std::vector<std::string> outputs;
 };

@@ -27,10 +27,40 @@ void multiply(const Linear& op, std::span<const Dimensions> shapes, const Sample
     made.emplace_back(at, at + static_cast<std::ptrdiff_t>(tokens * rows));
 }
 
-// What each place of the result sees: [channels * taps, places].
-void gather(const Window& window, const Dimensions& x, std::size_t height, std::size_t width,
-            std::span<const float> from, std::vector<float>& columns) {
-  const Window::Plane p = window.plane(x);
+void multiply(const Convolution& op, std::span<const Dimensions> shapes, const SampleValues& x, const WeightOf& weight,
+              Machine& machine, SampleValues& made) {
+  const Dimensions result = op.output(shapes);
+  const std::size_t width = result.back().extent, height = result.size() == 3 ? 1 : result[2].extent;
+  const std::size_t plane = width * height, inner = shapes[0][1].extent * op.window.num_taps();
+  const std::span<const float> w = weight(op.part);
+  const std::span<const float> bias = op.has_bias ? weight(op.bias()) : std::span<const float>{};
+  std::vector<std::vector<float>> columns(x.size());
+  // A few at a time: what they see is several times what they are.
+  const std::size_t together = std::max<std::size_t>(machine.pool.num_threads(), 1);
+  made.assign(x.size(), {});
+  for (std::size_t first = 0; first < x.size(); first += together) {
+    const std::size_t count = std::min(together, x.size() - first);
+    machine.pool.parallel_for(count, 1, [&](std::size_t i, std::size_t, std::size_t) {
+      gather_windows(op, shapes[0], x[first + i], columns[first + i]);
+    });
+    for (std::size_t sample = first; sample < first + count; ++sample) {
+      std::vector<float>& sums = made[sample];
+      sums.assign(op.outputs * plane, 0.0F);
+      for (std::size_t o = 0; o < bias.size(); ++o)
+        std::fill_n(sums.begin() + static_cast<std::ptrdiff_t>(o * plane), plane, bias[o]);
+      gemm(w.data(), columns[sample].data(), op.outputs, plane, inner, sums.data(), machine);
+      std::vector<float>().swap(columns[sample]);
+    }
+  }
+}
+
+}  // namespace
+
+void gather_windows(const Convolution& op, const Dimensions& x, std::span<const float> from,
+                    std::vector<float>& columns) {
+  const Dimensions made = op.output(std::span(&x, 1));
+  const std::size_t width = made.back().extent, height = made.size() == 3 ? 1 : made[2].extent;
+  const Window::Plane p = op.window.plane(x);
   const std::size_t channels = x[1].extent, in_plane = p.height * p.width;
   columns.assign(channels * p.tap_rows * p.tap_cols * height * width, 0.0F);
   float* to = columns.data();
@@ -51,35 +81,6 @@ void gather(const Window& window, const Dimensions& x, std::size_t height, std::
       }
     }
 }
-
-void multiply(const Convolution& op, std::span<const Dimensions> shapes, const SampleValues& x, const WeightOf& weight,
-              Machine& machine, SampleValues& made) {
-  const Dimensions result = op.output(shapes);
-  const std::size_t width = result.back().extent, height = result.size() == 3 ? 1 : result[2].extent;
-  const std::size_t plane = width * height, inner = shapes[0][1].extent * op.window.num_taps();
-  const std::span<const float> w = weight(op.part);
-  const std::span<const float> bias = op.has_bias ? weight(op.bias()) : std::span<const float>{};
-  std::vector<std::vector<float>> columns(x.size());
-  // A few at a time: what they see is several times what they are.
-  const std::size_t together = std::max<std::size_t>(machine.pool.num_threads(), 1);
-  made.assign(x.size(), {});
-  for (std::size_t first = 0; first < x.size(); first += together) {
-    const std::size_t count = std::min(together, x.size() - first);
-    machine.pool.parallel_for(count, 1, [&](std::size_t i, std::size_t, std::size_t) {
-      gather(op.window, shapes[0], height, width, x[first + i], columns[first + i]);
-    });
-    for (std::size_t sample = first; sample < first + count; ++sample) {
-      std::vector<float>& sums = made[sample];
-      sums.assign(op.outputs * plane, 0.0F);
-      for (std::size_t o = 0; o < bias.size(); ++o)
-        std::fill_n(sums.begin() + static_cast<std::ptrdiff_t>(o * plane), plane, bias[o]);
-      gemm(w.data(), columns[sample].data(), op.outputs, plane, inner, sums.data(), machine);
-      std::vector<float>().swap(columns[sample]);
-    }
-  }
-}
-
-}  // namespace
 
 bool multiply_samples(const Node& node, std::span<const Dimensions> shapes, const SampleValues& x,
                       const WeightOf& weight, Machine& machine, SampleValues& made) {

@@ -8,16 +8,26 @@
 #include "kernels/machine.h"
 #include "net/net.h"
 #include "net/weight_codes.h"
+#include "quantize/method.h"
+#include "quantize/statistics.h"
 
 namespace nibble {
 
 // Rows of a part: numbers that one scale serves.
 std::uint64_t rows_of_weight(const Operation& operation, const WeightUse& use);
 
-// Symmetric codes of so many bits by the plain rule of such formats. least: by row, scales may not be smaller; empty:
-// they may. name: of the weights, for messages. Error(corrupt): numbers that are not finite.
-WeightCodes round_weights(std::span<const float> numbers, std::uint64_t rows, unsigned bits,
-                          std::span<const float> least, const std::string& name, Machine& machine);
+// How: symmetric codes of so many bits by a method. inputs: what is known of what the rows multiply, in equal runs of
+// rows; none: nothing. least: by row, scales may not be smaller; none: they may.
+struct WeightRounding {
+  unsigned bits = 8;
+  Method method = find_method("rtn");
+  std::span<const SiteStatistics> inputs = {};
+  std::span<const float> least = {};
+};
+
+// name: of the weights, for messages. Error(corrupt): numbers that are not finite.
+WeightCodes round_weights(std::span<const float> numbers, std::uint64_t rows, const WeightRounding& how,
+                          const std::string& name, Machine& machine);
 
 // What they stand for.
 std::vector<float> numbers_of(const WeightCodes& codes);
