@@ -7,7 +7,8 @@
 
 Loss is the mean KL divergence from the original on the held-out text (windows of 512, second half scored), in f32 arithmetic unless a part
 is about arithmetic. Prints Markdown as kept in docs/methods.md. Parts: table (methods x formats), twin (the outlier twin; needs numpy and
-safetensors), engine (8-bit activations, small KV caches), budget (a solved mix against uniform formats and mixes at equal bytes), llama.
+safetensors), engine (8-bit activations, small KV caches), budget (a solved mix against uniform formats and mixes at equal bytes), llama,
+trained (what gradients add to a method, each line with its time; --trained for short, --also for further texts to judge by).
 """
 import argparse
 import json
@@ -22,6 +23,7 @@ import time
 
 FORMATS = "int4:g128,int3:g128:sym,int2:g64:sym,nf4:g64,ternary:row,q4_0,q4_k,q3_k,q2_k,iq4_xs,iq3_xxs,iq2_xs"
 METHODS = "absmax,mse,imatrix,awq,gptq,descent"
+TRAINED_FORMATS = "int4:g128,int3:g128,int2:g64,q4_k,q3_k,q2_k"
 LLAMA_FORMATS = "q4_k,q4_0,q3_k,q2_k,iq4_xs"
 WITHOUT_TEXT = ("absmax", "rtn", "mse")
 BLOCK_PREFIXES = ("q", "iq", "tq", "mxfp", "nvfp")
@@ -54,9 +56,18 @@ class Bench:
         run(self.options.nibble, *arguments)
         return output, time.time() - start
 
-    def judge(self, models, original=None, engine=F32):
-        return json.loads(run(self.options.nibble, "eval", *models, "--against", original or self.options.model, "--text", self.options.heldout,
-                              "--json", *engine))
+    def judge(self, models, original=None, engine=F32, text=None):
+        return json.loads(run(self.options.nibble, "eval", *models, "--against", original or self.options.model, "--text",
+                              text or self.options.heldout, "--json", *engine))
+
+    def distill(self, model, extra):
+        """The same with what lies beside its codes trained, and the seconds that took."""
+        self.count += 1
+        output = self.directory / f"m{self.count}{model.suffix}"
+        start = time.time()
+        run(self.options.nibble, "distill", model, "--original", self.options.model, "-o", output, "--json", *extra,
+            *sum((["--text", text] for text in self.options.text), []))
+        return output, time.time() - start
 
     def loss(self, format_name, method, model=None, original=None, engine=F32):
         output, seconds = self.quantize(format_name, method, model)
@@ -171,7 +182,30 @@ def llama(bench):
         print(f"| {format_name} | {sizes[0]} | {a:.5f} | {b:.5f} | {b / a:.2f} | {own[1] / own[0]:.2f} |", flush=True)
 
 
-PARTS = {"table": table, "twin": twin, "engine": engine, "budget": budget, "llama": llama}
+def trained(bench):
+    """One method with plain and with guided moments, and what distillation then adds: of scales alone, and of codes, too."""
+    options = bench.options
+    texts = [options.heldout, *options.also]
+    names = [pathlib.Path(text).stem for text in texts]
+    print("| format | how | " + " | ".join(names) + " | seconds |\n|---|---|" + "---|" * (len(names) + 1), flush=True)
+
+    def line(format_name, how, model, seconds):
+        losses = " | ".join(f"{bench.judge([model], text=text)['kl_mean']:.5f}" for text in texts)
+        print(f"| {format_name} | {how} | {losses} | {seconds:.0f} |", flush=True)
+
+    method = options.best
+    steps = ["--steps", options.steps]
+    formats = TRAINED_FORMATS if options.formats == FORMATS else options.formats
+    for format_name in formats.split(","):
+        for hessian in options.hessians.split(","):
+            model, seconds = bench.quantize(format_name, method, extra=["--hessian", hessian])
+            line(format_name, f"{method}, {hessian}", model, seconds)
+        for how, extra in (("then scales distilled", []), ("then codes, too", ["--codes"])):
+            better, more = bench.distill(model, [*steps, *extra])
+            line(format_name, how, better, seconds + more)
+
+
+PARTS = {"table": table, "trained": trained, "twin": twin, "engine": engine, "budget": budget, "llama": llama}
 
 
 def main():
@@ -180,7 +214,11 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--text", action="append", required=True, help="calibration text")
     parser.add_argument("--heldout", required=True, help="text to judge by")
+    parser.add_argument("--also", action="append", default=[], help="a further text to judge by (part trained)")
     parser.add_argument("--parts", default="table", help="of " + ",".join(PARTS))
+    parser.add_argument("--trained", action="store_const", dest="parts", const="trained", help="the part trained")
+    parser.add_argument("--hessians", default="plain,guided,guided:4", help="moments (part trained); what is distilled has the last ones")
+    parser.add_argument("--steps", default="400", help="of distillation")
     parser.add_argument("--formats", default=FORMATS)
     parser.add_argument("--methods", default=METHODS, help="shares are of the first one's loss")
     parser.add_argument("--best", default="descent", help="the method that stands beside llama-quantize")

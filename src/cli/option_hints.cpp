@@ -39,6 +39,9 @@ constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
                                                    {"estimator", "--estimator"},
                                                    {"teacher_share", "--teacher-share"},
                                                    {"temperature", "--temperature"},
+                                                   {"distillation_rate", "--rate"},
+                                                   {"container", "--to"},
+                                                   {"hessian", "--hessian"},
                                                    {"warm_up", "--warm-up, --hold"}});
 
 }  // namespace

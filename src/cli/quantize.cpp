@@ -298,6 +298,8 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
     session.announce_stages({});
   else if (options.has_budget())
     session.announce_stages({"sensitivity", "mixes", "quantize", "evaluate"});
+  else if (options.request.calibration.hessian.is_guided())
+    session.announce_stages({"gradients", "quantize", "evaluate"});
   QuantizeModelOptions& request = options.request;
   request.on_layer = [&session](const LayerReport& report) { session.note(layer_text(report)); };
   const SourceModel source = SourceModel::open(options.model);

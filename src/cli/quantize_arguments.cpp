@@ -86,7 +86,7 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
   const bool any_directory = a.containers.size() > 1 || (!a.output.empty() && container_for(a).takes_shards());
   refuse_without_effect(verb, "--shard-size", any_directory && !a.pareto, "for a single weight file");
   judge_text_files(verb, a.texts);
-  for (const char* const option : {"--samples", "--length", "--seed", "--walk", "--hidden-states"})
+  for (const char* const option : {"--samples", "--length", "--seed", "--hessian", "--walk", "--hidden-states"})
     refuse_without_effect(verb, option, !a.texts.empty(), "without a text (--text, --chat)");
   refuse_without_effect(verb, "--special", !a.texts.empty() || !a.verify.empty(), "without a text (--text, --verify)");
   refuse_without_effect(verb, "--verbose", a.request.dry_run, "without --dry-run");
@@ -210,6 +210,15 @@ void add_calibration(CLI::App& verb, QuantizeArguments& arguments) {
       ->capture_default_str();
   verb.add_option("--seed", arguments.request.calibration.sampling.seed, "Which windows are drawn")
       ->capture_default_str();
+  verb.add_option_function<std::string>(
+          "--hessian",
+          [&arguments](const std::string& spelling) {
+            arguments.request.calibration.hessian = parse_hessian(spelling);
+          },
+          "What moments of inputs weigh the text's tokens by: plain, all alike; guided, by how much the loss asks of "
+          "what the layer gives for them (one backward pass); guided:4, the same for each of 4 groups of a matrix's "
+          "rows")
+      ->default_str("plain");
   add_walk(verb, arguments.request.calibration.walk);
   add_hidden_states(verb, arguments.hidden_states);
 }

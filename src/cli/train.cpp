@@ -7,6 +7,7 @@
 #include "base/elapsed.h"
 #include "cli/option_checks.h"
 #include "cli/places.h"
+#include "cli/training_options.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/quantize/shorthand.h"
@@ -25,23 +26,6 @@ struct Options {
 };
 
 constexpr double kRateOfTrained = 0.1;  // of a run from nothing's
-
-std::string joined(const std::vector<std::string>& paths, const std::string& separator, Session& session) {
-  std::string whole;
-  for (const std::string& path : paths) {
-    if (!whole.empty()) whole += separator;
-    whole += session.read_corpus(path);
-  }
-  return whole;
-}
-
-ProductArithmetic arithmetic_of(const std::string& name, Isa isa) {
-  if (name == "auto") return fastest_products(isa);
-  if (name == "f32") return ProductArithmetic::f32;
-  if (!multiplies_bf16(isa))
-    throw Error(ErrorKind::unsupported, "this processor has no products of bf16 numbers; take --arithmetic f32");
-  return ProductArithmetic::bf16;
-}
 
 Json points_json(const std::vector<Trainer::CurvePoint>& points) {
   Json json = Json::array();
@@ -120,8 +104,8 @@ void train(const CLI::App& verb, Options& options, Session& session) {
   request.teacher = options.teacher;
   request.masters = options.masters;
   request.output = options.output;
-  request.text = joined(options.texts, request.documents.separator, session);
-  request.validation = joined(options.validation, request.documents.separator, session);
+  request.text = joined_texts(options.texts, request.documents.separator, session);
+  request.validation = joined_texts(options.validation, request.documents.separator, session);
   session.tell_items();
   request.progress = session.progress();
   request.note = [&](const std::string& note) { session.note(note); };
@@ -244,9 +228,7 @@ void add_train(CLI::App& app, Session& session) {
       ->capture_default_str();
   verb->add_option("--seed", request.seed, "Of the weights that it begins with")->capture_default_str();
   verb->add_option("--text-seed", settings.batch.seed, "Of the order of the text")->capture_default_str();
-  verb->add_option("--arithmetic", options->arithmetic, "auto, f32 or bf16: what factors are multiplied as")
-      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
-      ->capture_default_str();
+  add_arithmetic(*verb, options->arithmetic);
   verb->add_option("--dtype", request.dtype,
                    "bf16, f16 or f32: as the result is stored (default: as what it goes on from, else bf16)")
       ->check(CLI::IsMember({"bf16", "f16", "f32"}));

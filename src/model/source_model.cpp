@@ -24,6 +24,11 @@ struct SourceModel::Meaning {
   std::optional<Tokenizer> tokenizer;
   std::unordered_map<std::string, StoredTensor> pieces;  // of stacks and joint rows, by name
   std::unordered_map<std::int64_t, bool> turned_layers;  // whose stacks hold columns by rows
+  struct Replaced {
+    QuantizedTensor values;
+    StoredTensor stored;
+  };
+  std::unordered_map<std::string, std::unique_ptr<const Replaced>> replaced;  // by the part's name
 };
 
 namespace {
@@ -129,7 +134,20 @@ bool SourceModel::has_turned_stacks(std::int64_t layer) const {
   return told->second = told->second && !any_as_named;
 }
 
+void SourceModel::replace(const ModelTensor& part, QuantizedTensor values) {
+  auto one = std::make_unique<Meaning::Replaced>(Meaning::Replaced{std::move(values), stored(part)});
+  if (one->values.format->name() != one->stored.values.format()->name() ||
+      one->values.rows != one->stored.values.rows() || one->values.cols != one->stored.values.cols())
+    throw Error(ErrorKind::internal, "a tensor is replaced by one of another form: " + one->stored.name);
+  one->stored.values = one->values.view();
+  one->stored.data = one->values.planes.size() == 1 ? std::span<const std::byte>(one->values.planes.front())
+                                                    : std::span<const std::byte>{};
+  meaning_->replaced[part.hf_name] = std::move(one);
+}
+
 const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
+  if (const auto found = meaning_->replaced.find(part.hf_name); found != meaning_->replaced.end())
+    return found->second->stored;
   const StoredTensor& whole = holder(part);
   const bool is_own = whole.name == (part.experts == 0 ? part.name(spelling()) : part.hf_name);
   if (is_own) require_shape(*this, config(), part, whole, {});

@@ -39,6 +39,9 @@ class SourceModel : public Checkpoint {
   // Error(not_found) names file and tensor; Error(corrupt): another shape than the network asks for, with the keys that
   // say so; Error(unsupported): elements that are no weights, a stack of columns that are quantized.
   const StoredTensor& stored(const ModelTensor& part) const;
+  // What stored() gives from now on: other numbers in the format and the shape that the part has. What was given before
+  // stays as it was. Not while others read the model.
+  void replace(const ModelTensor& part, QuantizedTensor values);
   // That every part is there, and as the network asks for it. Errors as stored's.
   void require_parts() const;
   // The tensor of the file that it lies in: stored(), or the whole stack. Error(not_found).

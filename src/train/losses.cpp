@@ -2,8 +2,10 @@
 #include "train/losses.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
+#include "base/random.h"
 #include "kernels/log_probabilities.h"
 #include "kernels/training/training_loops.h"
 
@@ -35,6 +37,26 @@ LossFunction next_token_loss(std::span<const std::int32_t> targets, Machine& mac
       }
       const auto place = static_cast<std::size_t>(target);
       const LogSumExp whole = log_sum_exp(row.data(), row.size(), machine.isa);
+      losses[t] = share * (whole.log_sum - static_cast<double>(row[place]));
+      loops.probabilities(row.data(), row.size(), static_cast<float>(whole.log_sum), static_cast<float>(share));
+      row[place] -= static_cast<float>(share);
+    });
+  };
+}
+
+LossFunction own_token_loss(const OwnTargets& own, Machine& machine) {
+  const double share = 1 / static_cast<double>(own.tokens);
+  return [own, share, &machine](std::size_t first, std::span<float> logits, std::span<double> losses) {
+    const TrainingLoops& loops = training_loops(machine.isa);
+    for_each_token(logits, losses.size(), machine, [&](std::span<float> row, std::size_t t) {
+      const LogSumExp whole = log_sum_exp(row.data(), row.size(), machine.isa);
+      Random random(own.seed ^ (own.first_token + first + t) * 0x9e3779b97f4a7c15u);
+      double left = random.uniform();
+      std::size_t place = 0;
+      for (; place + 1 < row.size(); ++place) {
+        left -= std::exp(static_cast<double>(row[place]) - whole.log_sum);
+        if (left < 0) break;
+      }
       losses[t] = share * (whole.log_sum - static_cast<double>(row[place]));
       loops.probabilities(row.data(), row.size(), static_cast<float>(whole.log_sum), static_cast<float>(share));
       row[place] -= static_cast<float>(share);

@@ -25,6 +25,15 @@ inline constexpr std::int32_t kNoTarget = -1;  // of a token behind which nothin
 // Cross-entropy of the tokens that follow: targets: [tokens of the batch], borrowed, as is the machine.
 LossFunction next_token_loss(std::span<const std::int32_t> targets, Machine& machine);
 
+// The same of tokens that the model itself would say: one is drawn from each of its distributions, by a number that
+// follows from the seed and the token's place in the text, which the batch's first token is `first_token` of. The mean
+// square of the gradient is then Fisher's information. tokens: of the batch.
+struct OwnTargets {
+  std::uint64_t seed = 0, first_token = 0;
+  std::size_t tokens = 0;
+};
+LossFunction own_token_loss(const OwnTargets& own, Machine& machine);
+
 // KL(P || Q) of the distributions at a temperature T: P = softmax(teacher / T), Q = softmax(logits / T). teacher: fills
 // the logits of the batch's tokens from `first` on. tokens: of the batch.
 struct TeacherLogits {

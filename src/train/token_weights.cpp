@@ -12,23 +12,34 @@
 namespace nibble {
 namespace {
 
-// Of one Linear: the squares of its outputs' gradients, summed over its outputs, of all tokens.
+// Of one Linear: the squares of its outputs' gradients, summed over the outputs of each group, of all tokens.
 struct Squares {
   std::int64_t layer = 0;
   std::string site;
-  std::vector<float> by_token;
+  std::vector<float> by_token;  // [groups, tokens]
 };
 
-void add_squares(std::span<const float> gradient, std::span<float> by_token, ThreadPool& pool) {
-  const std::size_t width = gradient.size() / by_token.size();
-  pool.parallel_for(by_token.size(), 32, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t t = begin; t < end; ++t) {
-      double sum = 0;
-      for (std::size_t i = t * width; i < (t + 1) * width; ++i)
-        sum += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
-      by_token[t] = static_cast<float>(sum);
-    }
+// gradient: [tokens, width] of the tokens from `first` on.
+void add_squares(std::span<const float> gradient, std::size_t first, std::size_t tokens, std::size_t groups,
+                 std::span<float> by_token, ThreadPool& pool) {
+  const std::size_t width = gradient.size() / tokens, all = by_token.size() / groups;
+  pool.parallel_for(tokens, 32, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t t = begin; t < end; ++t)
+      for (std::size_t group = 0; group < groups; ++group) {
+        double sum = 0;
+        for (std::uint64_t i = begin_of_group(width, groups, group); i < begin_of_group(width, groups, group + 1); ++i)
+          sum += static_cast<double>(gradient[t * width + i]) * static_cast<double>(gradient[t * width + i]);
+        by_token[group * all + first + t] = static_cast<float>(sum);
+      }
   });
+}
+
+// So that the mean is 1.
+void normalize(std::span<float> weights) {
+  double sum = 0;
+  for (const float weight : weights) sum += static_cast<double>(weight);
+  const double factor = sum > 0 ? static_cast<double>(weights.size()) / sum : 0;
+  for (float& weight : weights) weight = static_cast<float>(factor * static_cast<double>(weight));
 }
 
 // The loss of a window's own tokens; behind the last nothing is known.
@@ -41,10 +52,12 @@ std::vector<std::int32_t> targets_of(std::span<const std::int32_t> ids, std::siz
 
 }  // namespace
 
-std::span<const float> TokenWeights::of(std::int64_t layer, std::string_view site, std::size_t window) const {
-  const auto found = by_site_.find({layer, std::string(site)});
-  if (found == by_site_.end()) return {};
-  return std::span(found->second).subspan(window * length_, length_);
+std::span<const float> TokenWeights::of(std::int64_t layer, std::string_view place, std::size_t window,
+                                        std::size_t group) const {
+  const auto found = by_place_.find({layer, std::string(place)});
+  if (found == by_place_.end()) return {};
+  const std::size_t all = found->second.size() / groups_;
+  return std::span(found->second).subspan(group * all + window * length_, length_);
 }
 
 TokenWeights find_token_weights(const SourceModel& model, const CalibrationTokens& tokens,
@@ -57,8 +70,8 @@ TokenWeights find_token_weights(const SourceModel& model, const CalibrationToken
     Squares& squares = found[{layer, op.part}];
     squares.layer = layer;
     squares.site = op.site;
-    squares.by_token.resize(tokens.ids.size());
-    add_squares(gradient, std::span(squares.by_token).subspan(first, count), machine.pool);
+    squares.by_token.resize(options.groups * tokens.ids.size());
+    add_squares(gradient, first, count, options.groups, squares.by_token, machine.pool);
   };
   Tape tape(model.parts().network(), weights, {.arithmetic = options.arithmetic, .watch = watch}, machine);
   ProgressMeter meter(options.progress, "gradients", tokens.windows());
@@ -68,32 +81,47 @@ TokenWeights find_token_weights(const SourceModel& model, const CalibrationToken
     first = window * length, count = windows * length;
     const std::span<const std::int32_t> ids = std::span(tokens.ids).subspan(first, count);
     const std::vector<std::int32_t> targets = targets_of(ids, length);
-    const double loss = tape.run(ids, {windows, length}, next_token_loss(targets, machine), Tape::Walk::there_and_back);
+    const LossFunction of_tokens = options.targets == TokenTargets::text
+                                       ? next_token_loss(targets, machine)
+                                       : own_token_loss({.seed = 1, .first_token = first, .tokens = count}, machine);
+    const double loss = tape.run(ids, {windows, length}, of_tokens, Tape::Walk::there_and_back);
     if (!std::isfinite(loss))
       throw Error(ErrorKind::corrupt,
                   fmt::format("the loss of window {} of the calibration text is not finite; repair the model: {}",
                               window, loss));
     // Losses are means of the windows at hand: the last ones may be fewer.
     for (auto& [part, squares] : found)
-      for (std::size_t t = first; t < first + count; ++t)
-        squares.by_token[t] *= static_cast<float>(windows) * static_cast<float>(windows);
+      for (std::size_t group = 0; group < options.groups; ++group)
+        for (std::size_t t = first; t < first + count; ++t)
+          squares.by_token[group * tokens.ids.size() + t] *= static_cast<float>(windows) * static_cast<float>(windows);
     meter.report(window + windows);
   }
-  std::map<std::pair<std::int64_t, std::string>, std::vector<float>> by_site;
-  std::map<std::pair<std::int64_t, std::string>, double> linears;
-  for (const auto& [part, squares] : found) {
-    double sum = 0;
-    for (const float square : squares.by_token) sum += static_cast<double>(square);
-    std::vector<float>& site = by_site[{squares.layer, squares.site}];
-    site.resize(squares.by_token.size());
-    ++linears[{squares.layer, squares.site}];
-    const double factor = sum > 0 ? static_cast<double>(site.size()) / sum : 0;
-    for (std::size_t t = 0; t < site.size(); ++t)
-      site[t] += static_cast<float>(factor * static_cast<double>(squares.by_token[t]));
+  TokenWeights::ByPlace weights_of;
+  if (options.groups > 1) {
+    for (auto& [place, squares] : found) {
+      for (std::size_t group = 0; group < options.groups; ++group)
+        normalize(std::span(squares.by_token).subspan(group * tokens.ids.size(), tokens.ids.size()));
+      weights_of.emplace(place, std::move(squares.by_token));
+    }
+    return {length, options.groups, std::move(weights_of)};
   }
-  for (auto& [key, site] : by_site)
-    for (float& weight : site) weight /= static_cast<float>(linears[key]);
-  return {length, std::move(by_site)};
+  for (auto& [place, squares] : found) {
+    normalize(squares.by_token);
+    std::vector<float>& site = weights_of[{squares.layer, squares.site}];
+    site.resize(squares.by_token.size());
+    for (std::size_t t = 0; t < site.size(); ++t) site[t] += squares.by_token[t];
+  }
+  for (auto& [place, site] : weights_of) normalize(site);
+  return {length, 1, std::move(weights_of)};
+}
+
+std::uint64_t token_weight_bytes(const SourceModel& model, const CalibrationTokens& tokens,
+                                 const TokenWeightOptions& options, Machine& machine) {
+  std::uint64_t numbers = 0;
+  for (const ModelTensor& part : model.parts().all()) numbers += checked_elements(part.shape, part.hf_name);
+  NetworkWeights none(std::vector<NetworkWeight>{});
+  return numbers * sizeof(float) + Tape(model.parts().network(), none, {.arithmetic = options.arithmetic}, machine)
+                                       .bytes({options.windows_at_a_time, static_cast<std::size_t>(tokens.length)});
 }
 
 }  // namespace nibble

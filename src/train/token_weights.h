@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How much it matters what a site's Linears give for each token of a text: the mean square of the loss's gradient by
-// their outputs (GuidedQuant, Kim et al. 2025, arXiv:2505.07004, with one group). Second moments of a site's inputs
-// that are weighted so say what an error of its weights costs the loss, not only its own outputs.
+// their outputs (GuidedQuant, Kim et al. 2025, arXiv:2505.07004). Second moments of a site's inputs that are weighted
+// so say what an error of its weights costs the loss, not only its own outputs. With several groups every Linear's rows
+// are cut into as many, each of which has weights of its own.
 //
 //   const TokenWeights weights = find_token_weights(model, tokens, {.arithmetic = arithmetic}, machine);
 //   const std::span<const float> s = weights.of(3, "mlp_in", window);
@@ -23,30 +24,47 @@
 
 namespace nibble {
 
+// Rows [begin_of_group(rows, groups, i), begin_of_group(rows, groups, i + 1)) are a Linear's group i.
+constexpr std::uint64_t begin_of_group(std::uint64_t rows, std::size_t groups, std::size_t group) {
+  return rows * group / groups;
+}
+
 class TokenWeights {
  public:
   TokenWeights() = default;
-  TokenWeights(std::size_t length, std::map<std::pair<std::int64_t, std::string>, std::vector<float>> by_site)
-      : length_(length), by_site_(std::move(by_site)) {}
+  using ByPlace = std::map<std::pair<std::int64_t, std::string>, std::vector<float>>;  // [groups, windows, length]
+  TokenWeights(std::size_t length, std::size_t groups, ByPlace by_place)
+      : length_(length), groups_(groups), by_place_(std::move(by_place)) {}
 
-  bool empty() const { return by_site_.empty(); }
-  // [length]; their mean over all windows is 1. Empty: nothing is known of such a site (experts').
-  std::span<const float> of(std::int64_t layer, std::string_view site, std::size_t window) const;
+  bool empty() const { return by_place_.empty(); }
+  std::size_t groups() const { return groups_; }
+  // [length]; their mean over all windows is 1. place: with one group a site, with several a part. Empty: nothing is
+  // known of such a place (experts').
+  std::span<const float> of(std::int64_t layer, std::string_view place, std::size_t window,
+                            std::size_t group = 0) const;
 
  private:
-  std::size_t length_ = 0;
-  std::map<std::pair<std::int64_t, std::string>, std::vector<float>> by_site_;  // [windows, length]
+  std::size_t length_ = 0, groups_ = 1;
+  ByPlace by_place_;
 };
 
+// What the loss is of: the text's next tokens, or tokens that the model itself says.
+enum class TokenTargets : std::uint8_t { text, own };
+
 struct TokenWeightOptions {
+  std::size_t groups = 1;
+  TokenTargets targets = TokenTargets::text;
   ProductArithmetic arithmetic = ProductArithmetic::f32;
   std::size_t windows_at_a_time = 8;
   ProgressCallback progress = {};  // stage "gradients", in windows
 };
 
-// The loss is that of the next tokens. Takes all of the model's weights in f32. Every Linear of a site has the same
-// say. Error(corrupt): a loss that is not finite, Error(cancelled).
+// Takes all of the model's weights in f32. With one group every Linear of a site has the same say. Error(corrupt): a
+// loss that is not finite, Error(cancelled).
 TokenWeights find_token_weights(const SourceModel& model, const CalibrationTokens& tokens,
                                 const TokenWeightOptions& options, Machine& machine);
+// What that takes, in bytes.
+std::uint64_t token_weight_bytes(const SourceModel& model, const CalibrationTokens& tokens,
+                                 const TokenWeightOptions& options, Machine& machine);
 
 }  // namespace nibble

@@ -325,6 +325,7 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
   request.strict = options.strict;
   request.dry_run = options.dry_run;
   request.sync = options.sync;
+  request.distilled = options.distilled;
   request.shard_bytes = options.shard_bytes;
   request.onnx = options.onnx;
   request.runtime = options.runtime;

@@ -31,6 +31,7 @@ struct ConvertOptions {
   bool strict = false;      // what the container cannot hold beside tensors is an error
   bool dry_run = false;     // looks at every number, writes nothing
   bool sync = false;
+  std::string distilled{};        // as QuantizeModelOptions::distilled
   OnnxOptions onnx{};             // of containers with an ONNX graph
   std::string runtime{};          // as QuantizeModelOptions::runtime
   std::uint64_t shard_bytes = 0;  // largest weight file of a directory; 0: the container's own

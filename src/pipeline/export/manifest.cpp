@@ -42,6 +42,7 @@ Json calibration_record(const Calibration& calibration, const ModelConfig& confi
   record["length"] = calibration.sampling.length;
   record["seed"] = calibration.sampling.seed;
   if (calibration.sampling.parse_special) record["special_tokens"] = true;
+  if (calibration.hessian.is_guided()) record["hessian"] = hessian_name(calibration.hessian);
   record["arithmetic"] = walk_arithmetic_name(resolve_walk_arithmetic(calibration.walk, draw_network(config)));
   return record;
 }
@@ -76,7 +77,9 @@ std::string make_manifest(const SourceModel& source, const QuantizePlan& plan, c
         const auto original = json.find("original");  // of one that was made so itself, what it was made of
         manifest["original"] = original != json.end() ? *original : json;
         manifest["original"].erase("files");
+        if (const auto distilled = json.find("distilled"); distilled != json.end()) manifest["distilled"] = *distilled;
       }
+  if (!options.distilled.empty()) manifest["distilled"] = Json::parse(options.distilled);
   return manifest.dump();
 }
 

@@ -141,6 +141,10 @@ std::string make_model_card(const ContainerContents& contents, std::string_view 
         "**Converted with a loss:** {} numbers of what that had made were rounded to the nearest that the "
         "formats here hold. A verdict below is beside that, not beside the original.\n\n",
         rounded->dump());
+  if (own.contains("distilled"))
+    text +=
+        "**Distilled:** behind that the scales of its codes, norms and biases were trained to predict what the "
+        "original predicts.\n\n";
   text += table_of(contents.plan) + calibration_text(manifest);
   text += fmt::format(
       "\n## Use\n\n```\n{}\n```\n\n`nibble check . --against OTHER` tells whether another file of this model "

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/quantize/quantize_layers.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <iterator>
 #include <map>
 
 #include "base/elapsed.h"
+#include "base/memory.h"
 #include "calibrate/calibrate.h"
 #include "calibrate/site_observer.h"
 #include "model/tokenizer/tokenizer.h"
@@ -15,6 +18,7 @@
 #include "pipeline/quantize/statistics_gaps.h"
 #include "quantize/pooled_moment.h"
 #include "quantize/transform/transform.h"
+#include "train/token_weights.h"
 
 namespace nibble {
 
@@ -27,13 +31,20 @@ bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& opt
 
 struct LayerQuantizer::Live {
   CalibrationTokens tokens;
+  TokenWeights token_weights;  // empty: all weigh the same
   std::optional<LayerWalk> original,
       stored;  // the text through the original's layers, and through those quantized so far
 };
 
 LayerQuantizer::LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                               TensorOutput& output, Machine& machine)
-    : source_(source), plan_(plan), options_(options), output_(output), machine_(machine), parts_(plan, options) {}
+                               TensorOutput& output, Machine& machine, const ProgressCallback& progress)
+    : source_(source),
+      plan_(plan),
+      options_(options),
+      output_(output),
+      machine_(machine),
+      progress_(progress),
+      parts_(plan, options) {}
 
 LayerQuantizer::~LayerQuantizer() = default;
 
@@ -44,6 +55,7 @@ void LayerQuantizer::begin_walk() {
   live_ = std::make_unique<Live>();
   const Tokenizer& tokenizer = source_.tokenizer();
   live_->tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan_.config.context);
+  if (calibration.hessian.is_guided()) weigh_tokens();
   WalkOptions stored = walk;
   stored.keeps_inputs = true;
   live_->stored.emplace(parts_.tensors().network(), live_->tokens, stored, machine_);
@@ -53,6 +65,34 @@ void LayerQuantizer::begin_walk() {
                                   parts_.asks_for(tensor.part, tensor.layer, Needs::second_moment));
   if (calibration.follow_original && has_targets)
     live_->original.emplace(parts_.tensors().network(), live_->tokens, walk, machine_);
+}
+
+void LayerQuantizer::weigh_tokens() {
+  const TokenWeightOptions options{.groups = options_.calibration.hessian.groups,
+                                   .arithmetic = fastest_products(machine_.isa),
+                                   .progress = progress_};
+  const std::uint64_t needed = token_weight_bytes(source_, live_->tokens, options, machine_);
+  if (const std::uint64_t there = available_memory(); needed > there)
+    throw Error(
+        ErrorKind::resource,
+        fmt::format("gradients take all of the model's weights in f32, which is more memory than there is; take "
+                    "plain moments: {:.1f} GiB of {:.1f}",
+                    static_cast<double>(needed) * 0x1p-30, static_cast<double>(there) * 0x1p-30),
+        "hessian");
+  live_->token_weights = find_token_weights(source_, live_->tokens, options, machine_);
+}
+
+std::vector<TokenShares> LayerQuantizer::shares_of(const Site& site, std::int64_t layer,
+                                                   const std::string& part) const {
+  if (!live_ || site.experts != 0) return {};
+  const TokenWeights& weights = live_->token_weights;
+  const std::string& place = weights.groups() > 1 ? part : site.name;
+  if (weights.empty() || weights.of(layer, place, 0).empty()) return {};
+  std::vector<TokenShares> shares;
+  for (std::size_t group = 0; group < weights.groups(); ++group)
+    shares.emplace_back(
+        [&weights, layer, place, group](std::size_t window) { return weights.of(layer, place, window, group); });
+  return shares;
 }
 
 std::vector<std::string> LayerQuantizer::warnings() const {
@@ -90,7 +130,7 @@ void LayerQuantizer::embedding() {
     view.given = statistics->find({.site = std::string(kHeadSite)});
   }
   const Matrix weights = decode_matrix(stored, machine_.pool);
-  const Matrix rounded = quantize("embedding", -1, weights, weights, view).values;
+  const Matrix rounded = quantize("embedding", -1, weights, weights, std::span(&view, 1)).values;
   // What else there is before the layers is rounded by itself, and the text meets the original.
   for (const WeightUse& use : parts_.tensors().network().begin().graph.weights())
     if (use.part != "embedding")
@@ -189,11 +229,17 @@ std::uint64_t LayerQuantizer::moment_bytes(const Site& site, std::int64_t layer)
 }
 
 std::vector<SiteView> LayerQuantizer::observe(const Site& site, std::int64_t layer, ExpertRange experts,
-                                              const LayerPair& weights, const LayerScales& scales) {
+                                              const LayerPair& weights, const LayerScales& scales,
+                                              std::span<const TokenShares> shares) {
   std::vector<SiteView> views;
   if (live_)
     views = views_of_text(site, layer, experts, parts_, weights, *live_->stored,
-                          live_->original ? &*live_->original : nullptr, machine_);
+                          live_->original ? &*live_->original : nullptr, shares, machine_);
+  if (!shares.empty()) {
+    for (SiteView& view : views) view.column_scales = scales.columns(site, -1);
+    site_warnings_.push_back({views.front().own->name(), site_warning(*views.front().own, true)});
+    return views;
+  }
   for (std::int64_t e = experts.begin; e < experts.end; ++e) {
     const std::span<const float> columns = scales.columns(site, e);
     if (!live_) {
@@ -222,17 +268,27 @@ void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const L
     restored_.insert(site.name);
     if (live_ && site.experts != 0) count_tokens_of(site, layer, current);
   }
-  for (const ExpertRange experts : expert_groups(site, moment_bytes(site, layer))) {
-    std::vector<SiteView> views(static_cast<std::size_t>(experts.end - experts.begin));
-    bool is_restored = true;
-    for (std::int64_t e = experts.begin; e < experts.end; ++e)
-      is_restored = is_restored && std::ranges::all_of(site.parts_of(e), is_done);
-    if (!is_restored) views = observe(site, layer, experts, weights, scales);
-    for (std::int64_t e = experts.begin; e < experts.end; ++e) {
-      SiteView& view = views[static_cast<std::size_t>(e - experts.begin)];
-      quantize_parts(site.parts_of(e), layer, weights, current, scales, view);
-      is_original_left = is_original_left || view.is_original_left;
-      view = {};
+  const bool has_groups = live_ && live_->token_weights.groups() > 1 && site.experts == 0;
+  if (has_groups) {
+    for (const std::string& part : site.parts) {
+      std::vector<SiteView> views(1);
+      if (!is_done(part)) views = observe(site, layer, {}, weights, scales, shares_of(site, layer, part));
+      quantize_parts(std::span(&part, 1), layer, weights, current, scales, views);
+      is_original_left = is_original_left || views.front().is_original_left;
+    }
+  } else {
+    for (const ExpertRange experts : expert_groups(site, moment_bytes(site, layer))) {
+      std::vector<SiteView> views(static_cast<std::size_t>(experts.end - experts.begin));
+      bool is_restored = true;
+      for (std::int64_t e = experts.begin; e < experts.end; ++e)
+        is_restored = is_restored && std::ranges::all_of(site.parts_of(e), is_done);
+      if (!is_restored) views = observe(site, layer, experts, weights, scales, shares_of(site, layer, {}));
+      for (std::int64_t e = experts.begin; e < experts.end; ++e) {
+        SiteView& view = views[static_cast<std::size_t>(e - experts.begin)];
+        quantize_parts(site.parts_of(e), layer, weights, current, scales, std::span(&view, 1));
+        is_original_left = is_original_left || view.is_original_left;
+        view = {};
+      }
     }
   }
   pooled_.reset();
@@ -243,13 +299,22 @@ void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const L
 
 // Those of a site, or of one of its experts, in whose place the text meets what is stored.
 void LayerQuantizer::quantize_parts(std::span<const std::string> parts, std::int64_t layer, const LayerPair& weights,
-                                    LayerWeights& current, const LayerScales& scales, SiteView& view) {
+                                    LayerWeights& current, const LayerScales& scales, std::span<SiteView> views) {
   std::map<std::string_view, QuantizedTensor> codes;
   for (const std::string& part : parts) {
     Matrix& matrix = current.at(part);
-    if (!view.cross.empty() && parts_.asks_for(part, layer, Needs::second_moment))
-      matrix.values = target_of(part, layer, parts_, weights, scales.rows(part), view, machine_);
-    StoredMatrix stored = quantize(part, layer, matrix, weights.original.at(part), view);
+    if (!views.front().cross.empty() && parts_.asks_for(part, layer, Needs::second_moment)) {
+      std::vector<float> targets;
+      for (std::size_t i = 0; i < views.size(); ++i) {
+        const RowRange rows{begin_of_group(matrix.rows, views.size(), i),
+                            begin_of_group(matrix.rows, views.size(), i + 1)};
+        const std::vector<float> own =
+            target_of(part, layer, rows, parts_, weights, scales.rows(part), views[i], views.front().plans, machine_);
+        targets.insert(targets.end(), own.begin(), own.end());
+      }
+      matrix.values = std::move(targets);
+    }
+    StoredMatrix stored = quantize(part, layer, matrix, weights.original.at(part), views);
     matrix = std::move(stored.values);
     if (stored.codes) codes.emplace(part, std::move(*stored.codes));
   }
@@ -263,31 +328,79 @@ void LayerQuantizer::quantize_parts(std::span<const std::string> parts, std::int
   }
 }
 
+namespace {
+
+// What groups of rows see, together.
+SiteStatistics mean_of(std::span<const SiteView> views) {
+  SiteStatistics mean = *views.front().inputs();
+  const auto share = 1 / static_cast<float>(views.size());
+  const auto add = [&](std::vector<float>& sum, auto&& values_of) {
+    for (std::size_t i = 0; i < sum.size(); ++i) {
+      float total = 0;
+      for (const SiteView& view : views) total += values_of(*view.inputs())[i];
+      sum[i] = share * total;
+    }
+  };
+  add(mean.mean_square, [](const SiteStatistics& site) -> const std::vector<float>& { return site.mean_square; });
+  add(mean.second_moment, [](const SiteStatistics& site) -> const std::vector<float>& { return site.second_moment; });
+  return mean;
+}
+
+// The output's rows, in runs of one group each. order: of each of them the source's; empty: the same.
+std::vector<RowMoment> moments_of(std::span<const SiteStatistics* const> groups, std::uint64_t rows,
+                                  const std::vector<std::uint32_t>& order) {
+  std::vector<RowMoment> moments;
+  for (std::uint64_t row = 0; row < rows; ++row) {
+    const std::uint64_t stored = order.empty() ? row : order[row];
+    std::size_t group = 0;
+    while (stored >= begin_of_group(rows, groups.size(), group + 1)) ++group;
+    if (moments.empty() || moments.back().inputs != groups[group])
+      moments.push_back({.rows = {row, row}, .inputs = groups[group]});
+    moments.back().rows.end = row + 1;
+  }
+  return moments;
+}
+
+}  // namespace
+
 StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer, const Matrix& weights,
-                                      const Matrix& original, SiteView& view) {
+                                      const Matrix& original, std::span<SiteView> views) {
   const std::size_t index = parts_.index(part, layer);
   const TensorPlan& planned = plan_.tensors[index];
-  const SiteStatistics* inputs = view.inputs();
-  if (inputs != nullptr && is_silent(*inputs)) inputs = nullptr;  // zeros would make any choice as good as any other
   // What is rounded has the output's columns; what comes back has the source's.
-  const bool moves_columns = inputs != nullptr && !planned.column_order.empty();
-  const SiteStatistics moved = moves_columns ? reordered(*inputs, planned.column_order) : SiteStatistics{};
+  std::vector<SiteStatistics> moved;
+  moved.reserve(views.size());
+  std::vector<const SiteStatistics*> groups;
+  for (const SiteView& view : views) {
+    const SiteStatistics* inputs = view.inputs();
+    if (inputs != nullptr && is_silent(*inputs)) inputs = nullptr;  // zeros would make any choice as good as any other
+    if (inputs != nullptr && !planned.column_order.empty())
+      inputs = &moved.emplace_back(reordered(*inputs, planned.column_order));
+    groups.push_back(inputs);
+  }
   RoundPlans own_plans;
   LinearTask task{.weights = output_.weights_of(index, view_of(weights)),
                   .format = planned.target.format,
-                  .method = parts_.method(part, layer),
-                  .moments = {{.rows = {0, weights.rows}, .inputs = moves_columns ? &moved : inputs}}};
+                  .method = parts_.method(part, layer)};
+  task.moments = moments_of(groups, weights.rows, task.weights.order);
   if (&weights != &original) task.weights.file.clear();  // numbers of our own, which no file holds
   const bool keeps_codes = planned.role == TensorRole::linear && live_ && live_->stored->multiplies_codes();
-  StoredMatrix stored = output_.write_and_keep(index, task, moves_columns ? own_plans : view.plans, keeps_codes);
-  if (planned.target.format->info().kind != FormatKind::raw)
-    output_.record_error(index, {.site = inputs,
+  StoredMatrix stored =
+      output_.write_and_keep(index, task, moved.empty() ? views.front().plans : own_plans, keeps_codes);
+  if (planned.target.format->info().kind != FormatKind::raw) {
+    const bool is_known = std::ranges::none_of(groups, [](const SiteStatistics* group) { return group == nullptr; });
+    std::optional<SiteStatistics> mean;
+    if (is_known && views.size() > 1) mean = mean_of(views);
+    output_.record_error(index, {.site = mean       ? &*mean
+                                         : is_known ? views.front().inputs()
+                                                    : nullptr,
                                  .weights = weights.values,
                                  .stored = stored.values.values,
                                  .original = original.values,
-                                 .column_scales = view.column_scales,
+                                 .column_scales = views.front().column_scales,
                                  .rows = weights.rows,
                                  .tensor_grid = stored.tensor_grid.get()});
+  }
   return stored;
 }
 
@@ -344,7 +457,7 @@ void LayerQuantizer::head() {
   }
   if (!live_) view.given = options_.calibration.statistics->find({.site = std::string(kHeadSite)});
   const Matrix weights = decode_matrix(*parts_.planned("head", -1).source, machine_.pool);
-  quantize("head", -1, weights, weights, view);
+  quantize("head", -1, weights, weights, std::span(&view, 1));
 }
 
 }  // namespace nibble

@@ -4,7 +4,7 @@
 // every Linear is rounded for the inputs that the layers before it, already quantized, will give it (true-sequential).
 // Makes the tasks; TensorOutput carries them out. Internal to pipeline/.
 //
-//   LayerQuantizer(source, plan, options, output, machine).run();
+//   LayerQuantizer(source, plan, options, output, machine, progress).run();
 #pragma once
 
 #include <memory>
@@ -17,6 +17,7 @@
 #include "calibrate/adequacy.h"
 #include "calibrate/layer_walk.h"
 #include "kernels/machine.h"
+#include "nibble/progress.h"
 #include "pipeline/quantize/planned_parts.h"
 #include "pipeline/quantize/site_view.h"
 #include "pipeline/quantize/tensor_output.h"
@@ -29,9 +30,9 @@ bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& opt
 
 class LayerQuantizer {
  public:
-  // All outlive this.
+  // All outlive this. progress: of what comes before the layers, stage "gradients".
   LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                 TensorOutput& output, Machine& machine);
+                 TensorOutput& output, Machine& machine, const ProgressCallback& progress);
   ~LayerQuantizer();
   void run();
   // A line for each kind of shortage of the calibration.
@@ -43,15 +44,18 @@ class LayerQuantizer {
   struct Live;  // text on its way through the model
 
   void begin_walk();
+  void weigh_tokens();
+  // Of one site, or of one of its parts where these have groups of rows. Empty: every token weighs the same.
+  std::vector<TokenShares> shares_of(const Site& site, std::int64_t layer, const std::string& part) const;
   void embedding();
   void layer(std::int64_t index);
   // Chooses the layer's scales and folds them into `weights`.
   LayerScales transform(std::int64_t index, LayerWeights& weights);
   // Statistics of the layer's sites as its text meets them now, for transforms.
   Statistics preview(std::int64_t index, const LayerWeights& layer);
-  // Of the site, or of some of its experts.
+  // Of the site, or of some of its experts, or of the groups of rows that the shares are of.
   std::vector<SiteView> observe(const Site& site, std::int64_t layer, ExpertRange experts, const LayerPair& weights,
-                                const LayerScales& scales);
+                                const LayerScales& scales, std::span<const TokenShares> shares);
   // What a site's experts see together, where one of them saw too little to be taken alone.
   std::optional<SiteStatistics> pooled_inputs(const Site& site, std::int64_t layer, const LayerWeights& current,
                                               const LayerScales& scales);
@@ -61,12 +65,13 @@ class LayerQuantizer {
   void quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original, LayerWeights& current,
                      const LayerScales& scales);
   void quantize_parts(std::span<const std::string> parts, std::int64_t layer, const LayerPair& weights,
-                      LayerWeights& current, const LayerScales& scales, SiteView& view);
+                      LayerWeights& current, const LayerScales& scales, std::span<SiteView> views);
   void head();
   // Rounds and writes a matrix (in the source's row order); returns what was stored, in the same order.
-  // original: the source's weights; the same where no transform and no target has changed them.
+  // original: the source's weights; the same where no transform and no target has changed them. views: of all rows, or
+  // of groups of them.
   StoredMatrix quantize(std::string_view part, std::int64_t layer, const Matrix& weights, const Matrix& original,
-                        SiteView& view);
+                        std::span<SiteView> views);
   void write_vectors(std::int64_t layer, LayerWeights& weights);
   void report_layer(std::int64_t index, double seconds);
 
@@ -75,6 +80,7 @@ class LayerQuantizer {
   const QuantizeModelOptions& options_;
   TensorOutput& output_;
   Machine& machine_;
+  const ProgressCallback& progress_;
   PlannedParts parts_;
   std::unique_ptr<Live> live_;
   std::optional<Statistics> head_statistics_;

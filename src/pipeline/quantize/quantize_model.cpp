@@ -123,6 +123,9 @@ QuantizeSummary summarize(const SourceModel& source, const QuantizePlan& plan, c
 }
 
 void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  if (options.calibration.hessian.is_guided() && options.calibration.statistics != nullptr)
+    throw Error(ErrorKind::invalid_argument,
+                "statistics do not tell what the loss asks of each token; guided moments are those of a text", "texts");
   if (options.calibration.statistics != nullptr || !options.calibration.texts.empty()) return;
   if (needs_calibration(plan, options))
     throw Error(ErrorKind::invalid_argument,
@@ -167,7 +170,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
   BandWriter bands(*writer, machine.pool.num_threads() > 1);
   TensorOutput output(plan, bands, meter, {.work = work ? &*work : nullptr}, machine);
   if (calibrated) {
-    LayerQuantizer quantizer(source, plan, options, output, machine);
+    LayerQuantizer quantizer(source, plan, options, output, machine, progress);
     quantizer.run();
     written.errors = output.errors();
     written.experts = quantizer.experts();

@@ -26,6 +26,7 @@
 #include "nibble/progress.h"
 #include "nibble/quantize.h"
 #include "pipeline/export/onnx_options.h"
+#include "pipeline/quantize/hessian.h"
 #include "quantize/output_error.h"
 #include "quantize/recipe.h"
 #include "quantize/statistics.h"
@@ -44,6 +45,7 @@ struct Calibration {
   // With texts: weights aim at the original's outputs although their inputs come from quantized layers
   // (quantize/round/target.h).
   bool follow_original = true;
+  Hessian hessian{};  // with texts: what moments weigh their tokens by
 };
 
 // How the inputs of quantized Linears are rounded: stored with the model, for every engine that reads it.
@@ -69,6 +71,7 @@ struct QuantizeModelOptions {
   std::string container{};            // a name of pipeline/export/; empty: as the output's name ends
   OnnxOptions onnx{};                 // of containers with an ONNX graph
   std::uint64_t rounded_numbers = 0;  // by a conversion that is not exact
+  std::string distilled{};            // how the source's numbers were trained, as JSON for the manifest; empty: not
   std::string runtime{};              // a name of pipeline/export/runtime.h, which then must take it; empty: any may
   bool allow_requantize = false;      // a source that is quantized already may be quantized again
   bool strict = false;                // a format that cannot hold a tensor is an error, not a substitution

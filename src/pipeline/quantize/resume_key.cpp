@@ -50,8 +50,8 @@ Json key_of(const CalibrationText& given) {
 
 // Where things are spilled does not matter.
 Json key_of(const Calibration& calibration) {
-  const auto& [statistics, texts, sampling, kernels, walk, spill_directory, follow_original] = calibration;
-  Json key = {key_of(sampling), key_of(kernels), static_cast<int>(walk), follow_original};
+  const auto& [statistics, texts, sampling, kernels, walk, spill_directory, follow_original, hessian] = calibration;
+  Json key = {key_of(sampling), key_of(kernels), static_cast<int>(walk), follow_original, hessian_name(hessian)};
   for (const CalibrationText& text : texts) key.push_back(key_of(text));
   if (statistics != nullptr) key.push_back(statistics_hash(*statistics));
   return key;
@@ -70,8 +70,8 @@ Json optional_key(const std::optional<T>& value) {
 // left out; so is the container's name as it was given, which the output's may stand for.
 Json key_of(const QuantizeModelOptions& options) {
   const auto& [recipe, activations, method, fit, transform, round, smoothquant_alpha, include, exclude, embedding, head,
-               output, container, onnx, rounded_numbers, runtime, allow_requantize, strict, dry_run, shard_bytes, sync,
-               judge, calibration, on_layer] = options;
+               output, container, onnx, rounded_numbers, distilled, runtime, allow_requantize, strict, dry_run,
+               shard_bytes, sync, judge, calibration, on_layer] = options;
   return {{"recipe", recipe_to_json(recipe)},
           {"activations", optional_key(activations)},
           {"method", method},

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/quantize/site_view.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/huge_pages.h"
 #include "calibrate/site_accumulator.h"
 #include "kernels/dense/dense.h"
@@ -27,6 +30,18 @@ void wanted_outputs(std::span<const float> original, std::span<const float> now,
   });
 }
 
+// Rows that weigh as much as their tokens: times the roots of the shares.
+void weigh(std::span<const float> rows, std::span<const float> shares, std::vector<float>& weighed, ThreadPool& pool) {
+  const std::size_t width = rows.size() / shares.size();
+  weighed.resize(rows.size());
+  pool.parallel_for(shares.size(), 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t t = begin; t < end; ++t) {
+      const float root = std::sqrt(shares[t]);
+      for (std::size_t i = t * width; i < (t + 1) * width; ++i) weighed[i] = root * rows[i];
+    }
+  });
+}
+
 }  // namespace
 
 SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> scales, const SiteStatistics* pooled) {
@@ -39,18 +54,22 @@ SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> s
 
 std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, ExpertRange experts,
                                     const PlannedParts& parts, const LayerPair& weights, LayerWalk& stored,
-                                    LayerWalk* original, Machine& machine) {
+                                    LayerWalk* original, std::span<const TokenShares> shares, Machine& machine) {
   const bool full = parts.site_asks_for(site, layer, Needs::second_moment);
   const bool follow = full && original != nullptr;
   const bool adds = follow && original->shows_sum(site, weights.original);
   const bool is_rounded = stored.multiplies_codes();
+  const std::size_t count = std::max<std::size_t>(shares.size(), static_cast<std::size_t>(experts.end - experts.begin));
+  const auto expert_of = [&](std::size_t i) {
+    return shares.empty() ? experts.begin + static_cast<std::int64_t>(i) : -1;
+  };
   std::vector<SiteAccumulator> sums;
   std::vector<CrossAccumulator> crosses;
-  sums.reserve(static_cast<std::size_t>(experts.end - experts.begin));
-  crosses.reserve(sums.capacity());
-  for (std::int64_t e = experts.begin; e < experts.end; ++e) {
+  sums.reserve(count);
+  crosses.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
     sums.emplace_back(
-        SiteKey{layer, site.name, e}, site.width,
+        SiteKey{layer, site.name, expert_of(i)}, site.width,
         AccumulateOptions{
             .second_moment = full, .distribution = false, .rounded = is_rounded, .windows = stored.windows()},
         machine);
@@ -58,7 +77,7 @@ std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, Expert
       crosses.emplace_back(adds ? weights.current.at(site.parts.front()).rows : site.width, site.width, is_rounded,
                            stored.windows(), machine);
   }
-  std::vector<float> wanted;
+  std::vector<float> wanted, weighed_x, weighed_y;
   for (std::size_t window = 0; window < stored.windows(); ++window) {
     stored.inputs(site, weights.current, window, experts, {});
     if (adds) {
@@ -70,17 +89,21 @@ std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, Expert
       original->inputs(site, weights.original, window, experts,
                        site.experts == 0 ? std::span<const float>{} : stored.routing_of(site, weights.current, window));
     }
-    for (std::size_t i = 0; i < sums.size(); ++i) {
-      const std::int64_t expert = experts.begin + static_cast<std::int64_t>(i);
-      const std::span<const float> x = stored.inputs_of(site, expert);
+    for (std::size_t i = 0; i < count; ++i) {
+      std::span<const float> x = stored.inputs_of(site, expert_of(i)), y;
+      if (follow) y = adds ? std::span<const float>(wanted) : original->inputs_of(site, expert_of(i));
       const std::size_t tokens = x.size() / site.width;
+      if (const auto share = shares.empty() ? std::span<const float>{} : shares[i](window); !share.empty()) {
+        weigh(x, share, weighed_x, machine.pool);
+        x = weighed_x;
+        if (follow) weigh(y, share, weighed_y, machine.pool);
+        if (follow) y = weighed_y;
+      }
       sums[i].add(x.data(), tokens);
-      if (follow)
-        crosses[i].add(adds ? wanted.data() : original->inputs_of(site, expert).data(), x.data(), tokens,
-                       sums[i].last_rounded());
+      if (follow) crosses[i].add(y.data(), x.data(), tokens, sums[i].last_rounded());
     }
   }
-  std::vector<SiteView> views(sums.size());
+  std::vector<SiteView> views(count);
   for (std::size_t i = 0; i < views.size(); ++i) {
     views[i].is_original_left = adds;
     views[i].own = sums[i].finish();
@@ -100,12 +123,13 @@ void SiteView::shrink_towards(const SiteStatistics& pooled) {
   own = shrink(std::move(*own), pooled, share);
 }
 
-std::vector<float> target_of(std::string_view part, std::int64_t layer, const PlannedParts& parts,
+std::vector<float> target_of(std::string_view part, std::int64_t layer, RowRange rows, const PlannedParts& parts,
                              const LayerPair& weights, std::span<const float> outputs_scale, SiteView& view,
-                             Machine& machine) {
+                             RoundPlans& plans, Machine& machine) {
   const Matrix& current = weights.current.at(part);
+  const std::uint64_t cols = current.cols, first = rows.begin * cols, numbers = rows.count() * cols;
   const std::shared_ptr<const RoundPlan> plan =
-      view.plans.of(parts.method(part, layer), parts.planned(part, layer).target.format, view.inputs(), machine);
+      plans.of(parts.method(part, layer), parts.planned(part, layer).target.format, view.inputs(), machine);
   const FeedbackFactor* factor = plan ? plan->factor() : nullptr;
   if (factor == nullptr) {
     if (!view.factor)
@@ -113,13 +137,15 @@ std::vector<float> target_of(std::string_view part, std::int64_t layer, const Pl
                           machine);
     factor = &*view.factor;
   }
-  if (view.is_original_left) return solve_target(*factor, current.values, view.cross, current.rows, machine);
-  std::vector<float> outputs = large_vector(current.values.size());
-  gemm(weights.original.at(part).values.data(), view.cross.data(), current.rows, current.cols, current.cols,
-       outputs.data(), machine);
+  const std::span<const float> now = std::span(current.values).subspan(first, numbers);
+  if (view.is_original_left)
+    return solve_target(*factor, now, std::span(view.cross).subspan(first, numbers), rows.count(), machine);
+  std::vector<float> outputs = large_vector(numbers);
+  gemm(weights.original.at(part).values.data() + first, view.cross.data(), rows.count(), cols, cols, outputs.data(),
+       machine);
   for (std::size_t i = 0; i < outputs.size() && !outputs_scale.empty(); ++i)
-    outputs[i] *= outputs_scale[i / current.cols];
-  return solve_target(*factor, current.values, outputs, current.rows, machine);
+    outputs[i] *= outputs_scale[rows.begin + i / cols];
+  return solve_target(*factor, now, outputs, rows.count(), machine);
 }
 
 }  // namespace nibble

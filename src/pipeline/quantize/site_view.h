@@ -4,11 +4,14 @@
 // read, or of the text that walks through the layers quantized so far, beside the original's. Internal to pipeline/;
 // one thread at a time, the pool does the work.
 //
-//   std::vector<SiteView> views = views_of_text(site, layer, {}, parts, {original, current}, stored, &walk, machine);
-//   current.at("q").values = target_of("q", layer, parts, {original, current}, scales.rows("q"), views[0], machine);
+//   std::vector<SiteView> views = views_of_text(site, layer, {}, parts, {original, current}, stored, &walk, {},
+//   machine); const std::vector<float> q = target_of("q", layer, {0, rows}, parts, {original, current},
+//   scales.rows("q"),
+//                                          views[0], views[0].plans, machine);
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -54,18 +57,23 @@ struct LayerPair {
 SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> scales,
                             const SiteStatistics* pooled = nullptr);
 
-// A site as the text meets it now, or of a site of experts some of them, a view each. stored: the text behind the
+// What each token of a window weighs in moments, [length]; empty: 1.
+using TokenShares = std::function<std::span<const float>(std::size_t window)>;
+
+// A site as the text meets it now, or of a site of experts some of them, a view each; of a site without experts one for
+// each of `shares`, and one where there are none, for all tokens alike. stored: the text behind the
 // layers quantized so far; original: behind the original's, null where nobody follows it. Both are at the site; where
 // the site's outputs are added to the residual stream, the original is left. Experts of the original are sent the
 // tokens that those of the quantized layers are.
 std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, ExpertRange experts,
                                     const PlannedParts& parts, const LayerPair& weights, LayerWalk& stored,
-                                    LayerWalk* original, Machine& machine);
+                                    LayerWalk* original, std::span<const TokenShares> shares, Machine& machine);
 
-// The weights that give a Linear's outputs best for the inputs that it gets now, [rows, cols]. outputs_scale: what a
-// transform multiplied the Linear's own outputs by; empty: nothing. Needs view.cross.
-std::vector<float> target_of(std::string_view part, std::int64_t layer, const PlannedParts& parts,
+// The weights of some rows that give a Linear's outputs best for the inputs that it gets now, [rows, cols].
+// outputs_scale: what a transform multiplied the Linear's own outputs by; empty: nothing. Needs view.cross. plans: of
+// the rounding that follows.
+std::vector<float> target_of(std::string_view part, std::int64_t layer, RowRange rows, const PlannedParts& parts,
                              const LayerPair& weights, std::span<const float> outputs_scale, SiteView& view,
-                             Machine& machine);
+                             RoundPlans& plans, Machine& machine);
 
 }  // namespace nibble

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "base/elapsed.h"
+#include "cli/option_checks.h"
+#include "cli/places.h"
+#include "cli/training_options.h"
+#include "cli/verbs.h"
+#include "nibble/error.h"
+#include "pipeline/export/container.h"
+#include "pipeline/tell/source_notes.h"
+#include "pipeline/train/distill_model.h"
+#include "report/number_text.h"
+
+namespace nibble::cli {
+namespace {
+
+struct Options {
+  std::string model, original, output, arithmetic = "auto", fall = "cosine";
+  std::vector<std::string> texts, validation;
+  bool keeps_norms = false, trains_codes = false;
+  double code_rate = 0.01;
+  DistillRequest request;
+};
+
+Json to_json(const DistillSummary& summary, double seconds) {
+  Json judgements = Json::array();
+  for (const GridDistillation::Judgement& one : summary.judgements)
+    judgements.push_back({{"step", one.step}, {"divergence", one.divergence}});
+  return {{"output", summary.output.string()},
+          {"bytes", summary.bytes},
+          {"tokens", summary.tokens},
+          {"matrices", summary.matrices},
+          {"numbers", summary.numbers},
+          {"left_alone", summary.left_alone},
+          {"steps", summary.steps},
+          {"resumed_at", summary.resumed_at},
+          {"stopped_early", summary.stopped_early},
+          {"judgements", std::move(judgements)},
+          {"kept_step", summary.kept ? Json(summary.kept->step) : Json()},
+          {"seconds", seconds}};
+}
+
+std::string text_of(const DistillSummary& summary, const DistillRequest& request, double seconds) {
+  const std::uint64_t read =
+      (summary.steps - summary.resumed_at) * request.settings.batch.size * request.settings.batch.length;
+  const DistillationSettings& settings = request.settings;
+  std::string text =
+      fmt::format("{}: {}; {} numbers of {} matrices{} were trained, all codes {}\n", summary.output.string(),
+                  bytes_text(summary.bytes), count_text(summary.numbers), summary.matrices,
+                  settings.trains_vectors ? " and their norms" : "", settings.code_rate > 0 ? "with them" : "stayed");
+  text += fmt::format("{} steps{}, {} tokens in {}\n", summary.steps, summary.stopped_early ? ", stopped early" : "",
+                      count_text(read), duration_text(seconds));
+  if (!summary.kept) return text;
+  const double before = summary.judgements.front().divergence, after = summary.kept->divergence;
+  return text + fmt::format(
+                    "held-out divergence {:.5f} at the beginning, {:.5f} ({:+.1f} %) at step {}, which was "
+                    "written\n",
+                    before, after, before > 0 ? 100 * (after / before - 1) : 0, summary.kept->step);
+}
+
+void distill(const CLI::App& verb, Options& options, Session& session) {
+  DistillRequest& request = options.request;
+  DistillationSettings& settings = request.settings;
+  Places places;
+  places.reads("the model", options.model);
+  places.reads("--original", options.original);
+  places.reads("--text", options.texts);
+  places.reads("--validation", options.validation);
+  options.output.ends_with(".gguf") ? places.writes_file("--output", options.output)
+                                    : places.writes_directory("--output", options.output);
+  places.judge();
+  refuse_without_effect(verb, "--held-out", options.validation.empty(), "with --validation");
+  refuse_without_effect(verb, "--patience", settings.validate_every > 0, "with --validate-every 0");
+  settings.fall = *find_rate_fall(options.fall);
+  settings.arithmetic = arithmetic_of(options.arithmetic, session.machine().isa);
+  settings.trains_vectors = !options.keeps_norms;
+  settings.code_rate = options.trains_codes ? options.code_rate : 0;
+  refuse_without_effect(verb, "--code-rate", options.trains_codes, "without --codes");
+  request.output = options.output;
+  request.text = joined_texts(options.texts, request.documents.separator, session);
+  request.validation = joined_texts(options.validation, request.documents.separator, session);
+  request.progress = session.progress();
+  request.note = [&](const std::string& note) { session.note(note); };
+  session.announce_stages({"distill", "compare", "quantize"});
+  const auto start = std::chrono::steady_clock::now();
+  const SourceModel original = SourceModel::open(options.original);
+  SourceModel quantized = SourceModel::open(options.model);
+  for (const SourceModel* const source : {&original, static_cast<const SourceModel*>(&quantized)})
+    for (const std::string& note : source_notes(*source)) session.note(note);
+  const DistillSummary summary = distill_model(quantized, original, request, session.machine());
+  const double seconds = seconds_since(start);
+  session.end_progress();
+  for (const std::string& one : summary.left_alone) session.note("note: not trained: " + one);
+  if (session.json()) return session.print_json(to_json(summary, seconds));
+  session.print(text_of(summary, request, seconds));
+}
+
+}  // namespace
+
+void add_distill(CLI::App& app, Session& session) {
+  const auto options = std::make_shared<Options>();
+  DistillRequest& request = options->request;
+  DistillationSettings& settings = request.settings;
+  CLI::App* const verb = app.add_subcommand(
+      "distill", "Train what a quantized model holds beside codes to predict what its original does");
+  verb->footer(
+      "Examples:\n"
+      "  nibble distill tale-q2_k.gguf --original models/tale-4M --text models/tale-4M/calibration.txt -o better.gguf\n"
+      "  nibble distill tale-gptq --original models/tale-4M --text a.txt --validation b.txt --steps 1000 -o better\n\n"
+      "Scales, biases of groups, tables, norms and biases change, and codes with --codes; the container stays.\n"
+      "The best state on text that is not trained on is written, the beginning being one: nothing gets worse there.\n"
+      "The state of a run lies beside the output, in OUTPUT.training: the same command goes on where it was "
+      "interrupted, and ends in the same bytes.");
+  verb->add_option("model", options->model, "The quantized model: directory or .gguf")->required();
+  verb->add_option("--original", options->original, "What it was made of: directory or .gguf")->required();
+  verb->add_option("--text", options->texts, "Text to train on; documents are separated by two empty lines")
+      ->required();
+  verb->add_option("-o,--output", options->output, "NAME.gguf: one file; anything else: a directory")->required();
+  verb->add_option("--to", request.container, "Container in place of the model's own: " + container_names());
+  verb->add_option("--steps", settings.steps, "Steps")->check(count_within(1, 1'000'000'000))->capture_default_str();
+  verb->add_option("-b,--batch", settings.batch.size, "Rows of a batch")
+      ->check(count_within(1, 65536))
+      ->capture_default_str();
+  verb->add_option("-l,--length", settings.batch.length, "Tokens of a row")
+      ->check(count_within(1, kMostTokens))
+      ->capture_default_str();
+  verb->add_option("--rate", settings.rate,
+                   "Learning rate, as a share of each number, at two bits a weight; half as much for each bit more")
+      ->check(number_within(0, 10))
+      ->capture_default_str();
+  verb->add_option("--fall", options->fall, "How the rate falls: constant, linear or cosine")
+      ->check(CLI::IsMember({"constant", "linear", "cosine"}))
+      ->capture_default_str();
+  verb->add_option("--warm-up", settings.warm_up, "Share of the steps in which the rate rises")
+      ->check(number_within(0, 1))
+      ->capture_default_str();
+  verb->add_option("--temperature", settings.temperature, "Of the distributions that are compared")
+      ->check(number_within(0.01, 100))
+      ->capture_default_str();
+  verb->add_flag(
+      "--codes", options->trains_codes,
+      "Train codes, too: what is rounded to them moves, and takes the gradient of its points. Needs more steps "
+      "and more text");
+  verb->add_option("--code-rate", options->code_rate, "Learning rate of these, in distances between two points")
+      ->check(number_within(1e-9, 10))
+      ->capture_default_str();
+  verb->add_flag("--keep-norms", options->keeps_norms, "Train grids alone, neither norms nor biases");
+  verb->add_option("--validation", options->validation, "Text to judge by (default: the end of --text)");
+  verb->add_option("--held-out", request.held_out, "Share of --text that is kept to judge by")
+      ->check(number_within(0, 0.5))
+      ->capture_default_str();
+  verb->add_option("--validate-every", settings.validate_every, "Steps between judgements; 0: none, the end is written")
+      ->check(count_within(0, 1'000'000'000))
+      ->capture_default_str();
+  verb->add_option("--patience", settings.patience, "Judgements without a better one after which the run ends; 0: none")
+      ->check(count_within(0, 1'000'000))
+      ->capture_default_str();
+  verb->add_option("--text-seed", settings.batch.seed, "Of the order of the text")->capture_default_str();
+  add_arithmetic(*verb, options->arithmetic);
+  verb->add_option("--save-every", request.save_every, "Steps between two savings of the state")
+      ->check(count_within(1, 1'000'000'000))
+      ->capture_default_str();
+  session.add_force_text(*verb);
+  session.add_json(*verb);
+  session.add_threads(*verb);
+  verb->callback([options, verb, &session] { distill(*verb, *options, session); });
+}
+
+}  // namespace nibble::cli

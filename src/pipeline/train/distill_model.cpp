@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/train/distill_model.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/memory.h"
+#include "base/output_file.h"
+#include "base/progress_meter.h"
+#include "io/json_text.h"
+#include "nibble/error.h"
+#include "nibble/model.h"
+#include "pipeline/convert/convert_model.h"
+#include "pipeline/export/container.h"
+#include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/quantize/source_survey.h"
+#include "pipeline/train/train_decoder.h"
+
+namespace nibble {
+namespace {
+
+std::string hash_of(const TokenStream& stream) {
+  return fmt::format("{:016x}", XXH3_64bits(stream.ids.data(), stream.ids.size() * sizeof(std::int32_t)));
+}
+
+// The container that the model lies in, by its name here.
+std::string container_name_of(const SourceModel& model) {
+  if (model.kind() == ContainerKind::gguf) return "gguf";
+  std::string method = model.layer_reading().method;
+  if (method.empty()) return "nibble";
+  const auto config = parse_json(model.config_json(), "config.json");
+  if (const auto settings = config.find("quantization_config"); settings != config.end() && settings->is_object())
+    if (const auto zeros = settings->find("checkpoint_format"); zeros != settings->end() && *zeros == "gptq_v2")
+      method = "gptq_v2";
+  for (const Container* const container : list_containers())
+    if (container->name() == method) return method;
+  throw Error(ErrorKind::unsupported,
+              fmt::format("{}: layers of {} are read here and not written; name another container: {}",
+                          model.path().string(), method, container_names()),
+              "container");
+}
+
+void require_same_models(const SourceModel& quantized, const SourceModel& original) {
+  const ModelConfig &mine = quantized.config(), &theirs = original.config();
+  for (const ModelTensor& part : original.parts().all()) {
+    const ModelTensor* const other = quantized.parts().part(part.part, part.layer);
+    if (mine.architecture == theirs.architecture && other != nullptr && is_same_shape(other->shape, part.shape))
+      continue;
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("{} is not made of {}: '{}' is not the same in both", quantized.path().string(),
+                            original.path().string(), part.hf_name),
+                "original");
+  }
+  if (!quantized.has_tokenizer() && !original.has_tokenizer())
+    throw Error(ErrorKind::unusable_input, "neither of the two models has a tokenizer, which text is read by",
+                "original");
+}
+
+// Judged before any of it is taken.
+void require_memory(const SourceModel& quantized, const SourceModel& original, const DistillRequest& request,
+                    Machine& machine) {
+  const auto mebibytes = [](std::uint64_t bytes) { return static_cast<double>(bytes) * 0x1p-20; };
+  const std::uint64_t needed = GridDistillation::bytes(original, quantized, request.settings, machine),
+                      there = available_memory();
+  const std::string numbers = fmt::format(
+      "{:.1f} MiB for both models in f32, the gradients of one and a batch of {} rows of {} tokens; {:.1f} "
+      "MiB are free",
+      mebibytes(needed), request.settings.batch.size, request.settings.batch.length, mebibytes(there));
+  if (needed > there)
+    throw Error(ErrorKind::resource, "training takes more memory than there is; give smaller batches: " + numbers,
+                "batch");
+  if (request.note) request.note("training takes " + numbers);
+}
+
+std::string record_of(const GridDistillation& training, const TokenStream& text, const std::string& original_hash,
+                      const DistillationSettings& s) {
+  nlohmann::ordered_json json = {{"nibble", version()},
+                                 {"original", original_hash},
+                                 {"training_tokens", hash_of(text)},
+                                 {"text_seed", s.batch.seed},
+                                 {"steps", training.steps_done()},
+                                 {"batch", s.batch.size},
+                                 {"length", s.batch.length},
+                                 {"rate", s.rate},
+                                 {"code_rate", s.code_rate},
+                                 {"temperature", s.temperature},
+                                 {"vectors", s.trains_vectors},
+                                 {"arithmetic", s.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32"}};
+  json["judgements"] = nlohmann::ordered_json::array();
+  for (const GridDistillation::Judgement& one : training.judgements())
+    json["judgements"].push_back({one.step, one.divergence});
+  if (const auto best = training.best()) json["kept_step"] = best->step;
+  return json.dump();
+}
+
+void run(GridDistillation& training, const std::filesystem::path& state,
+         const std::map<std::string, std::string>& identity, const DistillRequest& request) {
+  ProgressMeter meter(request.progress, "distill", request.settings.steps);
+  std::string validation;
+  try {
+    while (!training.is_done()) {
+      const DistillationStep step = training.step();
+      if (step.validation) validation = fmt::format(", held-out {:.5f}", *step.validation);
+      if (step.step != 0 && step.step % request.save_every == 0) training.save(state, identity);
+      meter.report(step.step,
+                   step.step == 0 ? validation.substr(2) : fmt::format("divergence {:.5f}{}", step.loss, validation));
+    }
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::cancelled) training.save(state, identity);
+    throw;
+  }
+}
+
+}  // namespace
+
+DistillSummary distill_model(SourceModel& quantized, const SourceModel& original, const DistillRequest& request,
+                             Machine& machine) {
+  require_same_models(quantized, original);
+  ConvertOptions convert{.output = request.output,
+                         .container = request.container.empty() ? container_name_of(quantized) : request.container};
+  require_place(quantized, find_container(convert.container), request.output);
+  require_place(original, find_container(convert.container), request.output);
+  convert.dry_run = true;  // what the container cannot hold is known before the work
+  convert_model(quantized, convert, machine, {});
+  const DistillationSettings& settings = request.settings;
+  if (settings.batch.length > quantized.config().context)
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("a row of a batch is longer than the model's context: {} and {}", settings.batch.length,
+                            quantized.config().context),
+                "length");
+  const Tokenizer& tokenizer = (original.has_tokenizer() ? original : quantized).tokenizer();
+  TokenStream training_text = join_documents(request.text, tokenizer, request.documents);
+  const TokenStream held_out = request.validation.empty()
+                                   ? hold_out(training_text, request.held_out)
+                                   : join_documents(request.validation, tokenizer, request.documents);
+  require_memory(quantized, original, request, machine);
+  const auto hash = [&](const SourceModel& model) {
+    return survey_source(model, {.hash = true, .peaks = {}}, machine.pool).hash;
+  };
+  const std::string original_hash = hash(original);
+  const std::map<std::string, std::string> identity = {{"quantized", hash(quantized)},
+                                                       {"original", original_hash},
+                                                       {"training tokens", hash_of(training_text)},
+                                                       {"held-out tokens", hash_of(held_out)},
+                                                       {"version", std::string(version())}};
+  GridDistillation training(original, quantized, {training_text, held_out}, settings, machine);
+  const std::filesystem::path state = training_state_path(request.output);
+  DistillSummary summary{.output = request.output,
+                         .tokens = training_text.ids.size(),
+                         .matrices = training.num_matrices(),
+                         .numbers = training.num_numbers(),
+                         .left_alone = training.left_alone()};
+  remove_abandoned_partials(state);
+  if (std::filesystem::exists(state)) {
+    training.take_up(state, identity);
+    summary.resumed_at = training.steps_done();
+    if (request.note) request.note(fmt::format("{}: goes on behind step {}", state.string(), summary.resumed_at));
+  }
+  run(training, state, identity, request);
+  training.keep_best();
+  summary.steps = training.steps_done();
+  summary.stopped_early = training.stopped_early();
+  summary.judgements = training.judgements();
+  summary.kept = training.best();
+  convert.dry_run = false;
+  convert.distilled = record_of(training, training_text, original_hash, settings);
+  for (DistilledTensor& tensor : training.stored()) quantized.replace(*tensor.part, std::move(tensor.values));
+  summary.bytes = convert_model(quantized, convert, machine, request.progress).output.output_bytes;
+  std::filesystem::remove(state);
+  return summary;
+}
+
+}  // namespace nibble

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/grid_distillation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "format/trainable_grid.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::size_t kJudgedTokens = std::size_t{1} << 14;  // of the held-out text, at most
+constexpr float kNotMade = -1;                               // of a judgement, which is never below 0
+constexpr double kMostShare = 2;                             // by which the rate is larger for less than two bits
+
+// Of numbers of so many bits a weight, as a share of those of two.
+double share_of_rate(double bits_per_weight) { return std::min(kMostShare, std::exp2(2 - bits_per_weight)); }
+
+bool is_coded_matrix(const ModelTensor& part, const StoredTensor& stored) {
+  return part.shape.size() > 1 && stored.values.format() && stored.values.format()->info().kind != FormatKind::raw;
+}
+
+bool is_trained_vector(const ModelTensor& part, const StoredTensor& stored) {
+  return (part.role == TensorRole::norm || part.role == TensorRole::bias) && stored.values.planes() != nullptr &&
+         stored.values.format()->info().kind == FormatKind::raw;
+}
+
+// The original's weights in the order of another file's rows and columns.
+std::vector<float> weights_in_order(const Matrix& original, const std::vector<std::uint32_t>& rows,
+                                    const std::vector<std::uint32_t>& columns) {
+  std::vector<float> weights(original.values.size());
+  for (std::uint64_t r = 0; r < original.rows; ++r)
+    for (std::uint64_t c = 0; c < original.cols; ++c)
+      weights[r * original.cols + c] =
+          original.values[(rows.empty() ? r : rows[r]) * original.cols + (columns.empty() ? c : columns[c])];
+  return weights;
+}
+
+}  // namespace
+
+GridDistillation::GridDistillation(const SourceModel& original, const SourceModel& quantized,
+                                   const DistillationText& text, const DistillationSettings& settings, Machine& machine)
+    : original_(original, machine.pool),
+      weights_(quantized, machine.pool),
+      text_(text),
+      settings_(settings),
+      machine_(machine),
+      spelling_(quantized.spelling()),
+      teacher_(original.parts().network(), original_, {.arithmetic = settings.arithmetic}, machine),
+      tape_(quantized.parts().network(), weights_, {.arithmetic = settings.arithmetic}, machine),
+      batches_(text.training, settings.batch) {
+  if (settings.validate_every != 0) {
+    if (text.held_out.ids.size() < settings.batch.length)
+      throw Error(ErrorKind::unusable_input,
+                  fmt::format("the held-out text is shorter than a row; hold out more of it, or give shorter rows: {} "
+                              "tokens, and a row takes {}",
+                              text.held_out.ids.size(), settings.batch.length),
+                  "held_out");
+    judgements_.assign(static_cast<std::size_t>(place_of(settings.steps)) + 1, kNotMade);
+  }
+  for (const ModelTensor& part : quantized.parts().all())
+    if (is_coded_matrix(part, quantized.stored(part))) add_matrix(original, quantized, part);
+  num_matrices_ = trained_.size();
+  if (num_matrices_ == 0)
+    throw Error(ErrorKind::unsupported,
+                left_alone_.empty() ? "no matrix of this model is quantized, so that it has no grids to be trained"
+                                    : "no matrix of this model has grids that can be trained: " + left_alone_.front());
+  if (settings.trains_vectors) add_vectors(quantized);
+  weights_.train([&](const NetworkWeight& weight) {
+    return std::ranges::any_of(trained_, [&](const TrainedPart& one) { return &one.weight() == &weight; });
+  });
+  for (TrainedPart& one : trained_) one.append_parameters(parameters_);
+  // Slopes of single numbers are small: what keeps from dividing by nothing must not be what decides.
+  optimizer_.emplace(AdamWSettings{.rate = settings.rate, .epsilon = 1e-14, .weight_decay = 0}, parameters_);
+}
+
+void GridDistillation::add_matrix(const SourceModel& original, const SourceModel& quantized, const ModelTensor& part) {
+  try {
+    TrainedPart one(quantized, part, *weights_.find(part.layer, part.part), machine_.pool);
+    one.begin(share_of_rate(one.bits_per_weight()));
+    // A head that shares the embedding's weights in the original has its place there.
+    const NetworkWeight* const own = original_.find(part.layer, part.part);
+    if (settings_.code_rate > 0 && own != nullptr)
+      one.begin_codes(weights_in_order(own->values, part.rows_from(original.spelling(), spelling_),
+                                       part.columns_from(original.spelling(), spelling_)),
+                      settings_.code_rate / settings_.rate, machine_.pool);
+    trained_.push_back(std::move(one));
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::unsupported) throw;
+    left_alone_.push_back(fmt::format("{}: {}", part.hf_name, error.what()));
+  }
+}
+
+void GridDistillation::add_vectors(const SourceModel& quantized) {
+  double share = 0;  // as that of the matrices
+  for (const TrainedPart& one : trained_)
+    share += share_of_rate(one.bits_per_weight()) / static_cast<double>(num_matrices_);
+  for (const ModelTensor& part : quantized.parts().all()) {
+    if (!is_trained_vector(part, quantized.stored(part))) continue;
+    trained_.emplace_back(quantized, part, *weights_.find(part.layer, part.part), machine_.pool);
+    trained_.back().begin(share);
+  }
+}
+
+std::uint64_t GridDistillation::num_numbers() const {
+  std::uint64_t total = 0;
+  for (const TrainedPart& one : trained_) total += one.num_numbers();
+  return total;
+}
+
+// --- a step ----------------------------------------------------------------------------------------------------------
+
+// rows: [sequences, length + 1], of which the last token is read by nobody.
+double GridDistillation::run(const std::vector<std::int32_t>& rows, Tape::Walk walk) {
+  const auto length = static_cast<std::size_t>(settings_.batch.length);
+  std::vector<std::int32_t> ids;
+  for (std::size_t begin = 0; begin < rows.size(); begin += length + 1)
+    ids.insert(ids.end(), rows.begin() + static_cast<std::ptrdiff_t>(begin),
+               rows.begin() + static_cast<std::ptrdiff_t>(begin + length));
+  const SequenceBatch shape{ids.size() / length, length};
+  std::vector<float> taught;
+  teacher_.show_logits(ids, shape, [&](std::size_t, std::span<const float> logits) {
+    taught.insert(taught.end(), logits.begin(), logits.end());
+  });
+  const std::size_t width = taught.size() / ids.size();
+  const TeacherLogits teacher{[&](std::size_t first, std::span<float> logits) {
+                                std::copy_n(taught.begin() + static_cast<std::ptrdiff_t>(first * width), logits.size(),
+                                            logits.begin());
+                              },
+                              ids.size(), walk == Tape::Walk::there ? 1.0f : settings_.temperature};
+  const double loss = tape_.run(ids, shape, divergence_loss(teacher, machine_), walk);
+  if (std::isfinite(loss)) return loss;
+  const std::optional<std::int64_t> layer = tape_.first_unsound();
+  const std::string where = !layer                         ? "the divergence"
+                            : *layer == Network::kBegin    ? "the embedding"
+                            : *layer >= tape_.num_layers() ? "the logits"
+                                                           : fmt::format("the output of layer {}", *layer);
+  throw Error(ErrorKind::unusable_input,
+              fmt::format("training has gone astray in step {}: {} is the first to be not finite; lower the rate: {}",
+                          step_ + 1, where, std::isnan(loss) ? "NaN" : "infinite"),
+              "distillation_rate");
+}
+
+void GridDistillation::put_values(TrainedPart::Values values) {
+  for (TrainedPart& one : trained_) one.put_values(values, machine_.pool);
+}
+
+DistillationStep GridDistillation::step() {
+  if (step_ == 0 && !judgements_.empty() && judgements_.front() == kNotMade)
+    return {.step = 0, .loss = 0, .validation = judge()};
+  const RateSchedule schedule{
+      .fall = settings_.fall,
+      .steps = settings_.steps,
+      .warm_up = static_cast<std::uint64_t>(settings_.warm_up * static_cast<double>(settings_.steps))};
+  put_values(TrainedPart::Values::trained);
+  weights_.clear_gradients(machine_.pool);
+  DistillationStep done;
+  done.loss = run(batches_.next(), Tape::Walk::there_and_back);
+  for (TrainedPart& one : trained_) one.find_slopes(machine_.pool);
+  optimizer_->step(parameters_, {.rate_factor = rate_factor(schedule, step_)}, machine_);
+  done.step = ++step_;
+  done.validation = judge();
+  return done;
+}
+
+// --- judgement -------------------------------------------------------------------------------------------------------
+
+double GridDistillation::divergence_of_held_out() {
+  const auto length = static_cast<std::size_t>(settings_.batch.length);
+  const std::vector<std::int32_t>& held = text_.held_out.ids;
+  const std::size_t windows = std::min(held.size(), std::max(kJudgedTokens, length)) / length;
+  put_values(TrainedPart::Values::stored);
+  double sum = 0;
+  for (std::size_t window = 0; window < windows;) {
+    std::vector<std::int32_t> rows;
+    const std::size_t first = window;
+    for (; window < windows && window - first < settings_.batch.size; ++window) {
+      const std::size_t before = rows.size();
+      if (text_.held_out.begin) rows.push_back(*text_.held_out.begin);
+      const auto begin = held.begin() + static_cast<std::ptrdiff_t>(window * length);
+      rows.insert(rows.end(), begin, begin + static_cast<std::ptrdiff_t>(length));
+      rows.resize(before + length + 1);
+    }
+    sum += run(rows, Tape::Walk::there) * static_cast<double>(window - first);
+  }
+  return sum / static_cast<double>(windows);
+}
+
+// Where it is time.
+std::optional<double> GridDistillation::judge() {
+  if (judgements_.empty() || (step_ % settings_.validate_every != 0 && step_ != settings_.steps)) return std::nullopt;
+  const double divergence = divergence_of_held_out();
+  const std::optional<Judgement> before = best();
+  judgements_[static_cast<std::size_t>(place_of(step_))] = static_cast<float>(std::max(divergence, 0.0));
+  if (!before || best()->step == step_) {
+    waited_ = 0;
+    best_.clear();
+    for (const Parameter& parameter : parameters_) best_.emplace_back(parameter.values.begin(), parameter.values.end());
+  } else if (++waited_ == settings_.patience) {
+    stopped_early_ = true;
+  }
+  return divergence;
+}
+
+std::vector<GridDistillation::Judgement> GridDistillation::judgements() const {
+  std::vector<Judgement> made;
+  for (std::size_t i = 0; i < judgements_.size(); ++i)
+    if (judgements_[i] != kNotMade)
+      made.push_back({std::min<std::uint64_t>(i * settings_.validate_every, settings_.steps),
+                      static_cast<double>(judgements_[i])});
+  return made;
+}
+
+std::optional<GridDistillation::Judgement> GridDistillation::best() const {
+  const std::vector<Judgement> made = judgements();
+  const auto found = std::ranges::min_element(made, {}, &Judgement::divergence);
+  return found == made.end() ? std::nullopt : std::optional(*found);
+}
+
+void GridDistillation::keep_best() {
+  for (std::size_t i = 0; i < best_.size(); ++i) std::ranges::copy(best_[i], parameters_[i].values.begin());
+  put_values(TrainedPart::Values::trained);
+}
+
+std::vector<DistilledTensor> GridDistillation::stored() const {
+  std::vector<DistilledTensor> tensors;
+  for (const TrainedPart& one : trained_) tensors.push_back({&one.part(), one.stored(machine_.pool)});
+  return tensors;
+}
+
+// --- the state of a run ----------------------------------------------------------------------------------------------
+
+TrainingState GridDistillation::state(const std::map<std::string, std::string>& run) {
+  TrainingState state;
+  state.settings = run;
+  const auto say = [&](const char* name, const auto& value) { state.settings[name] = fmt::format("{}", value); };
+  say("steps", settings_.steps);
+  say("batch", settings_.batch.size);
+  say("length", settings_.batch.length);
+  say("text seed", settings_.batch.seed);
+  say("rate", settings_.rate);
+  say("rate of codes", settings_.code_rate);
+  say("fall", rate_fall_name(settings_.fall));
+  say("warm-up", settings_.warm_up);
+  say("temperature", settings_.temperature);
+  say("validate every", settings_.validate_every);
+  say("patience", settings_.patience);
+  say("norms and biases", settings_.trains_vectors);
+  say("arithmetic", settings_.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32");
+  state.counts = {{"step", step_},     {"pass", batches_.position().pass},  {"row", batches_.position().row},
+                  {"waited", waited_}, {"stopped", stopped_early_ ? 1 : 0}, {"has_best", best_.empty() ? 0 : 1}};
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const auto add = [&](std::string_view what, std::span<float> values) {
+      state.tensors.push_back({fmt::format("{}.{}", parameters_[i].name, what), {values.size()}, values});
+    };
+    add("change", parameters_[i].values);
+    if (!best_.empty()) add("best", best_[i]);
+    for (const OptimizerMemory& memory : optimizer_->memory(i)) add(memory.name, memory.values);
+  }
+  if (!judgements_.empty()) state.tensors.push_back({"judgements", {judgements_.size()}, judgements_});
+  return state;
+}
+
+void GridDistillation::save(const std::filesystem::path& path, const std::map<std::string, std::string>& run) {
+  write_training_state(state(run), path);
+}
+
+void GridDistillation::take_up(const std::filesystem::path& path, const std::map<std::string, std::string>& run) {
+  TrainingState saved = state(run);
+  // Whether the best changes are among them is known when the counts are.
+  read_training_state(path, saved);
+  if (saved.counts["has_best"] != 0 && best_.empty()) {
+    for (const Parameter& parameter : parameters_) best_.emplace_back(parameter.values.size());
+    saved = state(run);
+    read_training_state(path, saved);
+  }
+  step_ = saved.counts["step"];
+  waited_ = saved.counts["waited"];
+  stopped_early_ = saved.counts["stopped"] != 0;
+  batches_.go_to({saved.counts["pass"], saved.counts["row"]});
+  optimizer_->set_steps(step_);
+}
+
+std::uint64_t GridDistillation::bytes(const SourceModel& original, const SourceModel& quantized,
+                                      const DistillationSettings& settings, Machine& machine) {
+  // Of each number of a grid: where it began, its size, change, slope, what the optimizer remembers, the best change,
+  // itself.
+  constexpr std::uint64_t kOfNumber = 8;
+  std::uint64_t numbers = 0, planes = 0, vocabulary = 0;
+  for (const ModelTensor& part : original.parts().all()) numbers += checked_elements(part.shape, part.hf_name);
+  for (const ModelTensor& part : quantized.parts().all()) {
+    const StoredTensor& stored = quantized.stored(part);
+    const std::uint64_t count = checked_elements(part.shape, part.hf_name);
+    numbers += count;
+    if (part.role == TensorRole::embedding || part.role == TensorRole::head)
+      vocabulary = std::max(vocabulary, part.shape.front());
+    if (!is_coded_matrix(part, stored)) continue;
+    const TrainableGrid* const grids = find_trainable_grid(*stored.values.format());
+    const std::size_t span = stored.values.format()->info().span;
+    numbers += count;  // the gradient
+    if (settings.code_rate > 0) numbers += kOfNumber * count;
+    planes += stored.bytes;
+    if (grids == nullptr) continue;
+    const std::uint64_t cols = std::max<std::uint64_t>(1, part.shape.back());
+    const std::uint64_t spans = span == 0 ? 1 : (cols + span - 1) / span;
+    numbers += kOfNumber * grids->num_parameters() * spans * (count / cols);
+  }
+  const SequenceBatch batch{static_cast<std::size_t>(settings.batch.size),
+                            static_cast<std::size_t>(settings.batch.length)};
+  numbers += vocabulary * batch.tokens();  // what the original says
+  NetworkWeights none(std::vector<NetworkWeight>{});
+  return numbers * sizeof(float) + planes + Tape(original.parts().network(), none, {}, machine).bytes(batch) +
+         Tape(quantized.parts().network(), none, {}, machine).bytes(batch);
+}
+
+}  // namespace nibble

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A tensor of a quantized model with the numbers that are trained of it: of a matrix in codes those of its grids, and
+// where that is asked for its codes, too; of a vector (norms, biases) the vector. Every number is where it began plus a
+// change that is counted in a size of its own, so that one rate is right for all. Codes are those of the points nearest
+// to weights that are trained in their place, whose gradient is that by the points (straight-through, Bengio et al.
+// 2013, arXiv:1308.3432), none where a weight has left the range of points. One thread at a time; the pool does the
+// work.
+//
+//   TrainedPart one(quantized, part, *weights.find(part.layer, part.part), pool);
+//   one.begin(0.5);  one.append_parameters(parameters);
+//   one.put_values(TrainedPart::Values::trained, pool);  tape.run(...);  one.find_slopes(pool);  optimizer.step(...);
+//   quantized.replace(one.part(), one.stored(pool));
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/source_model.h"
+#include "train/network_weights.h"
+#include "train/parameter.h"
+#include "train/trained_matrix.h"
+
+namespace nibble {
+
+class TrainedPart {
+ public:
+  // weight: the network's, as it reads the part. Both outlive this. Error(unsupported): why numbers of this tensor
+  // cannot be trained.
+  TrainedPart(const SourceModel& quantized, const ModelTensor& part, NetworkWeight& weight, ThreadPool& pool);
+
+  const ModelTensor& part() const { return *part_; }
+  const NetworkWeight& weight() const { return *weight_; }
+  bool is_matrix() const { return grids_ != nullptr; }
+  double bits_per_weight() const { return format_->info().bits_per_weight; }
+  std::uint64_t num_numbers() const;  // that are trained
+
+  // Nothing has changed yet. share: a change of one, of each number's size.
+  void begin(double share);
+  // Codes are trained, too. weights: [rows, cols] of the original, in this tensor's order: what is rounded begins as
+  // near to them as the codes let it. share: a change of one, of the distance between two points. Error(unsupported):
+  // codes stand for several weights at once.
+  void begin_codes(std::span<const float> weights, double share, ThreadPool& pool);
+
+  // Valid while nothing is begun anew.
+  void append_parameters(std::vector<Parameter>& parameters);
+
+  // The network's weights become what they are with the changes: as they are trained, or as they would be read from a
+  // file.
+  enum class Values { trained, stored };
+  void put_values(Values values, ThreadPool& pool);
+  // From the gradient by the network's weights, which have the values that were put last.
+  void find_slopes(ThreadPool& pool);
+  // With the numbers that were put last.
+  QuantizedTensor stored(ThreadPool& pool) const;
+
+ private:
+  struct Numbers {
+    std::vector<float> begin, sizes, changes, slopes;
+    float at(std::size_t i) const { return begin[i] + sizes[i] * changes[i]; }
+  };
+
+  const ModelTensor* part_;
+  NetworkWeight* weight_;
+  FormatPtr format_;
+  StoredNumbers spelling_;                   // of vectors
+  std::unique_ptr<QuantizedTensor> planes_;  // of matrices; what their grids are read from
+  std::unique_ptr<TrainedMatrix> grids_;
+  bool has_whole_zeros_ = false;  // of [scale, zero point] the latter stays
+  Numbers numbers_, rounded_;     // rounded: in place of codes; empty: they stay
+  float code_share_ = 0;
+};
+
+}  // namespace nibble

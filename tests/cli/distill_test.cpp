@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// nibble distill: what is said, and that a run which was killed ends in the same bytes.
+#include <random>
+
+#include "cli/command.h"
+#include "cli/traced_command.h"
+
+namespace nibble {
+namespace {
+
+class DistillCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(nibble_command(scratch_,
+                             "synth --hidden 32 --ffn 64 --layers 2 --heads 4 --kv-heads 2 --vocab 300 --context 64 "
+                             "--tied -o original")
+                  .code,
+              0);
+    std::string text;
+    for (int i = 0; i < 60; ++i) text += "Line number " + std::to_string(i) + " of the text.\n\n\n";
+    scratch_.write("text.txt", text);
+    ASSERT_EQ(nibble_command(scratch_, "quantize original -f int2:g32 -o model").code, 0);
+  }
+  CommandResult distill(const std::string& arguments) {
+    return nibble_command(scratch_, "distill model --original original --text text.txt -b 2 -l 16 " + arguments);
+  }
+  ScratchDirectory scratch_;
+};
+
+TEST_F(DistillCommand, TellsWhatItMade) {
+  const CommandResult made = distill("--steps 20 --validate-every 10 --rate 0.01 -o out --json");
+  ASSERT_EQ(made.code, 0) << made.error;
+  EXPECT_NE(made.error.find("training takes"), std::string::npos) << made.error;
+  const auto json = made.json();
+  EXPECT_EQ(json["steps"], 20);
+  EXPECT_EQ(json["resumed_at"], 0);
+  ASSERT_EQ(json["judgements"].size(), 3u);
+  EXPECT_EQ(json["judgements"][0]["step"], 0);
+  EXPECT_LT(json["judgements"][2]["divergence"].get<double>(), json["judgements"][0]["divergence"].get<double>());
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "out.training"));
+  EXPECT_NE(read_text(scratch_ / "out" / "README.md").find("**Distilled:**"), std::string::npos);
+  const CommandResult told = distill("--steps 2 -o told");
+  EXPECT_NE(told.out.find("all codes stayed"), std::string::npos) << told.out;
+  EXPECT_NE(told.out.find("which was written"), std::string::npos) << told.out;
+}
+
+TEST_F(DistillCommand, AKilledRunEndsInTheSameBytes) {
+  const auto run = [&](const std::string& output, std::uint64_t kill_before) {
+    return run_traced(
+        scratch_.path(), NIBBLE_BINARY,
+        {"distill", "model", "--original",   "original", "--text",           "text.txt", "-b", "2", "-l", "16",
+         "--steps", "9",     "--save-every", "2",        "--validate-every", "3",        "-t", "1", "-o", output},
+        {.kill_before = kill_before});
+  };
+  const TracedRun whole = run("whole", 0);
+  ASSERT_TRUE(whole.started) << "the system does not let a process trace its child";
+  ASSERT_EQ(whole.code, 0);
+  std::mt19937_64 random(7);
+  constexpr std::uint64_t kMoments = 4;
+  for (std::uint64_t moment = 0; moment < kMoments; ++moment) {
+    const std::uint64_t part = whole.changes / kMoments, at = 1 + moment * part + random() % part;
+    ASSERT_TRUE(run("out", at).killed) << at;
+    EXPECT_EQ(run("out", 0).code, 0) << at;
+    for (const char* const file : {"model.safetensors", "nibble_manifest.json"})
+      EXPECT_TRUE(read_text(scratch_ / "out" / file) == read_text(scratch_ / "whole" / file))
+          << "killed before change " << at << " of " << whole.changes;
+    EXPECT_FALSE(std::filesystem::exists(scratch_ / "out.training"));
+    std::filesystem::remove_all(scratch_ / "out");
+  }
+}
+
+TEST_F(DistillCommand, SaysWhatIsWrong) {
+  const auto wrong = [&](const std::string& arguments, int code, const std::string& part) {
+    const CommandResult result = distill(arguments);
+    EXPECT_EQ(result.code, code) << arguments << result.error;
+    EXPECT_NE(result.error.find(part), std::string::npos) << result.error;
+    EXPECT_FALSE(std::filesystem::exists(scratch_ / "x")) << arguments;
+  };
+  wrong("--validate-every 0 --patience 3 -o x", 2, "--patience");
+  wrong("--held-out 0.001 -o x", 1, "--held-out");
+  wrong("-l 65 -o x", 2, "--length");
+  wrong("-o model", 2, "model");
+  wrong("--to bitsandbytes -o x", 1, "has no place");
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Distillation changes scales, norms and biases of a file and nothing else, in whichever container it lies; what is
+// written is what was judged, and no worse than the beginning.
+#include "pipeline/train/distill_model.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/chosen_isa.h"
+#include "pipeline/models.h"
+
+namespace nibble {
+namespace {
+
+std::string some_text() {
+  std::string text;
+  for (int i = 0; i < 80; ++i) text += "Sentence " + std::to_string(i * i) + " of the text, and no other.\n\n\n";
+  return text;
+}
+
+// All of a matrix's codes, whatever they lie beside.
+std::vector<Code> codes_of(const StoredTensor& stored) {
+  const Format& format = *stored.values.format();
+  const auto cols = static_cast<std::size_t>(stored.values.cols());
+  const std::size_t span = format.info().span == 0 ? cols : format.info().span;
+  QuantizedTensor room;
+  const TensorRows rows = stored.values.read_rows(0, stored.values.rows(), room);
+  std::vector<Code> all, codes(span / format.info().unit);
+  std::vector<std::byte> grid(format.grid_bytes());
+  for (std::uint64_t row = 0; row < stored.values.rows(); ++row)
+    for (std::size_t begin = 0; begin < cols; begin += span) {
+      const std::size_t columns = std::min(span, cols - begin);
+      format.unpack(rows.row(row), begin / span, columns, stored.values.tensor_grid().get(), row, grid.data(),
+                    codes.data());
+      all.insert(all.end(), codes.begin(), codes.begin() + static_cast<std::ptrdiff_t>(columns / format.info().unit));
+    }
+  return all;
+}
+
+class Distill : public testing::Test {
+ protected:
+  std::filesystem::path quantized(const std::string& format, const std::string& container,
+                                  const std::string& method = "rtn") {
+    QuantizeModelOptions options;
+    choose_format(options, format);
+    options.method = method;
+    options.container = container;
+    options.output = scratch_ / ("q" + std::to_string(++count_) + (container == "gguf" ? ".gguf" : ""));
+    quantize_model(SourceModel::open(model_), options, machine_, {});
+    return options.output;
+  }
+  DistillRequest request(const std::string& output) const {
+    DistillRequest request;
+    request.text = some_text();
+    request.settings.steps = 8;
+    request.settings.batch = {.size = 2, .length = 32, .seed = 1};
+    request.settings.validate_every = 4;
+    request.output = scratch_ / output;
+    return request;
+  }
+  DistillSummary distill(const std::filesystem::path& path, const DistillRequest& request, Machine& machine) const {
+    SourceModel model = SourceModel::open(path);
+    return distill_model(model, SourceModel::open(model_), request, machine);
+  }
+
+  ScratchDirectory scratch_;
+  Machine machine_{chosen_isa(), 2};
+  std::filesystem::path model_ = small_synth(scratch_, machine_.pool);
+  int count_ = 0;
+};
+
+TEST_F(Distill, ChangesWhatLiesBesideCodesInEveryContainer) {
+  const std::pair<const char*, const char*> cases[] = {{"int2:g64", "nibble"},
+                                                       {"int3:g64:half", "nibble"},
+                                                       {"nf4:g64", "nibble"},
+                                                       {"ternary:row", "nibble"},
+                                                       {"int4:g32", "gptq"},
+                                                       {"int4:g32:asym", "gptq"},
+                                                       {"int4:g32:asym", "awq"},
+                                                       {"int4:g32:bias", "mlx"},
+                                                       {"int4:g32", "compressed-tensors"},
+                                                       {"q2_k", "gguf"},
+                                                       {"q4_k", "gguf"},
+                                                       {"q4_0", "gguf"},
+                                                       {"iq4_nl", "gguf"}};
+  for (const auto& [format, container] : cases) {
+    const std::string where = std::string(format) + " in " + container;
+    const std::filesystem::path path = quantized(format, container);
+    const bool is_file = std::string_view(container) == "gguf";
+    const DistillRequest asked = request("d" + std::to_string(count_) + (is_file ? ".gguf" : ""));
+    const DistillSummary summary = distill(path, asked, machine_);
+    ASSERT_EQ(summary.judgements.size(), 3u) << where;
+    ASSERT_TRUE(summary.kept) << where;
+    EXPECT_LE(summary.kept->divergence, summary.judgements.front().divergence) << where;
+    EXPECT_TRUE(summary.left_alone.empty()) << where << ": " << summary.left_alone.front();
+    EXPECT_GE(summary.matrices, 14u) << where;
+    const SourceModel before = SourceModel::open(path), after = SourceModel::open(asked.output);
+    std::size_t changed = 0;
+    for (const ModelTensor& part : before.parts().all()) {
+      const StoredTensor &one = before.stored(part), &other = after.stored(part);
+      ASSERT_EQ(one.values.format()->name(), other.values.format()->name()) << where;
+      changed += one.values.decode() != other.values.decode() ? 1 : 0;
+      if (part.shape.size() < 2) continue;
+      if (one.values.format()->info().kind == FormatKind::raw)
+        EXPECT_EQ(one.values.decode(), other.values.decode()) << where << ": " << part.hf_name;
+      else
+        EXPECT_EQ(codes_of(one), codes_of(other)) << where << ": " << part.hf_name;
+    }
+    if (summary.kept->step != 0) {
+      EXPECT_GT(changed, 0u) << where;
+    }
+  }
+}
+
+TEST_F(Distill, PredictsMoreLikeTheOriginalAndIsWhatWasJudged) {
+  DistillRequest asked = request("better");
+  asked.settings.steps = 40;
+  asked.settings.rate = 0.01;
+  const DistillSummary summary = distill(quantized("int2:g64", "nibble"), asked, machine_);
+  ASSERT_TRUE(summary.kept);
+  EXPECT_LT(summary.kept->divergence, 0.9 * summary.judgements.front().divergence);
+  // Distilled again, it begins where it was.
+  DistillRequest again = request("again");
+  again.settings.steps = 4;
+  const DistillSummary second = distill(asked.output, again, machine_);
+  EXPECT_NEAR(second.judgements.front().divergence, summary.kept->divergence, 1e-6);
+}
+
+TEST_F(Distill, HasTheSameBytesOnAnyNumberOfThreads) {
+  const std::filesystem::path path = quantized("q4_0", "gguf");
+  Machine one(chosen_isa(), 1);
+  distill(path, request("two.gguf"), machine_);
+  distill(path, request("one.gguf"), one);
+  EXPECT_TRUE(read_text(scratch_ / "one.gguf") == read_text(scratch_ / "two.gguf"));
+  EXPECT_NE(SourceModel::open(scratch_ / "one.gguf").gguf().string("nibble.manifest")->find("\"distilled\""),
+            std::string::npos);
+}
+
+TEST_F(Distill, SaysWhatIsWrong) {
+  const std::filesystem::path path = quantized("int4:g32", "nibble");
+  const auto wrong = [&](const DistillRequest& asked, const std::string& part,
+                         const std::filesystem::path& model = {}) {
+    const std::string error = error_of([&] { distill(model.empty() ? path : model, asked, machine_); });
+    EXPECT_NE(error.find(part), std::string::npos) << error;
+    EXPECT_FALSE(std::filesystem::exists(scratch_ / "x")) << part;
+  };
+  wrong(request("x"), "no matrix of this model is quantized", model_);
+  DistillRequest asked = request("x");
+  asked.container = "bitsandbytes";
+  wrong(asked, "has no place");
+  asked = request("x");
+  asked.settings.batch.size = 1000;
+  wrong(asked, "the text is shorter than a batch");
+  asked = request("x");
+  asked.held_out = 0.001;
+  wrong(asked, "the held-out text is shorter than a row");
+  asked = request("x");
+  asked.settings.batch.length = 1000;
+  wrong(asked, "longer than the model's context");
+  asked = request("x");
+  asked.settings.rate = 1e30;
+  wrong(asked, "lower the rate");
+  asked = request(path.filename().string());
+  wrong(asked, "would take the place of the model that is read");
+  const SourceModel other = SourceModel::open(kGroupedModel);
+  SourceModel model = SourceModel::open(path);
+  const std::string error = error_of([&] { distill_model(model, other, request("x"), machine_); });
+  EXPECT_NE(error.find("is not made of"), std::string::npos) << error;
+}
+
+}  // namespace
+}  // namespace nibble

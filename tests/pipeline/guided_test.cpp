@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Moments that weigh tokens by what the loss asks of them: sums with these weights, for all rows or for groups of them,
+// in every method that reads moments.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "calibrate/layer_walk.h"
+#include "kernels/chosen_isa.h"
+#include "pipeline/models.h"
+#include "pipeline/quantize/hessian.h"
+#include "pipeline/quantize/planned_parts.h"
+#include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/quantize/site_view.h"
+
+namespace nibble {
+namespace {
+
+std::string some_text() {
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += "Sentence " + std::to_string(i * i * 7) + " of the text. ";
+  return text;
+}
+
+class Guided : public testing::Test {
+ protected:
+  QuantizeModelOptions options(const std::string& format, const std::string& method, const std::string& hessian) {
+    QuantizeModelOptions options;
+    choose_format(options, format);
+    options.method = method;
+    options.calibration.texts = {{"text", some_text()}};
+    options.calibration.sampling = {.samples = 8, .length = 32};
+    options.calibration.hessian = parse_hessian(hessian);
+    return options;
+  }
+  std::string bytes_of(const std::string& format, const std::string& method, const std::string& hessian,
+                       Machine& machine) {
+    QuantizeModelOptions asked = options(format, method, hessian);
+    asked.output = scratch_ / ("q" + std::to_string(++count_) + ".gguf");
+    quantize_model(source_, asked, machine, {});
+    return read_text(asked.output);
+  }
+
+  ScratchDirectory scratch_;
+  Machine machine_{chosen_isa(), 2};
+  SourceModel source_ = SourceModel::open(small_synth(scratch_, machine_.pool));
+  int count_ = 0;
+};
+
+TEST_F(Guided, SpellingsAreReadBack) {
+  for (const char* const name : {"plain", "guided", "guided:4"}) EXPECT_EQ(hessian_name(parse_hessian(name)), name);
+  EXPECT_EQ(parse_hessian("guided:1"), parse_hessian("guided"));
+  for (const char* const name : {"", "guided:", "guided:0", "guided:65", "guided:4x", "fisher"})
+    EXPECT_NE(error_of([&] { parse_hessian(name); }).find("plain, guided"), std::string::npos) << name;
+}
+
+// What moments are, beside sums made here.
+TEST_F(Guided, MomentsAreSumsWithTheSharesOfTokens) {
+  const QuantizeModelOptions asked = options("q4_0", "gptq", "guided");
+  const QuantizePlan plan = plan_quantization(source_, asked);
+  const PlannedParts parts(plan, asked);
+  const Network& network = parts.tensors().network();
+  const CalibrationTokens tokens =
+      choose_windows(asked.calibration.texts, source_.tokenizer(), asked.calibration.sampling, 128);
+  const LayerWeights begin(source_, parts.tensors(), Network::kBegin, machine_.pool),
+      layer(source_, parts.tensors(), 0, machine_.pool);
+  const Site& site = layer.drawing().sites.front();
+  std::vector<LayerWalk> walks;
+  walks.reserve(2);
+  for (int i = 0; i < 2; ++i)
+    walks.emplace_back(network, tokens, WalkOptions{}, machine_).embed(stored_rows(source_), begin);
+  const auto share_at = [](std::size_t group, std::size_t window, std::size_t t) {
+    return static_cast<float>(1 + group) * static_cast<float>((window * 5 + t * 3) % 7) / 3;
+  };
+  std::vector<float> room(tokens.length);
+  std::vector<TokenShares> shares;
+  for (std::size_t group = 0; group < 2; ++group)
+    shares.emplace_back([&, group](std::size_t window) {
+      for (std::size_t t = 0; t < room.size(); ++t) room[t] = share_at(group, window, t);
+      return std::span<const float>(room);
+    });
+  const std::vector<SiteView> views =
+      views_of_text(site, 0, {}, parts, {layer, layer}, walks[0], &walks[1], shares, machine_);
+  ASSERT_EQ(views.size(), 2u);
+  const std::size_t n = site.width;
+  for (std::size_t group = 0; group < 2; ++group) {
+    std::vector<double> moment(n * n);
+    for (std::size_t window = 0; window < walks[0].windows(); ++window) {
+      const std::span<const float> x = walks[0].inputs(site, layer, window);
+      for (std::size_t t = 0; t < tokens.length; ++t)
+        for (std::size_t i = 0; i < n; ++i)
+          for (std::size_t j = 0; j < n; ++j)
+            moment[i * n + j] += static_cast<double>(share_at(group, window, t)) * static_cast<double>(x[t * n + i]) *
+                                 static_cast<double>(x[t * n + j]);
+    }
+    const double count = static_cast<double>(tokens.ids.size());
+    double largest = 0;
+    for (const double value : moment) largest = std::max(largest, std::fabs(value) / count);
+    const SiteStatistics& seen = *views[group].own;
+    for (std::size_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(seen.mean_square[i], moment[i * n + i] / count, 1e-5 * largest);
+      for (std::size_t j = 0; j < n; ++j) {
+        ASSERT_NEAR(seen.second_moment[i * n + j], moment[i * n + j] / count, 1e-5 * largest) << i << ", " << j;
+        ASSERT_NEAR(views[group].cross[i * n + j], moment[i * n + j] / count, 1e-5 * largest) << i << ", " << j;
+      }
+    }
+  }
+}
+
+TEST_F(Guided, EveryMethodThatReadsMomentsTakesThem) {
+  Machine one(chosen_isa(), 1);
+  for (const char* const method : {"gptq", "descent", "imatrix"}) {
+    const std::string plain = bytes_of("q4_0", method, "plain", machine_);
+    for (const char* const hessian : {"guided", "guided:4"}) {
+      const std::string guided = bytes_of("q4_0", method, hessian, machine_);
+      EXPECT_FALSE(guided == plain) << method << ", " << hessian;
+      EXPECT_TRUE(guided == bytes_of("q4_0", method, hessian, one)) << method << ", " << hessian;
+      EXPECT_NE(guided.find("\"hessian\":\"" + std::string(hessian) + "\""), std::string::npos) << hessian;
+    }
+  }
+}
+
+TEST_F(Guided, StatisticsDoNotTellGradients) {
+  QuantizeModelOptions asked = options("q4_0", "gptq", "guided");
+  const Statistics statistics;
+  asked.calibration.statistics = &statistics;
+  asked.output = scratch_ / "x.gguf";
+  EXPECT_NE(error_of([&] { quantize_model(source_, asked, machine_, {}); }).find("guided moments are those of a text"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace nibble
