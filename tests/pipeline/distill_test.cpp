@@ -118,12 +118,42 @@ TEST_F(Distill, PredictsMoreLikeTheOriginalAndIsWhatWasJudged) {
   asked.settings.rate = 0.01;
   const DistillSummary summary = distill(quantized("int2:g64", "nibble"), asked, machine_);
   ASSERT_TRUE(summary.kept);
-  EXPECT_LT(summary.kept->divergence, 0.9 * summary.judgements.front().divergence);
+  EXPECT_LT(summary.kept->divergence, 0.97 * summary.judgements.front().divergence);
   // Distilled again, it begins where it was.
   DistillRequest again = request("again");
   again.settings.steps = 4;
   const DistillSummary second = distill(asked.output, again, machine_);
   EXPECT_NEAR(second.judgements.front().divergence, summary.kept->divergence, 1e-6);
+}
+
+// Codes that are trained are others in the end, of the same formats, and begin as those of the file.
+TEST_F(Distill, TrainsCodesWhereThatIsAskedFor) {
+  for (const auto& [format, container] : {std::pair("int2:g64", "nibble"), std::pair("int3:g64:asym", "gptq"),
+                                          std::pair("q2_k", "gguf"), std::pair("iq4_nl", "gguf")}) {
+    const std::filesystem::path path = quantized(format, container);
+    DistillRequest asked = request("c" + std::to_string(count_) + path.extension().string());
+    const double begun = distill(path, request("b" + std::to_string(count_) + path.extension().string()), machine_)
+                             .judgements.front()
+                             .divergence;
+    asked.settings.steps = 40;
+    asked.settings.code_rate = 0.03;
+    const DistillSummary summary = distill(path, asked, machine_);
+    EXPECT_NEAR(summary.judgements.front().divergence, begun, 1e-6 * begun) << format;
+    EXPECT_LT(summary.kept->divergence, 0.9 * begun) << format;
+    const SourceModel before = SourceModel::open(path), after = SourceModel::open(asked.output);
+    const ModelTensor& part = *before.parts().part("down", 1);
+    EXPECT_EQ(before.stored(part).values.format()->name(), after.stored(part).values.format()->name());
+    EXPECT_NE(codes_of(before.stored(part)), codes_of(after.stored(part))) << format;
+  }
+  DistillRequest asked = request("x");
+  asked.output += ".gguf";
+  asked.settings.code_rate = 0.01;
+  const std::filesystem::path vectors = quantized("iq4_nl", "gguf");
+  Machine one(chosen_isa(), 1);
+  distill(vectors, asked, machine_);
+  const std::string two_threads = read_text(asked.output);
+  distill(vectors, asked, one);
+  EXPECT_TRUE(read_text(asked.output) == two_threads);
 }
 
 TEST_F(Distill, HasTheSameBytesOnAnyNumberOfThreads) {
@@ -147,7 +177,7 @@ TEST_F(Distill, SaysWhatIsWrong) {
   wrong(request("x"), "no matrix of this model is quantized", model_);
   DistillRequest asked = request("x");
   asked.container = "bitsandbytes";
-  wrong(asked, "has no place");
+  wrong(asked, "have no place in the formats");
   asked = request("x");
   asked.settings.batch.size = 1000;
   wrong(asked, "the text is shorter than a batch");
