@@ -50,7 +50,7 @@ def losses(options, output):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("nibble", type=pathlib.Path)
+    parser.add_argument("nibble", type=lambda path: pathlib.Path(path).resolve())
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("--text", action="append", required=True, help="to calibrate with and to learn from")
     parser.add_argument("--heldout", action="append", required=True)

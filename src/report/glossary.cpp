@@ -30,9 +30,14 @@ constexpr std::array kTasks = {Names("task"), Names("questions"), Names("benchma
 constexpr std::array kSplit = {Names("splits"), Names("shard"), Names("shards"), Names("parts")};
 constexpr std::array kRaw = {Names("bf16"), Names("f32")};
 constexpr std::array kSearch = {Names("least squares")};
+constexpr std::array kTeacher = {Names("teacher"), Names("kd")};
+constexpr std::array kMasters = {Names("master")};
 constexpr std::span<const std::string_view> kNone;
 
 constexpr std::string_view kEval = "nibble eval small.gguf --against MODEL --text held-out.txt";
+
+constexpr std::string_view kRounded =
+    "nibble train --from MODEL --teacher MODEL --text mine.txt --quantize int2:g64 -o small";
 
 constexpr Term kTerms[] = {
     {TermKind::method,
@@ -329,6 +334,57 @@ constexpr Term kTerms[] = {
       "不分组、不设尺度，数值原样存储：f32 用 32 位；f16 用 16 位，精度较高；bf16 用 16 "
       "位，范围较大。模型通常以此发布。"},
      "nibble quantize model.gguf -f f16 -o directory"},
+    {TermKind::estimator,
+     "lsq",
+     kNone,
+     {"Learned step size: while a model is trained with rounded weights the scale of each group is learnt beside them. "
+      "For any points.",
+      "学习步长：在舍入权重的同时训练模型，每组的尺度也一起学习。适用于任何点。"},
+     kRounded},
+    {TermKind::estimator,
+     "seq",
+     kNone,
+     {"Stretched elastic quantization (ParetoQ): as lsq, but weights half a step beyond the outermost points still "
+      "learn. "
+      "For three or four points.",
+      "拉伸弹性量化（ParetoQ）：与 lsq 相同，但超出最外侧点半步以内的权重仍能学习。适用于三四个点。"},
+     kRounded},
+    {TermKind::estimator,
+     "twn",
+     kNone,
+     {"Ternary weight networks: while a model is trained, weights above 0.7 of the mean magnitude are kept as their "
+      "mean, "
+      "the rest is 0.",
+      "三值权重网络：训练时保留超过平均绝对值 0.7 倍的权重，取其均值，其余为 0。"},
+     kRounded},
+    {TermKind::estimator,
+     "ttq",
+     kNone,
+     {"Trained ternary quantization: 0 and a learned number for each sign, which tables of four points hold "
+      "(table2:row).",
+      "训练三值量化：0 加上正负各一个学习得到的数，存入四个点的表（table2:row）。"},
+     kRounded},
+    {TermKind::estimator,
+     "bwn",
+     kNone,
+     {"Binary weight networks (XNOR-Net): while a model is trained its weights are signs times their mean magnitude.",
+      "二值权重网络（XNOR-Net）：训练时权重取符号乘以平均绝对值。"},
+     kRounded},
+    {TermKind::data,
+     "distillation",
+     kTeacher,
+     {"Training on what another model, the teacher, says of every token that may follow, in place of the one word that "
+      "does. It needs less text.",
+      "蒸馏：不是学习文本中的下一个词，而是学习另一个模型（教师）对每个可能的下一个词元的预测。所需文本更少。"},
+     kRounded},
+    {TermKind::data,
+     "masters",
+     kMasters,
+     {"The numbers in f32 behind weights that are rounded while they are trained: steps go to them, and the network "
+      "reads "
+      "what a format stores of them.",
+      "主权重：训练中被舍入的权重背后的 f32 数。更新作用在它们上，网络读到的是格式存下来的值。"},
+     kRounded},
     {TermKind::data,
      "rules",
      kRules,
@@ -338,7 +394,7 @@ constexpr Term kTerms[] = {
      "nibble recipe show q4_k_m"},
 };
 
-constexpr std::string_view kKindNames[] = {"method", "stage", "fit", "task", "measure", "data"};
+constexpr std::string_view kKindNames[] = {"method", "stage", "fit", "estimator", "task", "measure", "data"};
 
 }  // namespace
 

@@ -15,7 +15,7 @@
 
 namespace nibble {
 
-enum class TermKind { method, stage, fit, task, measure, data };
+enum class TermKind { method, stage, fit, estimator, task, measure, data };
 
 struct Term {
   TermKind kind;

@@ -8,12 +8,15 @@
 #include "pipeline/judge/judge_tasks.h"
 #include "quantize/fit/fit_rule.h"
 #include "quantize/method.h"
+#include "train/estimator/estimator.h"
 
 namespace nibble {
 namespace {
 
 TEST(Glossary, HasEveryMethodFitAndTask) {
   for (const Method& method : list_methods()) EXPECT_NE(find_term(method.name), nullptr) << method.name;
+  for (const Estimator* const estimator : list_estimators())
+    EXPECT_NE(find_term(estimator->name()), nullptr) << estimator->name();
   for (const NamedFit& fit : list_fits()) EXPECT_NE(find_term(fit.name), nullptr) << fit.name;
   for (const std::string& task : list_task_names()) {
     EXPECT_NE(find_term(task), nullptr) << task;

@@ -296,7 +296,8 @@ double rounded_rate(const std::string& quantize) {
   const Recipe recipe = find_recipe(split_format(quantize).weights);
   if (recipe.main_format.empty()) return kOfFourPoints;
   const auto points = static_cast<double>(code_points(*find_format(recipe.main_format)).points.size());
-  return kOfFourPoints * std::min(1.0, 4 / points);
+  const double share = std::min(1.0, 4 / points);
+  return kOfFourPoints * share * share;
 }
 
 TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
