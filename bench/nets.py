@@ -237,10 +237,10 @@ def their_own(task, folder, kind):
     return out
 
 
-def ours(nibble, task, folder, extra=()):
+def ours(nibble, task, folder, extra=(), form="int8"):
     samples, out = folder / f"{task.name}.npz", folder / f"{task.name}.nibble.onnx"
     np.savez(samples, **task.calibration)
-    command = [nibble, "quantize", task.model, "-f", "int8", "--samples", samples, "-o", out, "--json", *task.options, *extra]
+    command = [nibble, "quantize", task.model, "-f", form, "--samples", samples, "-o", out, "--json", *task.options, *extra]
     result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
     if result.returncode:
         raise RuntimeError(result.stderr.strip())
@@ -277,6 +277,7 @@ def main():
     arguments.add_argument("--json", type=pathlib.Path)
     arguments.add_argument("--ours", action="store_true", help="leave out ONNX Runtime's quantizer")
     arguments.add_argument("--keep", type=pathlib.Path, help="a directory for the files that are made")
+    arguments.add_argument("--format", default="int8")
     arguments.add_argument("--option", action="append", default=[], help="for nibble quantize, as --option=--equalize=off")
     given = arguments.parse_args()
     results = []
@@ -305,7 +306,7 @@ def main():
                     report("ort " + kind, their_own(task, folder, kind))
                 except Exception as error:  # of any kind: what their quantizer does not get through is a result
                     print(f"{task.name:11} {'ort ' + kind:12} fails: {str(error).splitlines()[0][:100]}")
-            path, summary = ours(given.nibble, task, folder, given.option)
+            path, summary = ours(given.nibble, task, folder, given.option, given.format)
             report("nibble", path, {"seconds": summary["seconds"], "left_out": summary["left_out"]})
             print(f"{'':11} {'':12} in {summary['seconds']:.1f} s, {summary['fit']}, equalized {summary['equalized']}, biases corrected {summary['corrected_biases']}, {len(summary['left_out'])} left in float")
     if given.json:

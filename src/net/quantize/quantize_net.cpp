@@ -294,15 +294,14 @@ void judge(const Net& net, std::span<const NetSample> samples) {
     throw Error(
         ErrorKind::unsupported,
         fmt::format("{}: has neither convolutions nor matrix products, so there is nothing to quantize", net.source));
-  for (std::size_t i = 0; i < net.inputs.size(); ++i) {
-    const auto is_constant = [&](const NetSample& sample) {
-      return std::ranges::all_of(sample[i], [&](float x) { return x == samples[0][i][0]; });
-    };
-    if (net.inputs.size() == 1 && !samples[0][0].empty() && std::ranges::all_of(samples, is_constant))
-      throw Error(ErrorKind::unusable_input,
-                  fmt::format("{}: all numbers of all samples are the same, {}; give samples as the net will see them",
-                              net.source, samples[0][0][0]));
-  }
+  bool differs = net.inputs.empty() || samples[0][0].empty();
+  for (const NetSample& sample : samples)
+    for (const std::vector<float>& numbers : sample)
+      differs = differs || std::ranges::any_of(numbers, [&](float x) { return x != samples[0][0][0]; });
+  if (!differs)
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("{}: all numbers of all samples are the same, {}; give samples as the net will see them",
+                            net.source, samples[0][0][0]));
 }
 
 std::vector<FitOptions> fits_to_try(const NetQuantizeOptions& options) {
