@@ -99,7 +99,8 @@ TEST_F(Quantize, FilesHoldWhatAShorthandStandsFor) {
   EXPECT_EQ(made("-f int3:g32:asym"), "int3:g32:asym");
   run("quantize m -f int2:g32 --to gptq -o gptq");
   run("check gptq");
-  EXPECT_EQ(read_text(scratch_ / "gptq/README.md").find("vllm serve"), std::string::npos);  // which has no 2 bits
+  run("quantize m -f int4:g16 --to gptq -o small");
+  EXPECT_EQ(read_text(scratch_ / "small/README.md").find("vllm serve"), std::string::npos);  // which has no such groups
 }
 
 TEST_F(Quantize, ReportsLayersAndErrors) {

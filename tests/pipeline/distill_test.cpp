@@ -75,7 +75,7 @@ TEST_F(Distill, ChangesWhatLiesBesideCodesInEveryContainer) {
                                                        {"nf4:g64", "nibble"},
                                                        {"ternary:row", "nibble"},
                                                        {"int4:g32", "gptq"},
-                                                       {"int4:g32:asym", "gptq"},
+                                                       {"int4:g32:asym", "gptq_v2"},
                                                        {"int4:g32:asym", "awq"},
                                                        {"int4:g32:bias", "mlx"},
                                                        {"int4:g32", "compressed-tensors"},
@@ -128,7 +128,7 @@ TEST_F(Distill, PredictsMoreLikeTheOriginalAndIsWhatWasJudged) {
 
 // Codes that are trained are others in the end, of the same formats, and begin as those of the file.
 TEST_F(Distill, TrainsCodesWhereThatIsAskedFor) {
-  for (const auto& [format, container] : {std::pair("int2:g64", "nibble"), std::pair("int4:g64:asym", "gptq"),
+  for (const auto& [format, container] : {std::pair("int2:g64", "nibble"), std::pair("int4:g64:asym", "gptq_v2"),
                                           std::pair("q2_k", "gguf"), std::pair("iq4_nl", "gguf")}) {
     const std::filesystem::path path = quantized(format, container);
     DistillRequest asked = request("c" + std::to_string(count_) + path.extension().string());

@@ -20,7 +20,7 @@ void require_room(const Extents& extents, const Border& border) {
     room /= std::max<std::uint64_t>(factor, 1);
   if (room == 0)
     throw Error(ErrorKind::unsupported,
-                "a convolution has pads too wide for a net that is compiled; run it with --reference");
+                "a convolution has pads too wide for a net that is compiled; the reference arithmetic takes it");
 }
 
 }  // namespace
