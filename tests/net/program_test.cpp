@@ -153,6 +153,30 @@ TEST(NetProgram, LinearsAndSoftmax) {
   expect_as_reference(std::move(pen).finish());
 }
 
+// Both ways over the steps, several sequences; and gates that are left to the reference arithmetic.
+TEST(NetProgram, LongShortTermMemory) {
+  for (const auto directions : {RecurrentDirections::forward, RecurrentDirections::reverse, RecurrentDirections::both})
+    for (const bool is_plain : {true, false}) {
+      NetPen pen;
+      const std::uint64_t count = num_directions(directions);
+      const auto numbers = [&](std::uint64_t each, std::uint64_t seed) {
+        return normal_numbers(static_cast<std::size_t>(count * each), seed, 0.3);
+      };
+      const NetValue x = pen.input("x", NumberType::f32, {6, 3, 11}),
+                     h = pen.input("h", NumberType::f32, {count, 3, 19}),
+                     c = pen.input("c", NumberType::f32, {count, 3, 19});
+      Lstm op{pen.part("lstm", numbers(4 * 19 * 11, 1)), is_plain, false, 19, directions, {}, 0, false};
+      pen.put(op.part + ".recurrent", numbers(4 * 19 * 19, 2));
+      if (is_plain) pen.put(op.part + ".bias", numbers(8 * 19, 3));
+      for (std::uint64_t d = 0; d < count; ++d)
+        for (const auto kind : {GateFunction::Kind::sigmoid, GateFunction::Kind::tanh,
+                                is_plain ? GateFunction::Kind::tanh : GateFunction::Kind::relu})
+          op.functions.push_back({kind});
+      pen.output("y", pen.apply(op, {x, h, c}));
+      expect_as_reference(std::move(pen).finish());
+    }
+}
+
 class TinyProgram : public testing::TestWithParam<const char*> {};
 
 TEST_P(TinyProgram, MakesWhatOnnxRuntimeMakes) {

@@ -4,6 +4,7 @@
 // arithmetic is left with.
 #include <algorithm>
 
+#include "net/engine/lstm_step.h"
 #include "net/engine/point_steps.h"
 #include "net/engine/program_builder.h"
 
@@ -61,6 +62,8 @@ void ProgramBuilder::emit(const Node& node) {
     return;  // when someone asks for it
   if (std::holds_alternative<Quantize>(node.operation) && emit_quantize(node)) return;
   if (const auto* const op = std::get_if<Reduce>(&node.operation); op != nullptr && emit_mean(node, *op)) return;
+  if (const auto* const op = std::get_if<Lstm>(&node.operation); op != nullptr && has_lstm_step(*op))
+    return emit_lstm(node, *op);
   if (std::holds_alternative<Reshape>(node.operation)) return emit_reshape(node);
   if (const auto* const op = std::get_if<Concat>(&node.operation)) return emit_concat(node, *op);
   if (const auto* const op = std::get_if<Pad>(&node.operation); op != nullptr && emit_pad(node, *op)) return;

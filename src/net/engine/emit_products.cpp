@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "net/engine/convolution_step.h"
+#include "net/engine/lstm_step.h"
 #include "net/engine/point_steps.h"
 #include "net/engine/program_builder.h"
 
@@ -57,6 +58,27 @@ void ProgramBuilder::emit_linear(const Node& end, const FloatFusion& fusion, con
 void ProgramBuilder::emit_pooling(const Node& node, const Pooling& op) {
   const View x = need(node.inputs[0], Layout::places), y = make(node.output, Layout::places);
   push(pool_step(op, shape(node.inputs[0]), x, y), {&x, &y});
+}
+
+void ProgramBuilder::emit_lstm(const Node& node, const Lstm& op) {
+  LstmViews views{.x = need(node.inputs[0], Layout::rows),
+                  .first_hidden = need(node.inputs[1], Layout::rows),
+                  .first_cell = need(node.inputs[2], Layout::rows),
+                  .y = make(node.output, Layout::rows),
+                  .gates = {},
+                  .memory = {}};
+  const std::uint64_t rows = views.x.extents[0] * views.x.extents[1], sequences = views.x.extents[1];
+  const auto room = [&](std::uint64_t numbers) {
+    return buffer_for(rows_view({numbers}), static_cast<std::size_t>(numbers_of(Extents{numbers})));
+  };
+  views.gates = room(rows * 4 * op.hidden);
+  views.memory = room(7 * sequences * op.hidden);
+  const View x = views.x, h = views.first_hidden, c = views.first_cell, y = views.y, gates = views.gates,
+             memory = views.memory;
+  push(lstm_step(op, views,
+                 {net_.weight(op.part), net_.weight(op.part + ".recurrent"),
+                  op.has_bias ? net_.weight(op.part + ".bias") : std::span<const float>{}}),
+       {&x, &h, &c, &y, &gates, &memory});
 }
 
 // Means over all places of an image are a pooling.

@@ -52,6 +52,7 @@ class ProgramBuilder {
   bool emit_mean(const Node& node, const Reduce& op);
   void emit_reshape(const Node& node);
   bool emit_movement(const Node& node);
+  void emit_lstm(const Node& node, const Lstm& op);
   bool emit_gather(const Node& node, const Gather& op);
   void emit_concat(const Node& node, const Concat& op);
   bool emit_pad(const Node& node, const Pad& op);
