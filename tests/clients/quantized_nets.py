@@ -4,7 +4,7 @@
 
 Usage: quantized_nets.py NIBBLE FILE|DIRECTORY... (.onnx, found at any depth). Samples are random, ranges and all: this is of arithmetic, not of accuracy.
 Per net and for TensorRT's files, too: the noise against nibble's own run of the same file, in decibels, and how many convolutions and products ONNX Runtime
-has fused to operators on codes. Exit code 1 where the two differ by more than half of what rounding costs, or where fewer are fused than were meant.
+has fused to operators on codes. Exit code 1 where the two differ by more than half of what rounding costs (TensorRT's files: by all of it), or where fewer are fused than were meant.
 """
 
 import json
@@ -68,7 +68,8 @@ def compare(nibble, folder, path, runtime):
     worst = min(decibels(array, ours[o.name].reshape(array.shape)) for o, array in zip(running.get_outputs(), theirs))
     fused = sum(node.op_type in FUSED for node in onnx.load(folder / "optimized.onnx").graph.node)
     meant = sum(layer["arithmetic"] == "int8" for layer in made["layers"])
-    near = worst >= (made["sqnr"] or 100) + 3
+    # Sums in f32, which TensorRT's files leave to ONNX Runtime, go another way to codes at halves than nibble's.
+    near = worst >= (made["sqnr"] or 100) + (0 if runtime == "tensorrt" else 3)
     passed = near and (runtime == "tensorrt" or fused >= meant)
     print(f"{path.name}, {runtime}: {meant} of {len(made['layers'])} layers in int8, {fused} fused; against f32 {made['sqnr'] or 0:.1f} dB, ONNX Runtime against nibble {worst:.1f} dB{'' if passed else ' WRONG'}")
     return passed
