@@ -11,6 +11,7 @@
 #include "format/block_format.h"
 #include "format/planar/format.h"
 #include "format/raw.h"
+#include "format/trellis/trellis_format.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -162,6 +163,7 @@ FormatPtr find_format(std::string_view spelling) {
             name);
   }
   if (FormatPtr planar = make_planar_format(name)) return planar;
+  if (FormatPtr trellis = make_trellis_format(name)) return trellis;
   throw Error(ErrorKind::invalid_argument, "no format has this name: " + name + near_names(name));
 }
 

@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "format/quantized_tensor.h"
+#include "format/row_tiles.h"
 #include "kernels/dense/dense.h"
 #include "kernels/linear/linear.h"
+#include "quantize/round/nearest.h"
 
 namespace nibble {
 namespace {
@@ -63,7 +65,9 @@ double output_power(const SiteStatistics& site, std::span<const float> x, std::u
 
 OutputError measure_output_error(const RoundedLinear& linear, const FormatPtr& format, Machine& machine) {
   const std::size_t cols = linear.weights.size() / linear.rows;
-  const std::uint64_t step = std::max<std::uint64_t>(1, linear.rows / kSampledRows), count = linear.rows / step;
+  const bool has_tiles = find_row_tiles(*format) != nullptr;  // whose rows are judged where they lie together
+  const std::uint64_t step = has_tiles ? 1 : std::max<std::uint64_t>(1, linear.rows / kSampledRows);
+  const std::uint64_t count = has_tiles ? std::min(linear.rows, kSampledRows) : linear.rows / step;
   SiteStatistics unknown;
   if (linear.site == nullptr) unknown.mean_square.assign(cols, 1.0F);
   const SiteStatistics& site = linear.site != nullptr ? *linear.site : unknown;
@@ -73,14 +77,21 @@ OutputError measure_output_error(const RoundedLinear& linear, const FormatPtr& f
   };
 
   std::vector<float> original = sampled(linear.original, cols, step, count), errors(original.size());
-  machine.pool.parallel_for(count, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t i = begin; i < end; ++i) {
-      const std::span<const float> row = std::span(original).subspan(i * cols, cols);
-      const std::span<float> error = std::span(errors).subspan(i * cols, cols);
-      encode_nearest(linear, format, i * step, row, error);
-      for (std::size_t j = 0; j < cols; ++j) error[j] = row[j] - error[j];
-    }
-  });
+  if (has_tiles) {
+    QuantizedTensor nearest(format, count, cols);
+    make_nearest_rounder()->encode_band(*format, {.values = original, .importance = {}, .rows = count, .cols = cols},
+                                        nearest, machine);
+    errors = difference(original, nearest.view().decode());
+  } else {
+    machine.pool.parallel_for(count, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t i = begin; i < end; ++i) {
+        const std::span<const float> row = std::span(original).subspan(i * cols, cols);
+        const std::span<float> error = std::span(errors).subspan(i * cols, cols);
+        encode_nearest(linear, format, i * step, row, error);
+        for (std::size_t j = 0; j < cols; ++j) error[j] = row[j] - error[j];
+      }
+    });
+  }
   // The site sees inputs divided by the scales.
   if (!linear.column_scales.empty())
     for (std::size_t i = 0; i < original.size(); ++i) {

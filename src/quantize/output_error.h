@@ -28,7 +28,7 @@ struct RoundedLinear {
   const TensorGrid* tensor_grid = nullptr;
 };
 
-// From up to 128 rows, evenly spread.
+// From up to 128 rows, evenly spread; the first of them where rows are coded together.
 OutputError measure_output_error(const RoundedLinear& linear, const FormatPtr& format, Machine& machine);
 
 }  // namespace nibble

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <vector>
 
+#include "format/row_tiles.h"
 #include "kernels/encode/encoders.h"
 #include "nibble/error.h"
 
@@ -287,7 +288,7 @@ QuantizedTensor LinearQuantizer::encode(RowRange rows) const {
       run.grid_begin = own.begin;
       writing_->pack_tensor(run.grid, band.row(own.begin - rows.begin));
     }
-    if (known.plan)
+    if (known.plan || (find_row_tiles(*writing_) != nullptr && !is_raw_))
       encode_planned(run, band, rows.begin);
     else
       encode_rows(run, band, rows.begin);

@@ -77,7 +77,8 @@ TEST(OutputError, NearestValuesKnowWhatBelongsToTheWholeTensor) {
   for (float& value : x) value = static_cast<float>(random.normal());
   const QuantizedView view = make_view(find_format("f32"), kSide, kSide, {std::as_bytes(std::span(x))}, "x");
   Machine machine(chosen_isa(), 2);
-  for (const char* name : {"int8:tensor", "int4:tensor:asym", "nf4:g64:dq", "int4:g32:s6", "int8:block128x128"}) {
+  for (const char* name :
+       {"int8:tensor", "int4:tensor:asym", "nf4:g64:dq", "int4:g32:s6", "int8:block128x128", "trellis2:l8"}) {
     const LinearTask task{
         .weights = {.values = view, .name = "x"}, .format = find_format(name), .method = find_method("rtn")};
     const QuantizedTensor stored = quantize_linear(task, machine);

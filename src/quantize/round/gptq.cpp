@@ -2,9 +2,11 @@
 #include "quantize/round/gptq.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <vector>
 
+#include "format/row_tiles.h"
 #include "kernels/dense/dense.h"
 #include "kernels/linear/linear.h"
 #include "quantize/round/feedback_factor.h"
@@ -20,7 +22,8 @@ class GptqPlan final : public RoundPlan {
       : factor_(site.second_moment, site.width(),
                 {.damp_percent = options.damp_percent, .act_order = options.desc_act, .unit = format.info().unit},
                 machine) {
-    if (options.sweeps > 0) descent_.emplace(site.second_moment, site.width(), format, factor_.damping(), machine);
+    if (options.sweeps > 0 && find_row_tiles(format) == nullptr)
+      descent_.emplace(site.second_moment, site.width(), format, factor_.damping(), machine);
   }
   const FeedbackFactor* factor() const override { return &factor_; }
   const SpanDescent* descent() const { return descent_ ? &*descent_ : nullptr; }
@@ -75,6 +78,7 @@ class BandRounder {
   }
 
   void round_block(std::size_t b, float* targets) {
+    if (codes_.has_tiles()) return round_tiles(b, targets);
     const std::size_t width = factor_.block_cols(b), unit = factor_.unit(), first = b * factor_.block();
     const std::uint32_t* const order = &factor_.order()[first];
     const float* const feedback = factor_.feedback(b, b);
@@ -90,6 +94,36 @@ class BandRounder {
             e[p + i] = error;
             const float* const share = feedback + (p + i) * width;
             for (std::size_t k = p + unit; k < width; ++k) t[k] += error * share[k];
+          }
+        }
+      }
+    });
+  }
+
+  // The same where rows are coded together, all rows of a tile a unit further at a time.
+  void round_tiles(std::size_t b, float* targets) {
+    const std::size_t width = factor_.block_cols(b), unit = factor_.unit(), first = b * factor_.block();
+    const std::size_t step = codes_.tile_rows();
+    const std::uint32_t* const order = &factor_.order()[first];
+    const float* const feedback = factor_.feedback(b, b);
+    machine_.pool.parallel_for((band_.rows + step - 1) / step, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+      const std::unique_ptr<TileCoder> coder = codes_.make_coder();
+      std::vector<float> wanted(step * unit), stored(step * unit);
+      for (std::size_t tile = begin * step; tile < std::min<std::size_t>(band_.rows, end * step); tile += step) {
+        const std::size_t rows = std::min<std::size_t>(step, band_.rows - tile);
+        for (std::size_t p = 0; p < width; p += unit) {
+          for (std::size_t row = 0; row < rows; ++row)
+            std::copy_n(targets + (tile + row) * width + p, unit, &wanted[row * unit]);
+          codes_.round_tile(*coder, tile, rows, order[p], wanted.data(), factor_.metric(first + p), stored.data());
+          for (std::size_t row = 0; row < rows; ++row) {
+            float* const t = targets + (tile + row) * width;
+            float* const e = block(b) + (tile + row) * width;
+            for (std::size_t i = 0; i < unit; ++i) {
+              const float error = band_.values[(tile + row) * band_.cols + order[p + i]] - stored[row * unit + i];
+              e[p + i] = error;
+              const float* const share = feedback + (p + i) * width;
+              for (std::size_t k = p + unit; k < width; ++k) t[k] += error * share[k];
+            }
           }
         }
       }

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
+#include "format/row_tiles.h"
 #include "quantize/round/rounder.h"
 
 namespace nibble {
@@ -21,7 +23,12 @@ class SpanCodes {
         units_(cols / format.info().unit),
         grid_bytes_(format.grid_bytes()),
         grids_(rows * spans_ * grid_bytes_),
-        codes_(rows * units_) {}
+        codes_((rows + tile_rows() - 1) / tile_rows() * tile_rows() * units_) {}
+
+  // Rows coded together; 1 where each is by itself.
+  std::size_t tile_rows() const { return find_row_tiles(format_) != nullptr ? format_.info().row_unit : 1; }
+  bool has_tiles() const { return find_row_tiles(format_) != nullptr; }
+  std::unique_ptr<TileCoder> make_coder() const { return find_row_tiles(format_)->make_coder(); }
 
   std::size_t span() const { return span_; }
   std::size_t spans() const { return spans_; }
@@ -44,7 +51,25 @@ class SpanCodes {
     format_.value(g, col % span_, c, out);
   }
 
+  // The same for the unit of every row of a tile, the first of which is `row`: target, out [rows, unit]. The span is
+  // the whole row.
+  void round_tile(TileCoder& coder, std::size_t row, std::size_t rows, std::size_t col, const float* target,
+                  const float* metric, float* out) {
+    std::vector<Code> codes(tile_rows());
+    coder.nearest(grid(row, 0), spans_ * grid_bytes_, rows, target, metric, codes.data(), out);
+    for (std::size_t i = 0; i < codes.size(); ++i) code(row + i, col) = codes[i];
+  }
+
   void pack(std::size_t rows, QuantizedTensor& out, ThreadPool& pool) {
+    if (const RowTiles* const tiles = find_row_tiles(format_)) {
+      const std::size_t step = tile_rows();
+      pool.parallel_for((rows + step - 1) / step, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+        for (std::size_t row = begin * step; row < std::min(rows, end * step); row += step)
+          tiles->pack(grid(row, 0), grid_bytes_, std::min(step, rows - row), &code(row, 0), units_, cols_,
+                      out.row(row));
+      });
+      return;
+    }
     pool.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t row = begin; row < end; ++row) {
         const RowPlanes planes = out.row(row);
