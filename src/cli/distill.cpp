@@ -129,7 +129,7 @@ void add_distill(CLI::App& app, Session& session) {
       ->capture_default_str();
   verb->add_option("--rate", settings.rate,
                    "Learning rate, as a share of each number, at two bits a weight; half as much for each bit more")
-      ->check(number_within(0, 10))
+      ->check(number_within(1e-9, 10))
       ->capture_default_str();
   verb->add_option("--fall", options->fall, "How the rate falls: constant, linear or cosine")
       ->check(CLI::IsMember({"constant", "linear", "cosine"}))

@@ -138,8 +138,10 @@ void quantize_net_command(const CLI::App& verb, const NetQuantizeArguments& argu
   }
   if (!request.output.empty()) places.writes_file("--output", request.output);
   places.judge();
+  request.quantize.progress = session.progress();
   const NetFileSummary summary =
       quantize_net_file(shared.model, net_options(arguments.net), request, session.machine());
+  session.end_progress();
   for (const std::string& note : net_notes(summary)) session.note(note);
   if (session.json()) return session.print_json(to_json(summary));
   session.print(net_layers_table(summary).text(session.style()) + "\n" + net_summary_text(summary, request.output));

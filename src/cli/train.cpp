@@ -51,10 +51,11 @@ void set_rates(const CLI::App& verb, Options& options) {
   const bool is_new = options.from.empty();
   if (!is_new && !options.request.quantize.empty()) {
     if (verb.count("--optimizer") == 0) settings.optimizer = OptimizerKind::adamw;
-    if (verb.count("--rate") == 0 && settings.optimizer == OptimizerKind::adamw)
-      settings.rate = rounded_rate(options.request.quantize);
-    if (verb.count("--weight-decay") == 0) settings.weight_decay = 0;
-    return;
+    if (settings.optimizer == OptimizerKind::adamw) {
+      if (verb.count("--rate") == 0) settings.rate = rounded_rate(options.request.quantize);
+      if (verb.count("--weight-decay") == 0) settings.weight_decay = 0;
+      return;
+    }
   }
   if (verb.count("--rate") == 0) {
     if (settings.optimizer == OptimizerKind::adamw) settings.rate = 0.002;
@@ -174,7 +175,7 @@ void add_train(CLI::App& app, Session& session) {
   verb->add_option("--head", request.head, "With --quantize, format of the output matrix");
   verb->add_option("--estimator", request.estimator, estimator_help());
   verb->add_option("--scale-rate", settings.scale_rate, "Learning rate of learned scales, as a share of each")
-      ->check(number_within(0, 10))
+      ->check(number_within(1e-9, 10))
       ->capture_default_str();
   verb->add_option("--masters", options->masters, "Directory for the numbers behind the rounded ones, to go on from");
   verb->add_option("--steps", settings.steps, "Steps")->check(count_within(1, 1'000'000'000))->capture_default_str();
@@ -195,7 +196,7 @@ void add_train(CLI::App& app, Session& session) {
   verb->add_option("--rate", settings.rate,
                    "Learning rate (default of adamw alone 0.002, of sgd 0.1; a tenth of each with --from; with "
                    "--quantize, too, 0.001, and less where points lie closer)")
-      ->check(number_within(0, 10))
+      ->check(number_within(1e-9, 10))
       ->capture_default_str();
   verb->add_option("--matrix-rate", settings.matrix_rate, "Learning rate of Muon (with --from a tenth)")
       ->check(number_within(0, 10))

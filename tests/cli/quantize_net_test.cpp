@@ -130,6 +130,12 @@ TEST_F(QuantizeNetCommand, RefusesWhatMeansNothing) {
   EXPECT_NE(run("quantize " + net("classifier.onnx") + " -f q4_k --samples s.npy -o q.onnx", 2).error.find("int8"),
             std::string::npos);
   run(classifier() + "--samples s.npy -o q.onnx", 0);
+  run(classifier() + "--samples s.npy -o q.onnx", 0);
+  std::filesystem::copy_file(net("classifier.onnx"), scratch_ / "another.onnx");
+  scratch_.write("notes.onnx", "hello");
+  for (const char* const other : {"another.onnx", "notes.onnx"})
+    EXPECT_NE(error_of("--samples s.npy -o " + std::string(other), 1).find("was not written by nibble"),
+              std::string::npos);
   EXPECT_NE(run("quantize q.onnx -f int8 --samples s.npy -o r.onnx", 1).error.find("quantized already"),
             std::string::npos);
   const std::string model = "quantize " NIBBLE_SOURCE_DIR "/models/tale-4M -f q8_0 -o x.gguf ";

@@ -65,8 +65,10 @@ class Matcher {
     if (unary.kind != Unary::Kind::relu && unary.kind != Unary::Kind::clip) return false;
     const float low = unary.kind == Unary::Kind::relu ? 0 : unary.a,
                 high = unary.kind == Unary::Kind::relu ? std::numeric_limits<float>::infinity() : unary.b;
-    limits_.low = std::max(limits_.low, std::nearbyint(low / grid_.scale));
-    limits_.high = std::max(limits_.low, std::min(limits_.high, std::nearbyint(high / grid_.scale)));
+    // Within what codes reach, also where a limit does not lie there.
+    const float lowest = limits_.low, highest = limits_.high;
+    limits_.low = std::clamp(std::nearbyint(low / grid_.scale), lowest, highest);
+    limits_.high = std::max(limits_.low, std::clamp(std::nearbyint(high / grid_.scale), lowest, highest));
     return true;
   }
 

@@ -68,7 +68,7 @@ std::vector<SiteStatistics> moments_of(const Node& node, const Dimensions& shape
 }  // namespace
 
 void round_in_order(const Net& net, std::span<const NetSample> samples, const ValueGrids& grids, const Method& method,
-                    NetCodes& codes, NumbersByPart& weights, Machine& machine) {
+                    const LeastScales& least, NetCodes& codes, NumbersByPart& weights, Machine& machine) {
   std::map<std::string, std::size_t> uses;
   for (const Node& node : net.graph.nodes)
     for (const WeightUse& use : net.graph.weights(node)) ++uses[use.part];
@@ -77,8 +77,9 @@ void round_in_order(const Net& net, std::span<const NetSample> samples, const Va
     const auto known = codes.find(part);
     if (known == codes.end() || uses.at(part) != 1) return;
     const std::vector<SiteStatistics> sites = moments_of(node, net.graph.values[node.inputs[0]], x, machine);
-    known->second =
-        round_weights(net.weight(part), known->second.rows, {known->second.bits, method, sites}, part, machine);
+    const std::vector<float> least_scales = least(node);
+    known->second = round_weights(net.weight(part), known->second.rows,
+                                  {known->second.bits, method, sites, least_scales}, part, machine);
     weights[part] = numbers_of(known->second);
   };
   const auto see = [&](ValueId value, SampleValues& made) {

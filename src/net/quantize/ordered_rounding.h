@@ -4,7 +4,9 @@
 // samples through the net, in which each layer is rounded when its inputs are there.
 #pragma once
 
+#include <functional>
 #include <span>
+#include <vector>
 
 #include "net/quantize/sample_walk.h"
 #include "net/weight_codes.h"
@@ -13,8 +15,10 @@
 namespace nibble {
 
 // Chooses the codes anew of those convolutions and Linears that do not share their weights, by a method that looks at
-// inputs; the codes' number of bits stays. weights: the numbers of all codes, which follow.
+// inputs; the codes' number of bits stays. least: WeightRounding's, of a node's weights. weights: the numbers of all
+// codes, which follow.
+using LeastScales = std::function<std::vector<float>(const Node&)>;
 void round_in_order(const Net& net, std::span<const NetSample> samples, const ValueGrids& grids, const Method& method,
-                    NetCodes& codes, NumbersByPart& weights, Machine& machine);
+                    const LeastScales& least, NetCodes& codes, NumbersByPart& weights, Machine& machine);
 
 }  // namespace nibble

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 
+#include "base/progress_meter.h"
 #include "net/quantize/adjustments.h"
 #include "net/quantize/ordered_rounding.h"
 #include "net/quantize/rounded_net.h"
@@ -88,8 +89,9 @@ class PreparedNet {
     const Method method = find_method(options_.method);
     if (method.needs() == Needs::nothing) return made;
     const std::size_t count = std::min({samples_.calibration.size(), kMostCorrecting, most_samples(net_)});
-    round_in_order(net_, std::span(samples_.calibration).first(count), made.grids, method, made.codes, made.weights,
-                   machine_);
+    const auto least = [&](const Node& node) { return least_scales(node, made.parts, made.grids); };
+    round_in_order(net_, std::span(samples_.calibration).first(count), made.grids, method, least, made.codes,
+                   made.weights, machine_);
     round_biases_of(made);
     made.noise = meter_.measure(made.grids, made.weights);
     return made;
@@ -196,15 +198,18 @@ struct Price {
   ValueId value = 0;
 };
 
-std::vector<Price> prices_of(const PreparedNet& prepared, const Rounding& rounding) {
+std::vector<Price> prices_of(const PreparedNet& prepared, const Rounding& rounding, const ProgressCallback& progress) {
   std::vector<Price> prices;
+  ProgressMeter meter(progress, "costs", rounding.grids.size() + rounding.codes.size());
   for (const auto& [value, grid] : rounding.grids) {
     const OutputNoise noise = prepared.meter().measure({{value, grid}}, {});
     prices.push_back({{name_of(prepared.net(), value), false, noise.worst}, value});
+    meter.advance(1);
   }
   for (const auto& [part, codes] : rounding.codes) {
     const OutputNoise noise = prepared.meter().measure({}, {{part, numbers_of(codes)}});
     prices.push_back({{part, true, noise.worst}, 0});
+    meter.advance(1);
   }
   const auto gain = [](const Price& price) { return price.left_out.noise / (price.left_out.is_weight ? 8 : 1); };
   std::ranges::stable_sort(prices, [&](const Price& a, const Price& b) { return gain(a) > gain(b); });
@@ -230,7 +235,8 @@ Rounding guarded(const PreparedNet& prepared, Rounding rounding, const FitOption
                  const NetQuantizeOptions& options, std::vector<LeftOut>& left_out) {
   const double drop = allowed_drop(prepared.net(), options);
   if (holds(rounding.noise, options.metric, drop)) return rounding;
-  const std::vector<Price> prices = prices_of(prepared, rounding);
+  const std::vector<Price> prices = prices_of(prepared, rounding, options.progress);
+  ProgressMeter meter(options.progress, "guard", prices.size());
   const double allowed = options.metric == NetMetric::sqnr ? drop / 100 : 0;
   std::size_t next = 0;
   RoundedParts parts = rounding.parts;
@@ -255,6 +261,7 @@ Rounding guarded(const PreparedNet& prepared, Rounding rounding, const FitOption
     } while (next < prices.size() && !(expected * factor <= allowed) && allowed > 0);
     parts.values = prepared.scheme().useful(parts);
     rounding = prepared.corrected(prepared.ordered(prepared.round(parts, fit)));
+    meter.report(next);
   }
   return rounding;
 }
@@ -329,9 +336,12 @@ NetQuantization quantize_net(const Net& net, std::span<const NetSample> samples,
   const PreparedNet* best = nullptr;
   std::optional<Rounding> rounding;
   FitOptions best_fit;
+  const std::vector<FitOptions> fits = fits_to_try(options);
+  ProgressMeter meter(options.progress, "ranges", prepared.size() * fits.size());
   for (const auto& one : prepared)
-    for (const FitOptions& fit : fits_to_try(options)) {
+    for (const FitOptions& fit : fits) {
       Rounding made = one->round(wanted_parts(*one, options), fit);
+      meter.advance(1);
       // On a tie the plain net, which comes last.
       if (rounding && made.noise.cost() > rounding->noise.cost()) continue;
       rounding = std::move(made);

@@ -20,6 +20,7 @@
 #include "net/quantize/noise_meter.h"
 #include "net/quantize/rounding_scheme.h"
 #include "net/weight_codes.h"
+#include "nibble/progress.h"
 #include "quantize/fit/fit_rule.h"
 
 namespace nibble {
@@ -41,6 +42,7 @@ struct NetQuantizeOptions {
   // recur, whose noise adds up from step to step.
   std::optional<double> max_drop = std::nullopt;
   std::vector<std::string> exclude = {};  // values and parts, by name ('*': any text), that stay in f32
+  ProgressCallback progress = {};         // stages: ranges, costs, guard
 };
 
 struct RoundedOperation {
@@ -72,7 +74,8 @@ struct NetQuantization {
   std::vector<std::string> outputs;
 };
 
-// Error(unusable_input): no samples, samples that are all alike; Error(unsupported): a net without products.
+// Error(unusable_input): no samples, samples that are all alike; Error(unsupported): a net without products;
+// Error(cancelled).
 NetQuantization quantize_net(const Net& net, std::span<const NetSample> samples, const NetQuantizeOptions& options,
                              Machine& machine);
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <map>
 
@@ -28,8 +29,12 @@ std::vector<std::int64_t> read_labels(const std::string& path, std::size_t count
   const MappedFile file(path);
   std::vector<std::int64_t> labels;
   if (lower_extension(path) == ".npy") {
-    for (const float number : parse_npy(file.bytes(), path).numbers)
+    for (const float number : parse_npy(file.bytes(), path).numbers) {
+      constexpr float kMost = 0x1p24F;  // whole numbers that f32 tells apart
+      if (!(std::fabs(number) <= kMost) || number != std::nearbyint(number))
+        refuse(path, fmt::format("label {} is no whole number: {}", labels.size() + 1, number));
       labels.push_back(static_cast<std::int64_t>(number));
+    }
   } else {
     const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
     std::size_t line = 0;
@@ -137,6 +142,7 @@ NetVerdict judge_net(const std::filesystem::path& candidate, const std::filesyst
   require_same_ports(net, reference, false);
   const std::size_t most = request.most_samples == 0 ? std::numeric_limits<std::size_t>::max() : request.most_samples;
   const std::vector<NetSample> samples = read_samples(reference, request.samples, most);
+  if (samples.empty()) refuse(original.string(), "there are no samples to judge on");
   std::vector<std::int64_t> labels;
   if (!request.labels.empty()) labels = read_labels(request.labels, samples.size());
   const std::size_t width = std::max<std::uint64_t>(1, width_of(reference.graph.values[reference.outputs[0].value]));

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "base/elapsed.h"
+#include "base/mapped_file.h"
 #include "base/output_file.h"
 #include "net/onnx/onnx_export.h"
 #include "net/onnx/onnx_net.h"
@@ -16,8 +17,11 @@
 namespace nibble {
 namespace {
 
-// The file's bytes are a net that makes what was judged, but for the order of sums: where that takes a value to the other
-// side of a half, what follows is rounded anew, and two such runs are as far from each other as from what is not rounded.
+constexpr std::string_view kProducer = "nibble";
+
+// The file's bytes are a net that makes what was judged, but for the order of sums: where that takes a value to the
+// other side of a half, what follows is rounded anew, and two such runs are as far from each other as from what is not
+// rounded.
 void verify(const std::string& bytes, const std::filesystem::path& path, const NetQuantization& made,
             const NetSample& sample, Machine& machine) {
   const Net again = read_onnx_net(std::as_bytes(std::span(bytes)), path, {});
@@ -32,6 +36,21 @@ void verify(const std::string& bytes, const std::filesystem::path& path, const N
   }
 }
 
+// An earlier output may be replaced, and nothing else.
+void require_replaceable(const std::filesystem::path& output) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(output, ignored) || std::filesystem::file_size(output, ignored) == 0) return;
+  bool is_own = false;
+  try {
+    const MappedFile file(output);
+    is_own = parse_onnx(file.bytes(), output.string()).producer == kProducer;
+  } catch (const Error&) {  // no net at all
+  }
+  if (!is_own)
+    throw Error(ErrorKind::io,
+                output.string() + ": exists and was not written by nibble; choose another output or remove it");
+}
+
 }  // namespace
 
 NetFileSummary quantize_net_file(const std::filesystem::path& path, NetOptions options, const NetFileRequest& request,
@@ -40,6 +59,7 @@ NetFileSummary quantize_net_file(const std::filesystem::path& path, NetOptions o
   if (!request.output.empty() && lower_extension(request.output) != ".onnx")
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("a quantized net is written as .onnx: {}", request.output.string()));
+  if (!request.output.empty()) require_replaceable(request.output);
   options.simplifies = false;
   Net net = open_net(path, options);
   NetFileSummary summary;
@@ -53,7 +73,7 @@ NetFileSummary quantize_net_file(const std::filesystem::path& path, NetOptions o
   for (const auto& [part, numbers] : net.weights) summary.parameters += numbers.size();
   summary.quantization = quantize_net(net, samples, request.quantize, machine);
   OnnxModel model = spell_onnx(summary.quantization.net, summary.quantization.codes);
-  model.producer = "nibble";
+  model.producer = kProducer;
   summary.opset = model.opset;
   const std::string bytes = serialize_onnx(model);
   verify(bytes, request.output.empty() ? path : request.output, summary.quantization, samples.front(), machine);
