@@ -10,7 +10,8 @@ namespace {
 
 // Schedules of transformers, whose first step is of no size: here the warm-up begins at its second.
 TEST(RateSchedule, IsThatOfOtherPrograms) {
-  for (const auto& [name, factors] : training_reference()["schedules"].items()) {
+  const nlohmann::json reference = training_reference();
+  for (const auto& [name, factors] : reference["schedules"].items()) {
     const RateSchedule schedule{.fall = *find_rate_fall(name), .steps = 20, .warm_up = 4};
     for (std::uint64_t step = 0; step < 20; ++step)
       EXPECT_NEAR(rate_factor(schedule, step), factors[step < 4 ? step + 1 : step].get<double>(), 1e-15)
