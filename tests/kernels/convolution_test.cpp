@@ -163,7 +163,7 @@ TEST(ConvolutionLoops, ChannelsByThemselves) {
         for (std::size_t i = 0; i < width; ++i) whole_bias[i] = static_cast<float>(i * 991 % 5000) - 2500;
         const std::vector<float> factors(width, 0.01F);
         std::vector<std::int32_t> large_bias(width);
-        for (std::size_t i = 0; i < width; ++i) large_bias[i] = static_cast<std::int32_t>(i) * 100'000'001;
+        for (std::size_t i = 0; i < width; ++i) large_bias[i] = static_cast<std::int32_t>(i % 21) * 100'000'001;
         const auto offset_of = [&](const std::int32_t* more) {
           std::vector<float> offsets(width, 0.25F);
           for (std::size_t i = 0; more != nullptr && i < width; ++i) offsets[i] = -0.01F * static_cast<float>(more[i]);
