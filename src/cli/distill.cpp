@@ -120,23 +120,12 @@ void add_distill(CLI::App& app, Session& session) {
       ->required();
   verb->add_option("-o,--output", options->output, "NAME.gguf: one file; anything else: a directory")->required();
   verb->add_option("--to", request.container, "Container in place of the model's own: " + container_names());
-  verb->add_option("--steps", settings.steps, "Steps")->check(count_within(1, 1'000'000'000))->capture_default_str();
-  verb->add_option("-b,--batch", settings.batch.size, "Rows of a batch")
-      ->check(count_within(1, 65536))
-      ->capture_default_str();
-  verb->add_option("-l,--length", settings.batch.length, "Tokens of a row")
-      ->check(count_within(1, kMostTokens))
-      ->capture_default_str();
+  add_steps(*verb, settings.steps, settings.batch);
   verb->add_option("--rate", settings.rate,
                    "Learning rate, as a share of each number, at two bits a weight; half as much for each bit more")
       ->check(number_within(1e-9, 10))
       ->capture_default_str();
-  verb->add_option("--fall", options->fall, "How the rate falls: constant, linear or cosine")
-      ->check(CLI::IsMember({"constant", "linear", "cosine"}))
-      ->capture_default_str();
-  verb->add_option("--warm-up", settings.warm_up, "Share of the steps in which the rate rises")
-      ->check(number_within(0, 1))
-      ->capture_default_str();
+  add_fall(*verb, options->fall, settings.warm_up);
   verb->add_option("--temperature", settings.temperature, "Of the distributions that are compared")
       ->check(number_within(0.01, 100))
       ->capture_default_str();
@@ -148,10 +137,7 @@ void add_distill(CLI::App& app, Session& session) {
       ->check(number_within(1e-9, 10))
       ->capture_default_str();
   verb->add_flag("--keep-norms", options->keeps_norms, "Train grids alone, neither norms nor biases");
-  verb->add_option("--validation", options->validation, "Text to judge by (default: the end of --text)");
-  verb->add_option("--held-out", request.held_out, "Share of --text that is kept to judge by")
-      ->check(number_within(0, 0.5))
-      ->capture_default_str();
+  add_held_out(*verb, options->validation, request.held_out);
   verb->add_option("--validate-every", settings.validate_every, "Steps between judgements; 0: none, the end is written")
       ->check(count_within(0, 1'000'000'000))
       ->capture_default_str();
@@ -160,9 +146,7 @@ void add_distill(CLI::App& app, Session& session) {
       ->capture_default_str();
   verb->add_option("--text-seed", settings.batch.seed, "Of the order of the text")->capture_default_str();
   add_arithmetic(*verb, options->arithmetic);
-  verb->add_option("--save-every", request.save_every, "Steps between two savings of the state")
-      ->check(count_within(1, 1'000'000'000))
-      ->capture_default_str();
+  add_save_every(*verb, request.save_every);
   session.add_force_text(*verb);
   session.add_json(*verb);
   session.add_threads(*verb);

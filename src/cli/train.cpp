@@ -178,13 +178,7 @@ void add_train(CLI::App& app, Session& session) {
       ->check(number_within(1e-9, 10))
       ->capture_default_str();
   verb->add_option("--masters", options->masters, "Directory for the numbers behind the rounded ones, to go on from");
-  verb->add_option("--steps", settings.steps, "Steps")->check(count_within(1, 1'000'000'000))->capture_default_str();
-  verb->add_option("-b,--batch", settings.batch.size, "Rows of a batch")
-      ->check(count_within(1, 65536))
-      ->capture_default_str();
-  verb->add_option("-l,--length", settings.batch.length, "Tokens of a row")
-      ->check(count_within(1, kMostTokens))
-      ->capture_default_str();
+  add_steps(*verb, settings.steps, settings.batch);
   verb->add_option("--accumulate", settings.accumulate, "Batches of a step")
       ->check(count_within(1, 65536))
       ->capture_default_str();
@@ -207,19 +201,11 @@ void add_train(CLI::App& app, Session& session) {
   verb->add_option("--clip", settings.clip, "The longest gradient; 0: any")
       ->check(number_within(0, 1e9))
       ->capture_default_str();
-  verb->add_option("--fall", options->fall, "How the rate falls: constant, linear or cosine")
-      ->check(CLI::IsMember({"constant", "linear", "cosine"}))
-      ->capture_default_str();
-  verb->add_option("--warm-up", settings.warm_up, "Share of the steps in which the rate rises")
-      ->check(number_within(0, 1))
-      ->capture_default_str();
+  add_fall(*verb, options->fall, settings.warm_up);
   verb->add_option("--hold", settings.hold, "Share of the steps in which it stays behind those")
       ->check(number_within(0, 1))
       ->capture_default_str();
-  verb->add_option("--validation", options->validation, "Text to judge by (default: the end of --text)");
-  verb->add_option("--held-out", request.held_out, "Share of --text that is kept to judge by")
-      ->check(number_within(0, 0.5))
-      ->capture_default_str();
+  add_held_out(*verb, options->validation, request.held_out);
   verb->add_option("--validate-every", settings.validate_every, "Steps between judgements; 0: none")
       ->check(count_within(0, 1'000'000'000))
       ->capture_default_str();
@@ -233,9 +219,7 @@ void add_train(CLI::App& app, Session& session) {
   verb->add_option("--dtype", request.dtype,
                    "bf16, f16 or f32: as the result is stored (default: as what it goes on from, else bf16)")
       ->check(CLI::IsMember({"bf16", "f16", "f32"}));
-  verb->add_option("--save-every", request.save_every, "Steps between two savings of the state")
-      ->check(count_within(1, 1'000'000'000))
-      ->capture_default_str();
+  add_save_every(*verb, request.save_every);
   session.add_force_text(*verb);
   session.add_json(*verb);
   session.add_threads(*verb);

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // nibble distill: what is said, and that a run which was killed ends in the same bytes.
-#include <random>
-
 #include "cli/command.h"
-#include "cli/traced_command.h"
+#include "cli/killed_training.h"
 
 namespace nibble {
 namespace {
@@ -46,28 +44,10 @@ TEST_F(DistillCommand, TellsWhatItMade) {
 }
 
 TEST_F(DistillCommand, AKilledRunEndsInTheSameBytes) {
-  const auto run = [&](const std::string& output, std::uint64_t kill_before) {
-    return run_traced(
-        scratch_.path(), NIBBLE_BINARY,
-        {"distill", "model", "--original",   "original", "--text",           "text.txt", "-b", "2", "-l", "16",
-         "--steps", "9",     "--save-every", "2",        "--validate-every", "3",        "-t", "1", "-o", output},
-        {.kill_before = kill_before});
-  };
-  const TracedRun whole = run("whole", 0);
-  ASSERT_TRUE(whole.started) << "the system does not let a process trace its child";
-  ASSERT_EQ(whole.code, 0);
-  std::mt19937_64 random(7);
-  constexpr std::uint64_t kMoments = 4;
-  for (std::uint64_t moment = 0; moment < kMoments; ++moment) {
-    const std::uint64_t part = whole.changes / kMoments, at = 1 + moment * part + random() % part;
-    ASSERT_TRUE(run("out", at).killed) << at;
-    EXPECT_EQ(run("out", 0).code, 0) << at;
-    for (const char* const file : {"model.safetensors", "nibble_manifest.json"})
-      EXPECT_TRUE(read_text(scratch_ / "out" / file) == read_text(scratch_ / "whole" / file))
-          << "killed before change " << at << " of " << whole.changes;
-    EXPECT_FALSE(std::filesystem::exists(scratch_ / "out.training"));
-    std::filesystem::remove_all(scratch_ / "out");
-  }
+  expect_same_bytes_where_killed(scratch_,
+                                 {"distill", "model", "--original", "original", "--text", "text.txt", "-b", "2", "-l",
+                                  "16", "--steps", "9", "--save-every", "2", "--validate-every", "3", "-t", "1"},
+                                 4);
 }
 
 TEST_F(DistillCommand, SaysWhatIsWrong) {

@@ -64,18 +64,6 @@ class FillStep final : public Step {
   float value_;
 };
 
-class FillCodesStep final : public Step {
- public:
-  FillCodesStep(BufferId buffer, std::size_t bytes, std::uint8_t code) : buffer_(buffer), bytes_(bytes), code_(code) {}
-  std::string_view name() const override { return "fill"; }
-  void run(const Run& run) const override { std::memset(run.buffers[buffer_], code_, bytes_); }
-
- private:
-  BufferId buffer_;
-  std::size_t bytes_;
-  std::uint8_t code_;
-};
-
 class BorderStep final : public Step {
  public:
   BorderStep(const View& view, const Border& border, std::uint8_t code)
@@ -334,9 +322,6 @@ std::optional<PairFunction> pair_call(const Operation& operation) {
 StepPointer move_step(const View& x, const View& y) { return std::make_unique<MoveStep>(x, y); }
 StepPointer fill_step(BufferId buffer, std::size_t numbers, float value) {
   return std::make_unique<FillStep>(buffer, numbers, value);
-}
-StepPointer fill_codes_step(BufferId buffer, std::size_t bytes, std::uint8_t code) {
-  return std::make_unique<FillCodesStep>(buffer, bytes, code);
 }
 StepPointer border_step(const View& view, const Border& border, std::uint8_t code) {
   return std::make_unique<BorderStep>(view, border, code);

@@ -16,8 +16,6 @@ namespace nibble::net_engine {
 StepPointer move_step(const View& x, const View& y);
 // All numbers of a buffer that holds so many become one.
 StepPointer fill_step(BufferId buffer, std::size_t numbers, float value);
-// Codes, a byte each.
-StepPointer fill_codes_step(BufferId buffer, std::size_t bytes, std::uint8_t code);
 // What lies around an image: channels last in `view`, with a border.
 StepPointer border_step(const View& view, const Border& border, std::uint8_t code);
 

@@ -77,54 +77,60 @@ class BandRounder {
     });
   }
 
+  // One block on its way: [rows, width] each.
+  struct Block {
+    std::size_t first, width;
+    const std::uint32_t* order;
+    const float* feedback;
+    float *targets, *errors;
+  };
+
+  // What the unit at `p` of a row has become leaves errors, which the columns behind it in the block are to make up
+  // for.
+  void feed_back(const Block& block, std::size_t row, std::size_t p, const float* stored) const {
+    float* const t = block.targets + row * block.width;
+    float* const e = block.errors + row * block.width;
+    for (std::size_t i = 0; i < factor_.unit(); ++i) {
+      const float error = band_.values[row * band_.cols + block.order[p + i]] - stored[i];
+      e[p + i] = error;
+      const float* const share = block.feedback + (p + i) * block.width;
+      for (std::size_t k = p + factor_.unit(); k < block.width; ++k) t[k] += error * share[k];
+    }
+  }
+
   void round_block(std::size_t b, float* targets) {
-    if (codes_.has_tiles()) return round_tiles(b, targets);
-    const std::size_t width = factor_.block_cols(b), unit = factor_.unit(), first = b * factor_.block();
-    const std::uint32_t* const order = &factor_.order()[first];
-    const float* const feedback = factor_.feedback(b, b);
+    const std::size_t first = b * factor_.block();
+    const Block now{first, factor_.block_cols(b), &factor_.order()[first], factor_.feedback(b, b), targets, block(b)};
+    codes_.has_tiles() ? round_tiles(now) : round_rows(now);
+  }
+
+  void round_rows(const Block& block) {
+    const std::size_t unit = factor_.unit();
     machine_.pool.parallel_for(band_.rows, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
       float stored[8];
-      for (std::size_t row = begin; row < end; ++row) {
-        float* const t = targets + row * width;
-        float* const e = block(b) + row * width;
-        for (std::size_t p = 0; p < width; p += unit) {
-          codes_.round(row, order[p], t + p, unit > 1 ? factor_.metric(first + p) : nullptr, stored);
-          for (std::size_t i = 0; i < unit; ++i) {
-            const float error = band_.values[row * band_.cols + order[p + i]] - stored[i];
-            e[p + i] = error;
-            const float* const share = feedback + (p + i) * width;
-            for (std::size_t k = p + unit; k < width; ++k) t[k] += error * share[k];
-          }
+      for (std::size_t row = begin; row < end; ++row)
+        for (std::size_t p = 0; p < block.width; p += unit) {
+          codes_.round(row, block.order[p], block.targets + row * block.width + p,
+                       unit > 1 ? factor_.metric(block.first + p) : nullptr, stored);
+          feed_back(block, row, p, stored);
         }
-      }
     });
   }
 
   // The same where rows are coded together, all rows of a tile a unit further at a time.
-  void round_tiles(std::size_t b, float* targets) {
-    const std::size_t width = factor_.block_cols(b), unit = factor_.unit(), first = b * factor_.block();
-    const std::size_t step = codes_.tile_rows();
-    const std::uint32_t* const order = &factor_.order()[first];
-    const float* const feedback = factor_.feedback(b, b);
+  void round_tiles(const Block& block) {
+    const std::size_t unit = factor_.unit(), step = codes_.tile_rows();
     machine_.pool.parallel_for((band_.rows + step - 1) / step, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
       const std::unique_ptr<TileCoder> coder = codes_.make_coder();
       std::vector<float> wanted(step * unit), stored(step * unit);
       for (std::size_t tile = begin * step; tile < std::min<std::size_t>(band_.rows, end * step); tile += step) {
         const std::size_t rows = std::min<std::size_t>(step, band_.rows - tile);
-        for (std::size_t p = 0; p < width; p += unit) {
+        for (std::size_t p = 0; p < block.width; p += unit) {
           for (std::size_t row = 0; row < rows; ++row)
-            std::copy_n(targets + (tile + row) * width + p, unit, &wanted[row * unit]);
-          codes_.round_tile(*coder, tile, rows, order[p], wanted.data(), factor_.metric(first + p), stored.data());
-          for (std::size_t row = 0; row < rows; ++row) {
-            float* const t = targets + (tile + row) * width;
-            float* const e = block(b) + (tile + row) * width;
-            for (std::size_t i = 0; i < unit; ++i) {
-              const float error = band_.values[(tile + row) * band_.cols + order[p + i]] - stored[row * unit + i];
-              e[p + i] = error;
-              const float* const share = feedback + (p + i) * width;
-              for (std::size_t k = p + unit; k < width; ++k) t[k] += error * share[k];
-            }
-          }
+            std::copy_n(block.targets + (tile + row) * block.width + p, unit, &wanted[row * unit]);
+          codes_.round_tile(*coder, tile, rows, block.order[p], wanted.data(), factor_.metric(block.first + p),
+                            stored.data());
+          for (std::size_t row = 0; row < rows; ++row) feed_back(block, tile + row, p, &stored[row * unit]);
         }
       }
     });

@@ -20,7 +20,7 @@ void encode_tiles(const Format& format, const RoundBand& band, QuantizedTensor& 
   const std::size_t step = codes.tile_rows(), unit = format.info().unit;
   machine.pool.parallel_for((band.rows + step - 1) / step, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
     const std::unique_ptr<TileCoder> coder = find_row_tiles(format)->make_coder();
-    std::vector<float> targets(step * unit), stored(step * unit);
+    std::vector<float> targets(step * unit), stored(step * unit), metric(unit * unit);
     for (std::size_t first = begin * step; first < std::min<std::size_t>(band.rows, end * step); first += step) {
       const std::size_t rows = std::min<std::size_t>(step, band.rows - first);
       for (std::size_t row = first; row < first + rows; ++row)
@@ -28,12 +28,9 @@ void encode_tiles(const Format& format, const RoundBand& band, QuantizedTensor& 
       for (std::size_t col = 0; col < band.cols; col += unit) {
         for (std::size_t i = 0; i < rows; ++i)
           std::copy_n(&band.values[(first + i) * band.cols + col], unit, &targets[i * unit]);
-        std::vector<float> metric;
-        if (!band.importance.empty()) {
-          metric.assign(unit * unit, 0.0F);
-          for (std::size_t i = 0; i < unit; ++i) metric[i * unit + i] = band.importance[col + i];
-        }
-        codes.round_tile(*coder, first, rows, col, targets.data(), metric.empty() ? nullptr : metric.data(),
+        for (std::size_t i = 0; i < unit && !band.importance.empty(); ++i)
+          metric[i * unit + i] = band.importance[col + i];
+        codes.round_tile(*coder, first, rows, col, targets.data(), band.importance.empty() ? nullptr : metric.data(),
                          stored.data());
       }
     }
