@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "base/elapsed.h"
+#include "base/time_left.h"
 #include "cli/interrupt.h"
 #include "report/number_text.h"
 #include "terminal/raw_terminal.h"
@@ -39,7 +40,7 @@ void ProgressBar::begin_stage(const Progress& progress) {
     return;
   }
   stage_ = progress.stage;
-  done_ = progress.done;
+  begun_ = done_ = progress.done;
   started_ = announced_ = std::chrono::steady_clock::now();
   if (!announces_ || terminal_) return;
   const auto place = std::ranges::find(plan_, stage_);
@@ -56,8 +57,8 @@ void ProgressBar::announce(const Progress& progress) {
   announced_ = now;
   const double share = static_cast<double>(progress.done) / static_cast<double>(progress.total);
   std::string line = fmt::format("nibble: {}: {:.0f} %", progress.stage, 100 * share);
-  const double elapsed = std::chrono::duration<double>(now - started_).count();
-  if (share > 0.02) line += fmt::format(", about {} left", duration_text(elapsed * (1 - share) / share));
+  if (const auto left = seconds_left(seconds_since(started_), begun_, progress.done, progress.total))
+    line += fmt::format(", about {} left", duration_text(*left));
   if (tells_items_ && !progress.item.empty()) line += fmt::format("; {}", progress.item);
   std::fprintf(stderr, "%s\n", line.c_str());
 }
@@ -79,7 +80,8 @@ void ProgressBar::draw(const Progress& progress) {
   constexpr int kCells = 24;
   for (int i = 0; i < kCells; ++i) line += i < share * kCells ? '#' : '.';
   line += fmt::format("] {:3.0f} %", 100 * share);
-  if (share > 0.02 && share < 1 && elapsed > 1) line += "  " + duration_text(elapsed * (1 - share) / share) + " left";
+  const auto left = seconds_left(elapsed, begun_, progress.done, progress.total);
+  if (left && *left > 0 && elapsed > 1) line += "  " + duration_text(*left) + " left";
   if (!progress.item.empty()) line += "  " + std::string(progress.item);
   line.resize(std::min(line.size(), terminal_width() - 1));
   std::fprintf(stderr, "\r\033[K%s", line.c_str());

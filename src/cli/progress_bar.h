@@ -42,7 +42,7 @@ class ProgressBar {
   bool terminal_ = false, drawn_ = false, announces_ = false, tells_items_ = false;
   std::string stage_, told_stage_;
   std::vector<std::string> plan_;
-  std::uint64_t done_ = 0;
+  std::uint64_t begun_ = 0, done_ = 0;  // of this stage: when it was first heard of, and now
   std::chrono::steady_clock::time_point started_{}, announced_{};
 };
 
