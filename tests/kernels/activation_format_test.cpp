@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "format/random_tiles.h"
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernel_sets.h"
 #include "kernels/linear/integer_form.h"
@@ -16,6 +17,7 @@ namespace {
 
 QuantizedTensor quantize(const std::string& name, std::uint64_t rows, std::uint64_t cols,
                          const std::vector<float>& values) {
+  if (trellis_shape(*find_format(name)) != nullptr) return random_tiles(find_format(name), rows, cols, values.size());
   QuantizedTensor tensor(find_format(name), rows, cols);
   FitOptions options;
   options.rule = FitRule::absmax;
@@ -150,10 +152,11 @@ TEST(ActivationFormats, SumsOfWholeRowsAreRoundedOnce) {
 }
 
 std::vector<std::string> formats() {
-  return {"int8:row", "int8:row:asym", "int8:g128", "int4:g32", "int4:g128:asym", "int3:g64", "ternary:row",
-          "nf4:g64",  "q8_0",          "q4_0",      "q4_k",     "q6_k",           "iq2_xs",   "iq4_xs",
-          "q2_k",     "q3_k",          "q5_k",      "q5_1",     "q1_0",           "nvfp4",    "tq2_0",
-          "int7:row", "iq1_s",         "iq1_m",     "iq2_xxs",  "iq2_s",          "iq3_xxs",  "iq3_s"};
+  return {"int8:row", "int8:row:asym", "int8:g128", "int4:g32",    "int4:g128:asym", "int3:g64", "ternary:row",
+          "nf4:g64",  "q8_0",          "q4_0",      "q4_k",        "q6_k",           "iq2_xs",   "iq4_xs",
+          "q2_k",     "q3_k",          "q5_k",      "q5_1",        "q1_0",           "nvfp4",    "tq2_0",
+          "int7:row", "iq1_s",         "iq1_m",     "iq2_xxs",     "iq2_s",          "iq3_xxs",  "iq3_s",
+          "trellis2", "trellis3:l12",  "trellis5",  "trellis1:l16"};
 }
 std::vector<ActivationFormat> all_formats() {
   std::vector<ActivationFormat> formats = activation_formats();

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "format/random_tiles.h"
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernel_sets.h"
 #include "kernels/linear/integer_form.h"
@@ -15,6 +16,7 @@ namespace {
 
 QuantizedTensor quantize(const std::string& name, std::uint64_t rows, std::uint64_t cols,
                          const std::vector<float>& values) {
+  if (trellis_shape(*find_format(name)) != nullptr) return random_tiles(find_format(name), rows, cols, values.size());
   QuantizedTensor tensor(find_format(name), rows, cols);
   const Format& format = *tensor.format;
   FitOptions options;
@@ -31,10 +33,12 @@ QuantizedTensor quantize(const std::string& name, std::uint64_t rows, std::uint6
 }
 
 std::vector<std::string> integer_formats() {
-  // Biases of other types, and of whole rows, besides those of the list.
+  // Biases of other types, and of whole rows, and all trellises, besides those of the list.
   std::vector<std::string> names = {"int4:g32:bias:f32", "int8:row:bias", "int3:row:bias:bf16", "int1:g64:bias"};
+  for (const char bits : {'1', '2', '3', '4', '5', '6'})
+    for (const char* const states : {":l8", ":l12", ":l16"}) names.push_back(std::string("trellis") + bits + states);
   for (const FormatPtr& format : list_formats())
-    if (integer_form(*format, 256)) names.push_back(format->name());
+    if (integer_form(*format, 256) && trellis_shape(*format) == nullptr) names.push_back(format->name());
   return names;
 }
 

@@ -18,6 +18,7 @@ namespace nibble {
 
 inline constexpr unsigned kTableStateBits = 8;
 inline constexpr std::uint32_t kStateFactor = 0xCBAC1FEDu, kStateMask = 0x3F3F3F3Fu;
+inline constexpr std::int32_t kHashMiddle = 126;
 
 // The table of 8 state bits. code_bits: 1 .. 6.
 std::span<const std::int8_t, 256> trellis_table(unsigned code_bits);

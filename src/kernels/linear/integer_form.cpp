@@ -6,17 +6,33 @@
 #include <cmath>
 #include <cstring>
 
+#include "format/trellis/trellis_format.h"
 #include "kernels/linear/integer_form_blocks.h"
 #include "kernels/linear/integer_form_planar.h"
 #include "kernels/linear/unit_form.h"
 
 namespace nibble {
+namespace {
+
+std::optional<IntegerForm> trellis_form(const Format& format) {
+  const TrellisShape* const shape = trellis_shape(format);
+  if (shape == nullptr) return std::nullopt;
+  IntegerForm form;
+  form.trellis = trellis_operands(*shape);
+  form.shape.middle = form.trellis->middle;
+  form.shape.scale = ScaleKind::row;
+  form.shape.group = kBlockDepth;
+  return form;
+}
+
+}  // namespace
 
 std::optional<IntegerForm> integer_form(const Format& format, std::uint64_t cols) {
   std::optional<IntegerForm> form = format.info().kind == FormatKind::block    ? block_integer_form(format)
                                     : format.info().kind == FormatKind::planar ? planar_integer_form(format, cols)
                                                                                : std::nullopt;
   if (!form) form = unit_form(format);
+  if (!form) form = trellis_form(format);
   if (form) form->format = &format;
   return form;
 }

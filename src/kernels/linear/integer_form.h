@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "format/quantized_tensor.h"
+#include "kernels/linear/trellis_kernels.h"
 #include "kernels/linear/unit_shape.h"
 
 namespace nibble {
@@ -32,8 +33,9 @@ struct IntegerForm {
   using Read = void (*)(const IntegerForm& form, const ConstRowPlanes& row, std::size_t block, std::size_t columns,
                         BlockCodes& out);
 
-  IntegerShape shape;  // of the block, or of what a block of units is decoded to
+  IntegerShape shape;  // of the block, or of what a block of units or of tiles is decoded to
   UnitShape units;
+  std::optional<TrellisOperands> trellis;
   std::array<float, 16> table = {};  // exact points by code, for formats with a table
   Read read = nullptr;
   bool needs_tensor_grid = false;

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "base/half.h"
+#include "format/trellis/trellis_format.h"
 #include "kernels/linear/f32_panels.h"
+#include "kernels/linear/input_codes.h"
 #include "kernels/linear/integer_form.h"
 #include "kernels/linear/integer_form_planar.h"
 #include "kernels/linear/packed_weights.h"
@@ -25,46 +27,6 @@ std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple
 
 // --- products --------------------------------------------------------------------------------------------------------
 
-// Activations of a call, in the caller's scratch: for each block of columns, all tokens.
-struct ActivationBuffers {
-  std::size_t runs;
-  std::int8_t *codes, *wide, *sum_codes;
-  std::uint64_t* wide_quads;
-  float *scales, *sums;
-  std::int32_t* biases;
-  float* shifts;  // [tokens]: minus scale times zero point
-
-  static std::size_t bytes(std::size_t blocks, std::size_t tokens, std::size_t runs) {
-    return round_up(
-        blocks * tokens * (2 * kBlockDepth + 8 + 8 * kMaxGroups + runs * (4 + kSumCodes)) + tokens * sizeof(float), 64);
-  }
-  ActivationBuffers(std::byte* base, std::size_t blocks, std::size_t tokens, std::size_t num_runs) : runs(num_runs) {
-    const std::size_t n = blocks * tokens;
-    codes = reinterpret_cast<std::int8_t*>(base);
-    wide = codes + n * kBlockDepth;
-    wide_quads = reinterpret_cast<std::uint64_t*>(wide + n * kBlockDepth);
-    sums = reinterpret_cast<float*>(wide_quads + n);
-    biases = reinterpret_cast<std::int32_t*>(sums + n * kMaxGroups);
-    scales = reinterpret_cast<float*>(biases + n * kMaxGroups);
-    shifts = scales + n * runs;
-    sum_codes = reinterpret_cast<std::int8_t*>(shifts + tokens);
-  }
-  // Token `token` of block `block`, of `tokens` in all, has index block * tokens + token.
-  QuantizedActivations at(std::size_t index) const {
-    const ActivationTarget t = target(index);
-    return {runs, t.codes, t.scales, t.biases, t.sums, t.sum_codes, t.wide, t.wide_quads};
-  }
-  ActivationTarget target(std::size_t index) const {
-    return {codes + index * kBlockDepth,
-            scales + index * runs,
-            biases + index * kMaxGroups,
-            sums + index * kMaxGroups,
-            sum_codes + index * runs * kSumCodes,
-            wide + index * kBlockDepth,
-            wide_quads + index};
-  }
-};
-
 // What one thread decodes a block into.
 struct PanelBuffers {
   std::uint8_t *operands, *decoded;
@@ -74,8 +36,9 @@ struct PanelBuffers {
   static constexpr std::size_t kOperandBytes = kBlockDepth * 64, kGridFloats = kMaxGroups * 64,
                                kTileFloats = kTokenBlock * 64;
   static constexpr std::size_t kMultipleBytes = 2 * kMaxGroups * 64;
+  // Of units: 4-bit codes, super scales, multiples; of tiles: operands.
   static constexpr std::size_t kDecodedBytes =
-      kBlockDepth * 32 + 128 + kMaxGroups * 64;  // 4-bit codes, super scales, multiples
+      std::max<std::size_t>(kBlockDepth * 32 + 128 + kMaxGroups * 64, kOperandBytes);
   static constexpr std::size_t kBytes =
       kOperandBytes + kMultipleBytes + kDecodedBytes + (2 * kGridFloats + 128 + kTileFloats) * sizeof(float);
   explicit PanelBuffers(std::byte* base) {
@@ -89,23 +52,6 @@ struct PanelBuffers {
     decoded = reinterpret_cast<std::uint8_t*>(tile + kTileFloats);
   }
 };
-
-ActivationScale scale_of(const ActivationGrid& grid) {
-  return {grid.scale, 1.0f / grid.scale, static_cast<float>(grid.zero)};
-}
-
-// The grid that just holds a token.
-ActivationScale scale_of_range(float low, float high, bool is_asymmetric) {
-  const float width = is_asymmetric ? high - low : std::max(-low, high), steps = is_asymmetric ? 255.0f : 127.0f;
-  if (!(width > 1e-35f)) return {0, 0, 0};  // smaller would overflow the inverse
-  const float inverse = steps / width;
-  return {width / steps, inverse, is_asymmetric ? std::nearbyint(-128.0f - low * inverse) : 0.0f};
-}
-
-ActivationRounding rounding_of(const IntegerShape& shape, const ActivationFormat& format) {
-  const std::size_t run = format.grain == ActivationGrain::run ? format.run : kActivationDepth;
-  return {run, std::min(kernel_group(shape), run), shape.middle, wide_rule(format.wide)};
-}
 
 // For which operands are not worth another pass: they give the same bits without it, as sums of 128 columns stay below
 // 2^24. Where all columns may be wide they do not.
@@ -121,25 +67,20 @@ class IntegerPanels final : public PackedWeights {
       : PackedWeights(w.rows, w.cols,
                       std::string(isa_name(machine.isa)) + "/int8 " + layout_name(form) + " from " + w.format->name()),
         form_(form),
-        activations_(options.activation_format),
-        rounding_(rounding_of(form.shape, options.activation_format)),
-        grid_{options.activation_grid.scale,
-              options.activation_format.is_asymmetric ? options.activation_grid.zero : 0},
+        inputs_(form, options, w.cols, machine.isa),
         kernels_(kernel_table(machine.isa)),
-        num_blocks_((static_cast<std::size_t>(w.cols) + kBlockDepth - 1) / kBlockDepth),
+        trellis_kernels_(trellis_kernels(machine.isa)),
+        num_blocks_(inputs_.num_blocks()),
         panel_bytes_(num_blocks_ == 0 ? 0 : block_offset(num_blocks_ - 1) + stored_bytes(depth_of(num_blocks_ - 1))),
-        bytes_(num_panels(w.rows) * panel_bytes_),
+        bytes_(num_panels(w.rows) * panel_bytes_ + (form.trellis ? kTileSlack : 0)),
         row_scales_(has_row_scales(form.shape) ? num_panels(w.rows) * kPanelRows * sizeof(float) : 0) {
-    if (has_units())
-      for (std::size_t place = 0; place < 32; ++place)
-        places_[unit_column(form.units, form.shape.group, place)] = static_cast<std::uint8_t>(place);
     form_.tensor_grid = w.tensor_grid.get();
     if (has_nested_scales()) nested_ = nested_scales(*form_.tensor_grid);
     form_.shape.scale_offset = nested_.offset;
     for_each_panel(machine.pool, num_panels(rows_), [&](std::size_t p, std::size_t) { pack_panel(w, p); });
     form_.format = nullptr;  // only packing needed them
     form_.tensor_grid = nullptr;
-    if (activations_.is_asymmetric) sum_rows(machine);
+    if (inputs_.format().is_asymmetric) sum_rows(machine);
   }
 
   Arithmetic arithmetic() const noexcept override { return Arithmetic::int8; }
@@ -147,37 +88,20 @@ class IntegerPanels final : public PackedWeights {
     return bytes_.size() + row_scales_.size() + (row_sums_.size() + nested_.bases.size()) * sizeof(float);
   }
 
-  // What quantize_activations depends on, above the numbers of other preparations.
-  std::uint64_t preparation() const noexcept override {
-    return std::uint64_t{form_.units.columns} << 40 | std::uint64_t{sums_whole_rows()} << 33 | std::uint64_t{1} << 32 |
-           rounding_.group << 16 | static_cast<std::uint64_t>(form_.shape.middle);
-  }
-  std::uint64_t input_grid() const noexcept override {
-    const std::uint64_t kind =
-        static_cast<std::uint64_t>(activations_.grain) << 8 | std::uint64_t{activations_.is_asymmetric} << 10 |
-        static_cast<std::uint64_t>(activations_.wide) << 11 | std::uint64_t{activations_.run} << 16;
-    if (!activations_.is_static()) return kind;
-    return kind | std::uint64_t{std::bit_cast<std::uint32_t>(grid_.scale)} << 32 |
-           static_cast<std::uint8_t>(grid_.zero);
-  }
-  std::size_t shared_bytes(std::size_t tokens) const noexcept override {
-    return ActivationBuffers::bytes(num_blocks_, tokens, num_runs());
-  }
+  std::uint64_t preparation() const noexcept override { return inputs_.preparation(); }
+  std::uint64_t input_grid() const noexcept override { return inputs_.grid(); }
+  std::size_t shared_bytes(std::size_t tokens) const noexcept override { return inputs_.bytes(tokens); }
   std::size_t worker_bytes() const noexcept override { return PanelBuffers::kBytes; }
 
   void prepare(const float* x, std::size_t tokens, ThreadPool& pool, std::byte* shared) const override {
-    const ActivationBuffers activations(shared, num_blocks_, tokens, num_runs());
-    pool.parallel_for(tokens, std::max<std::size_t>(1, 8192 / (num_blocks_ * kBlockDepth)),
-                      [&](std::size_t begin, std::size_t end, std::size_t) {
-                        for (std::size_t t = begin; t < end; ++t) quantize_token(x + t * cols_, t, tokens, activations);
-                      });
+    inputs_.prepare(x, tokens, pool, shared);
   }
 
   void multiply_panel(std::size_t p, const float*, std::size_t tokens, float* y, std::byte* shared,
                       std::byte* worker) const override {
-    const ActivationBuffers activations(shared, num_blocks_, tokens, num_runs());
     const PanelBuffers buffers(worker);
-    multiply_tokens(p, activations, tokens, PanelOutput(y, rows_, p, tokens, buffers.tile), buffers);
+    multiply_tokens(p, inputs_.buffers(shared, tokens), tokens, PanelOutput(y, rows_, p, tokens, buffers.tile),
+                    buffers);
   }
 
   void decode_row(std::uint64_t row, float* out) const override {
@@ -195,7 +119,7 @@ class IntegerPanels final : public PackedWeights {
       kernels_.expand_grid(shape, block, block_row_scales(p, b, row_scales), depth, grid);
       for (std::size_t c = 0; c < columns; ++c) {
         const std::size_t group = c / kernel_group(shape), g = group * 64 + r;
-        const std::uint8_t code = read_code(shape, block, depth, r, place_of(c));
+        const std::uint8_t code = read_code(shape, block, depth, r, inputs_.place_of(c));
         const float scale = has_multiples(shape) ? scales[g] * super[r] : scales[g];
         const float offset = grid.minima != nullptr
                                  ? super[64 + r] * static_cast<float>(grid.minima[group / 4 * 256 + r * 4 + group % 4])
@@ -209,6 +133,7 @@ class IntegerPanels final : public PackedWeights {
   static std::string layout_name(const IntegerForm& form) {
     const IntegerShape& s = form.shape;
     if (form.units.columns != 0) return std::to_string(form.units.index_bits) + "-bit units";
+    if (form.trellis) return std::to_string(form.trellis->shape.code_bits) + "-bit tiles";
     std::string name = std::to_string(s.low_bits);
     if (s.high_bits != 0) name.append("+").append(std::to_string(s.high_bits));
     return name.append(s.has_table ? "-bit table" : "-bit");
@@ -225,29 +150,25 @@ class IntegerPanels final : public PackedWeights {
     return shape.offset == OffsetKind::none ? product : product + offset;
   }
 
-  std::size_t num_runs() const { return kBlockDepth / rounding_.run; }
   std::size_t padded_cols() const { return round_up(static_cast<std::size_t>(cols_), kDepthUnit); }
   std::size_t block_offset(std::size_t b) const { return b * stored_bytes(kBlockDepth); }
   bool has_units() const { return form_.units.columns != 0; }
-  // Whether no scale changes along a row of weights or of activations.
-  bool sums_whole_rows() const {
-    return form_.shape.scale == ScaleKind::row && form_.shape.offset == OffsetKind::none &&
-           activations_.grain != ActivationGrain::run && cols_ <= kMostSummedColumns;
-  }
   // Whether results of several tokens begin with the zero points' part; whole rows are given it with their scales.
-  bool begins_with_shifts() const { return activations_.is_asymmetric && !sums_whole_rows(); }
+  bool begins_with_shifts() const { return inputs_.format().is_asymmetric && !inputs_.sums_whole_rows(); }
   // Of a resident block. Units come in whole blocks only.
   std::size_t stored_bytes(std::size_t depth) const {
+    if (form_.trellis) return depth / kTrellisCols * tile_bytes(form_.trellis->shape);
     return has_units() ? unit_block_bytes(form_.units, form_.shape.group) : block_bytes(form_.shape, depth);
   }
-  // A resident block, or what its units are decoded to.
+  // A resident block, or what its units or tiles are decoded to.
   const std::uint8_t* regular_block(std::size_t p, std::size_t b, std::uint8_t* decoded) const {
+    if (form_.trellis) {
+      trellis_kernels_.decode(*form_.trellis, block_at(p, b), depth_of(b) / kTrellisCols, decoded);
+      return decoded;
+    }
     if (!has_units()) return block_at(p, b);
     kernels_.expand_units(form_.units, form_.shape.group, block_at(p, b), decoded);
     return decoded;
-  }
-  std::size_t columns_of(std::size_t b) const {
-    return std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
   }
   std::size_t depth_of(std::size_t b) const {
     return std::min(kBlockDepth, round_up(static_cast<std::size_t>(cols_) - b * kBlockDepth, kDepthUnit));
@@ -271,6 +192,7 @@ class IntegerPanels final : public PackedWeights {
 
   void pack_panel(const QuantizedView& w, std::size_t p) const {
     const std::size_t count = std::min<std::size_t>(kPanelRows, static_cast<std::size_t>(rows_) - p * kPanelRows);
+    if (form_.trellis) return copy_tiles(w, p, count);
     for (std::size_t r = 0; r < count; ++r) {
       const ConstRowPlanes row = w.row(p * kPanelRows + r);
       BlockCodes codes = {};
@@ -287,42 +209,16 @@ class IntegerPanels final : public PackedWeights {
     }
   }
 
-  // Where column c of a block stands in what its units are decoded to.
-  std::size_t place_of(std::size_t c) const { return has_units() ? c / 32 * 32 + places_[c % 32] : c; }
-
-  void quantize_token(const float* x, std::size_t token, std::size_t tokens,
-                      const ActivationBuffers& activations) const {
-    if (activations_.is_static()) return put_on_grid(scale_of(grid_), x, token, tokens, activations);
-    if (activations_.grain == ActivationGrain::token) {
-      float range[2];
-      kernels_.find_range(x, static_cast<std::size_t>(cols_), range);
-      return put_on_grid(scale_of_range(range[0], range[1], activations_.is_asymmetric), x, token, tokens, activations);
+  // Tiles lie in memory as they are stored.
+  void copy_tiles(const QuantizedView& w, std::size_t p, std::size_t count) const {
+    static_assert(kTrellisRows == kPanelRows);
+    const std::size_t tiles = static_cast<std::size_t>(cols_) / kTrellisCols;
+    std::memcpy(block_at(p, 0), w.row(p * kPanelRows)[0], tiles * tile_bytes(form_.trellis->shape));
+    for (std::size_t r = 0; r < count; ++r) {
+      std::uint16_t half;
+      std::memcpy(&half, w.row(p * kPanelRows + r)[1], sizeof(half));
+      panel_row_scales(p)[r] = f16_to_f32(half);
     }
-    for (std::size_t b = 0; b < num_blocks_; ++b) {
-      const ActivationTarget target = activations.target(b * tokens + token);
-      kernels_.quantize_activations(x + b * kBlockDepth, columns_of(b), rounding_, target);
-      if (has_units()) reorder(target);
-    }
-  }
-
-  void put_on_grid(const ActivationScale& grid, const float* x, std::size_t token, std::size_t tokens,
-                   const ActivationBuffers& activations) const {
-    for (std::size_t b = 0; b < num_blocks_; ++b) {
-      const ActivationTarget target = activations.target(b * tokens + token);
-      kernels_.quantize_on_grid(grid, x + b * kBlockDepth, columns_of(b), rounding_, target);
-      if (has_units()) reorder(target);
-    }
-    activations.shifts[token] = -(grid.scale * grid.zero);
-    if (sums_whole_rows()) gather_biases(token, tokens, activations);
-  }
-
-  // All of a token's biases, to the first one's place.
-  void gather_biases(std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
-    std::int32_t sum = 0;
-    for (std::size_t b = 0; b < num_blocks_; ++b)
-      for (std::size_t run = 0; run * kActivationDepth < depth_of(b); ++run)
-        sum += activations.biases[(b * tokens + token) * kMaxGroups + run];
-    activations.biases[token * kMaxGroups] = sum;
   }
 
   // Each row's sum of weights, which is its product with ones.
@@ -330,9 +226,8 @@ class IntegerPanels final : public PackedWeights {
     row_sums_.resize(num_panels(rows_) * kPanelRows);
     const std::size_t shared = shared_bytes(1);
     std::byte* const base = machine.scratch.reserve(shared + machine.pool.num_threads() * worker_bytes());
-    const ActivationBuffers ones(base, num_blocks_, 1, num_runs());
-    const std::vector<float> x(static_cast<std::size_t>(cols_), 1.0f);
-    put_on_grid({1, 1, 0}, x.data(), 0, 1, ones);
+    inputs_.prepare_ones(base);
+    const ActivationBuffers ones = inputs_.buffers(base, 1);
     std::vector<float> sums(row_sums_.size());
     for_each_panel(machine.pool, num_panels(rows_), [&](std::size_t p, std::size_t thread) {
       const PanelBuffers buffers(base + shared + thread * worker_bytes());
@@ -351,8 +246,8 @@ class IntegerPanels final : public PackedWeights {
 
   void multiply_tokens(std::size_t p, const ActivationBuffers& activations, std::size_t tokens, const PanelOutput& out,
                        const PanelBuffers& buffers) const {
-    const bool shifted = activations_.is_asymmetric;
-    if (tokens == 1 && kernels_.integer_vector != nullptr) {
+    const bool shifted = inputs_.format().is_asymmetric;
+    if (tokens == 1 && (form_.trellis ? trellis_kernels_.vector != nullptr : kernels_.integer_vector != nullptr)) {
       if (shifted) begin(p, activations.shifts, 1, out.data(0), kPanelRows);
       multiply_vector(p, activations, out.data(0), buffers, shifted);
       return out.finish(kernels_, 0, 1);
@@ -369,35 +264,21 @@ class IntegerPanels final : public PackedWeights {
     }
   }
 
-  // Columns to where they stand in what units are decoded to: within 32, so that all quads of 32 count as wide where
-  // one is.
-  void reorder(const ActivationTarget& target) const {
-    std::uint64_t quads = 0;
-    for (std::size_t start = 0; start < kBlockDepth; start += 32) {
-      reorder(target.codes + start);
-      if ((*target.wide_quads >> (start / 4) & 255) == 0) continue;
-      reorder(target.wide + start);
-      quads |= std::uint64_t{255} << (start / 4);
-    }
-    *target.wide_quads = quads;
-  }
-  void reorder(std::int8_t* codes) const {
-    std::int8_t ordered[32];
-    for (std::size_t c = 0; c < 32; ++c) ordered[places_[c]] = codes[c];
-    std::memcpy(codes, ordered, 32);
-  }
-
   void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers,
                        bool accumulate) const {
     RowScales row_scales;
     const std::size_t ahead = form_.shape.low_bits == 8 ? kernels_.read_ahead.whole : kernels_.read_ahead.packed;
+    if (form_.trellis)
+      return trellis_kernels_.vector(*form_.trellis,
+                                     {block_at(p, 0), padded_cols(), panel_row_scales(p), inputs_.rounding().run,
+                                      inputs_.sums_whole_rows(), activations.at(0), ahead, y, accumulate});
     if (has_nested_scales() && !nested_.has_one_base_a_row()) {
       for (std::size_t b = 0; b < num_blocks_; ++b)
         kernels_.integer_vector(form_.shape, block_at(p, b), block_row_scales(p, b, row_scales), depth_of(b),
                                 activations.at(b), ahead, y, accumulate || b != 0);
       return;
     }
-    if (sums_whole_rows())
+    if (inputs_.sums_whole_rows())
       return kernels_.row_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0),
                                  ahead, y, accumulate);
     if (!has_units())
@@ -436,9 +317,9 @@ class IntegerPanels final : public PackedWeights {
     if (!has_multiples(shape)) product.grid.super = nullptr;
     product.depth = depth;
     product.group = kernel_group(shape);
-    product.run = rounding_.run;
+    product.run = inputs_.rounding().run;
     product.minima_quads = product.group == 16 ? 2 : 1;
-    if (has_small_multiples(shape) && tokens > kFewTokens && activations_.wide != WideColumns::all) {
+    if (has_small_multiples(shape) && tokens > kFewTokens && inputs_.format().wide != WideColumns::all) {
       kernels_.multiply_operands(product.grid.bytes, depth, buffers.operands);
       product.group = kActivationDepth;
       std::fill_n(product.grid.scales, 2 * kPanelRows, 1.0f);
@@ -449,11 +330,11 @@ class IntegerPanels final : public PackedWeights {
     product.y_stride = sums.stride;
     product.target = wanted.first;
     product.target_stride = wanted.stride;
-    product.sums_whole_rows = sums_whole_rows();
+    product.sums_whole_rows = inputs_.sums_whole_rows();
     product.is_last = b + 1 == num_blocks_;
     product.accumulate = b != 0 || begins_with_shifts();
-    product.shifts = activations_.is_asymmetric ? shifts : nullptr;
-    product.row_sums = activations_.is_asymmetric ? row_sums_.data() + p * kPanelRows : nullptr;
+    product.shifts = inputs_.format().is_asymmetric ? shifts : nullptr;
+    product.row_sums = inputs_.format().is_asymmetric ? row_sums_.data() + p * kPanelRows : nullptr;
     ComingLines coming = coming_lines(p, b, tokens);
     product.coming = &coming;
     kernels_.integer_product(product);
@@ -468,17 +349,15 @@ class IntegerPanels final : public PackedWeights {
     const std::size_t offset = p * panel_bytes_ + block_offset(b) + stored_bytes(depth_of(b));
     const std::size_t count = std::min(stored_bytes(kBlockDepth), bytes_.size() - offset) / 64;
     const std::size_t steps = round_up(tokens, kTokensOfTile) / kTokensOfTile * kStrips *
-                              std::max<std::size_t>(1, depth_of(b) / rounding_.group);
+                              std::max<std::size_t>(1, depth_of(b) / inputs_.rounding().group);
     return {bytes_.as<std::uint8_t>(offset), count, (count + steps - 1) / steps};
   }
 
   IntegerForm form_;
-  ActivationFormat activations_;
-  ActivationRounding rounding_;
-  ActivationGrid grid_;  // where they are static
+  InputCodes inputs_;
   const KernelTable& kernels_;
+  const TrellisKernels& trellis_kernels_;
   std::size_t num_blocks_, panel_bytes_;
-  std::array<std::uint8_t, 32> places_ = {};
   ResidentBytes bytes_, row_scales_;
   NestedScales nested_;          // of doubly quantized scales
   std::vector<float> row_sums_;  // [panels, 64], where activations have zero points

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Trellises (format/trellis) as integer products read them. A panel of 64 rows is what the format stores of them: tiles
+// of 4 columns, one behind the other, whose symbols come in the order in which a quad of columns has its operands
+// (integer_shape.h). An operand is its symbol's value plus `middle`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/cpu.h"
+#include "format/trellis/path_search.h"
+#include "kernels/linear/integer_shape.h"
+
+namespace nibble {
+
+// Bytes behind the last tile that kernels may read, and that mean nothing.
+inline constexpr std::size_t kTileSlack = 64;
+
+struct TrellisOperands {
+  TrellisShape shape;
+  std::int32_t middle = 0;
+  const std::uint8_t* table = nullptr;   // [256]; null where operands are computed: the sum of four bytes
+  const std::uint16_t* pairs = nullptr;  // of two neighbouring symbols: [256 << code_bits], the first in the low byte
+};
+static constexpr std::size_t tile_bytes(const TrellisShape& shape) { return kTrellisTile / 8 * shape.code_bits; }
+
+// Those of a shape; tables are made when they are first asked for, and stay.
+TrellisOperands trellis_operands(const TrellisShape& shape);
+
+// One token times one panel: y[64]. The arithmetic of IntegerProduct, of one group to a run.
+struct TrellisVector {
+  const std::uint8_t* tiles;  // [columns / 4]
+  std::size_t columns;        // padded to kDepthUnit
+  const float* scales;        // [64]
+  std::size_t run;            // columns that share a scale of the activations
+  bool sums_whole_rows;       // in place of runs
+  QuantizedActivations x;     // the blocks of the token, one after the other
+  std::size_t read_ahead;     // bytes by which lines are asked for before they are read, or 0
+  float* y;
+  bool accumulate;  // to what y has
+};
+
+struct TrellisKernels {
+  // Operands of `quads` tiles: panel [quads, 64, 4].
+  void (*decode)(const TrellisOperands& operands, const std::uint8_t* tiles, std::size_t quads, std::uint8_t* panel);
+  // Null where panels that are decoded first serve single tokens as well.
+  void (*vector)(const TrellisOperands& operands, const TrellisVector& product);
+};
+
+// The processor must have the set.
+const TrellisKernels& trellis_kernels(Isa isa);
+
+namespace scalar {
+extern const TrellisKernels kTrellisKernels;
+}
+namespace avx2 {
+extern const TrellisKernels kTrellisKernels;
+}
+namespace avx512 {
+extern const TrellisKernels kTrellisKernels;  // only where the processor has AVX512_VBMI
+}
+
+}  // namespace nibble
