@@ -11,8 +11,7 @@
 
 #include "base/half.h"
 #include "base/mapped_file.h"
-#include "format/quantized_tensor.h"
-#include "format/row_tiles.h"
+#include "format/encode_tensor.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -24,30 +23,6 @@ nlohmann::json read_cases() {
   return nlohmann::json::parse(text, text + file.bytes().size());
 }
 
-// As rounders do it, tile by tile.
-QuantizedTensor encode(const FormatPtr& format, const std::vector<float>& x, std::size_t rows, std::size_t cols) {
-  QuantizedTensor tensor(format, rows, cols);
-  const RowTiles& tiles = *find_row_tiles(*format);
-  const std::unique_ptr<TileCoder> coder = tiles.make_coder();
-  const std::size_t step = format->info().row_unit, unit = format->info().unit, stride = format->grid_bytes();
-  std::vector<std::byte> grids(rows * stride);
-  for (std::size_t row = 0; row < rows; ++row)
-    format->fit(std::span(x).subspan(row * cols, cols), {}, nullptr, row, {}, &grids[row * stride]);
-  for (std::size_t first = 0; first < rows; first += step) {
-    const std::size_t count = std::min(step, rows - first);
-    std::vector<Code> codes(step * cols / unit), tile(step);
-    std::vector<float> targets(step * unit), values(step * unit);
-    for (std::size_t col = 0; col < cols; col += unit) {
-      for (std::size_t row = 0; row < count; ++row)
-        std::copy_n(&x[(first + row) * cols + col], unit, &targets[row * unit]);
-      coder->nearest(&grids[first * stride], stride, count, targets.data(), nullptr, tile.data(), values.data());
-      for (std::size_t row = 0; row < step; ++row) codes[row * (cols / unit) + col / unit] = tile[row];
-    }
-    tiles.pack(&grids[first * stride], stride, count, codes.data(), cols / unit, cols, tensor.row(first));
-  }
-  return tensor;
-}
-
 TEST(Trellis, BytesAndNumbersAreAsAnotherProgramHasThem) {
   const nlohmann::json data = read_cases();
   const std::size_t rows = data["rows"], cols = data["cols"];
@@ -56,7 +31,7 @@ TEST(Trellis, BytesAndNumbersAreAsAnotherProgramHasThem) {
   ASSERT_EQ(data["cases"].size(), 8u);
   for (const nlohmann::json& one : data["cases"]) {
     const FormatPtr format = find_format(one["format"].get<std::string>());
-    const QuantizedTensor tensor = encode(format, x, rows, cols);
+    const QuantizedTensor tensor = encode_tensor(format, x, rows);
     std::string codes;
     for (const std::byte byte : tensor.planes[0]) {
       constexpr std::string_view kDigits = "0123456789abcdef";
@@ -116,7 +91,7 @@ TEST(Trellis, LosesWhatItShouldOnNormalNumbers) {
                                                {"trellis3:l8", 0.0210},  {"trellis4:l8", 0.00580},
                                                {"trellis5:l8", 0.00160}, {"trellis6:l8", 0.00050}};
   for (const auto& [name, expected] : known) {
-    const std::vector<float> y = encode(find_format(name), x, kRows, kCols).view().decode();
+    const std::vector<float> y = encode_tensor(find_format(name), x, kRows).view().decode();
     double error = 0, squares = 0;
     for (std::size_t i = 0; i < x.size(); ++i) {
       error += std::pow(static_cast<double>(x[i] - y[i]), 2);
@@ -128,7 +103,7 @@ TEST(Trellis, LosesWhatItShouldOnNormalNumbers) {
 
 TEST(Trellis, RowsOfZerosStayZeros) {
   const std::vector<float> x(64 * 8, 0.0F);
-  for (const float value : encode(find_format("trellis2:l8"), x, 64, 8).view().decode()) EXPECT_EQ(value, 0);
+  for (const float value : encode_tensor(find_format("trellis2:l8"), x, 64).view().decode()) EXPECT_EQ(value, 0);
 }
 
 TEST(Trellis, NamesAreJudged) {

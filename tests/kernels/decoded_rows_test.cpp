@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "format/encode_tensor.h"
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernel_sets.h"
 #include "kernels/linear/linear.h"
@@ -16,15 +17,7 @@ TEST(DecodedRows, EveryFormatGivesTheProductOfItsDecodedRows) {
   for (const FormatPtr& format : list_formats()) {
     if (format->info().kind == FormatKind::raw) continue;
     const std::size_t rows = 66, cols = 512, tokens = 3;
-    const auto values = normal_numbers(rows * cols, 11);
-    QuantizedTensor tensor(format, rows, cols);
-    FitOptions options;
-    options.rule = FitRule::absmax;
-    const auto grid = format->prepare(values, rows, cols, {}, options);
-    if (grid) format->pack_tensor(grid.get(), tensor.row(0));
-    for (std::size_t r = 0; r < rows; ++r)
-      format->encode_row(std::span(values).subspan(r * cols, cols), {}, grid.get(), r, options, tensor.row(r));
-    tensor.tensor_grid = format->unpack_tensor(tensor.view().row(0), rows, cols);
+    const QuantizedTensor tensor = encode_tensor(format, normal_numbers(rows * cols, 11), rows, FitRule::absmax);
     const auto w = tensor.view().decode();
     const auto x = normal_numbers(tokens * cols, 12);
     std::vector<float> reference;

@@ -13,6 +13,7 @@
 
 #include "base/random.h"
 #include "format/quantized_tensor.h"
+#include "format/row_tiles.h"
 #include "kernels/kernel_sets.h"
 
 namespace nibble {
@@ -144,10 +145,41 @@ TEST(FastEncoders, AreThoseOfAllFormatsButTheNamed) {
 
 std::vector<std::string> all_names() {
   std::vector<std::string> names;
-  for (const FormatPtr& format : list_formats()) names.push_back(format->name());
+  for (const FormatPtr& format : list_formats())
+    if (find_row_tiles(*format) == nullptr) names.push_back(format->name());
   for (const char* const biased : {"int4:g64:bias", "int3:row:bias", "int8:row:amax"})
     if (std::ranges::find(names, biased) == names.end()) names.emplace_back(biased);
   return names;
+}
+
+// Codes of tiles, of which some are short, some targets far beyond what is stored and some weights zero.
+TEST(TileCoders, ChooseTheCodesOfTheFormat) {
+  for (const char bits : {'1', '2', '3', '4', '5', '6'})
+    for (const char* const states : {":l8", ":l12"}) {
+      const FormatPtr format = find_format(std::string("trellis") + bits + states);
+      const std::size_t rows = format->info().row_unit, unit = format->info().unit;
+      const auto coder = find_row_tiles(*format)->make_coder();
+      for (const std::size_t count : {rows, std::size_t{7}}) {
+        auto targets = normal_numbers(rows * unit, count);
+        targets[5] = 40;
+        std::vector<float> metric(unit * unit), grids(rows, 0.01F);
+        for (std::size_t i = 0; i < unit; ++i) metric[i * unit + i] = static_cast<float>(i);
+        grids[3] = 0;
+        std::vector<Code> expected(rows), found(rows);
+        std::vector<float> expected_values(rows * unit), values(rows * unit);
+        const auto* const grid = reinterpret_cast<const std::byte*>(grids.data());
+        ASSERT_EQ(format->grid_bytes(), sizeof(float));
+        coder->nearest(grid, sizeof(float), count, targets.data(), metric.data(), expected.data(),
+                       expected_values.data());
+        for (const Isa isa : runnable_sets()) {
+          const FormatPtr fast = with_kernels(format, isa);
+          find_row_tiles(*fast)->make_coder()->nearest(grid, sizeof(float), count, targets.data(), metric.data(),
+                                                       found.data(), values.data());
+          EXPECT_EQ(found, expected) << format->name() << ' ' << isa_name(isa);
+          EXPECT_TRUE(same_bits(values, expected_values)) << format->name() << ' ' << isa_name(isa);
+        }
+      }
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, Encoders, testing::ValuesIn(all_names()), [](const auto& instance) {

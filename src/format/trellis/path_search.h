@@ -8,7 +8,7 @@
 // tail-biting this is the plain form: a first pass over the symbols around the ring's seam finds the bits that cross
 // it, a second one the path that has them on both sides.
 //
-//   PathSearch search({.state_bits = 8, .code_bits = 2}, values);
+//   PathSearch search({.state_bits = 8, .code_bits = 2}, values, plain_path_steps());
 //   search.run(targets, weights, codes);
 #pragma once
 
@@ -16,6 +16,8 @@
 #include <cstdint>
 #include <span>
 #include <vector>
+
+#include "format/trellis/path_steps.h"
 
 namespace nibble {
 
@@ -33,8 +35,8 @@ struct TrellisShape {
 // Reused from tile to tile; one thread at a time.
 class PathSearch {
  public:
-  // values: of each state, outlives this.
-  PathSearch(const TrellisShape& shape, std::span<const float> values);
+  // values: of each state, outlives this. steps: of any instruction set.
+  PathSearch(const TrellisShape& shape, std::span<const float> values, const PathSteps& steps);
 
   // targets, weights: one for each symbol, finite, weights not negative. codes [kTrellisTile]: the symbols' own bits.
   // Least sum of weight * (target - value)^2 over the paths that the seam's bits leave.
@@ -48,7 +50,8 @@ class PathSearch {
 
   TrellisShape shape_;
   std::span<const float> values_;
-  std::vector<float> cost_, best_;
+  void (*step_)(const PathStep& step);
+  std::vector<float> best_, next_;
   std::vector<std::uint8_t> from_;  // [steps, groups]: which of a group's states the path came through
   std::vector<std::uint32_t> path_;
 };

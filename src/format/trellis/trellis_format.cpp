@@ -51,14 +51,14 @@ FormatInfo make_info(const TrellisShape& shape) {
 
 class TrellisFormat final : public Format, public RowTiles {
  public:
-  explicit TrellisFormat(const TrellisShape& shape)
-      : Format(make_info(shape)), shape_(shape), integers_(trellis_values(shape)) {
+  TrellisFormat(const TrellisShape& shape, const PathSteps& steps)
+      : Format(make_info(shape)), shape_(shape), steps_(steps) {
     double squares = 0;
-    for (const std::int8_t value : integers_) {
+    for (const std::int8_t value : trellis_values(shape)) {
       values_.push_back(value);
       squares += static_cast<double>(value) * value;
     }
-    deviation_ = static_cast<float>(std::sqrt(squares / static_cast<double>(integers_.size())));
+    deviation_ = static_cast<float>(std::sqrt(squares / static_cast<double>(values_.size())));
   }
 
   const TrellisShape& shape() const noexcept { return shape_; }
@@ -171,14 +171,15 @@ class TrellisFormat final : public Format, public RowTiles {
   friend class Coder;
 
   TrellisShape shape_;
-  std::vector<std::int8_t> integers_;
+  const PathSteps& steps_;
   std::vector<float> values_;
   float deviation_ = 1;
 };
 
 class Coder final : public TileCoder {
  public:
-  explicit Coder(const TrellisFormat& format) : format_(format), search_(format.shape_, format.values_) {}
+  explicit Coder(const TrellisFormat& format)
+      : format_(format), search_(format.shape_, format.values_, format.steps_) {}
 
   void nearest(const std::byte* grids, std::size_t stride, std::size_t rows, const float* targets, const float* metric,
                Code* codes, float* stored) override {
@@ -242,7 +243,11 @@ FormatPtr make_trellis_format(std::string_view spelling) {
       std::ranges::find(kStateBits, shape.state_bits) == kStateBits.end())
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("no trellis has this name; known are {}: {}", known_spellings(), spelling));
-  return std::make_shared<TrellisFormat>(shape);
+  return make_trellis_format(shape, plain_path_steps());
+}
+
+FormatPtr make_trellis_format(const TrellisShape& shape, const PathSteps& steps) {
+  return std::make_shared<TrellisFormat>(shape, steps);
 }
 
 const TrellisShape* trellis_shape(const Format& format) {

@@ -27,6 +27,9 @@ inline constexpr std::size_t kTrellisRows = 64, kTrellisCols = 4;
 // that.
 FormatPtr make_trellis_format(std::string_view spelling);
 
+// With the search's steps of an instruction set: the same codes.
+FormatPtr make_trellis_format(const TrellisShape& shape, const PathSteps& steps);
+
 // Null when the format is none.
 const TrellisShape* trellis_shape(const Format& format);
 

@@ -11,6 +11,7 @@
 
 #include "format/format.h"
 #include "format/span_loops.h"
+#include "format/trellis/path_steps.h"
 
 namespace nibble {
 
@@ -33,10 +34,12 @@ struct BlockTwin {
 namespace avx2 {
 std::span<const BlockTwin> block_twins();
 const SpanLoops& span_loops();
+const PathSteps& path_steps();
 }  // namespace avx2
 namespace avx512 {
 std::span<const BlockTwin> block_twins();
 const SpanLoops& span_loops();
+const PathSteps& path_steps();
 }  // namespace avx512
 
 }  // namespace nibble

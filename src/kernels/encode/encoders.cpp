@@ -6,6 +6,7 @@
 #include "base/half.h"
 #include "format/family/legacy_block.h"
 #include "format/span_loops.h"
+#include "format/trellis/trellis_format.h"
 #include "kernels/encode/encoder_list.h"
 #include "kernels/select.h"
 
@@ -144,6 +145,8 @@ std::span<const BlockTwin> block_twins(Isa isa) {
   return {};
 }
 
+const PathSteps& path_steps(Isa isa) { return isa == Isa::avx512 ? avx512::path_steps() : avx2::path_steps(); }
+
 const SpanLoops& span_loops(Isa isa) { return isa == Isa::avx512 ? avx512::span_loops() : avx2::span_loops(); }
 
 }  // namespace
@@ -152,6 +155,7 @@ FormatPtr with_kernels(const FormatPtr& format, Isa isa) {
   if (isa == Isa::scalar) return format;
   if (format->name() == "f16") return std::make_shared<FastHalves>(format, kernel_table(isa).widen_f16);
   if (format->name() == "bf16") return std::make_shared<FastHalves>(format, kernel_table(isa).widen_bf16);
+  if (const TrellisShape* const trellis = trellis_shape(*format)) return make_trellis_format(*trellis, path_steps(isa));
   const auto* const looped = dynamic_cast<const LoopedFormat*>(format.get());
   const FormatPtr fast = looped != nullptr ? looped->with_loops(span_loops(isa)) : format;
   for (const BlockTwin& twin : block_twins(isa))
