@@ -19,6 +19,7 @@
 #include "base/random.h"
 #include "base/thread_pool.h"
 #include "format/quantized_tensor.h"
+#include "format/row_tiles.h"
 #include "kernels/encode/encoders.h"
 
 namespace nibble {
@@ -65,6 +66,7 @@ class Bench {
 
   void run(const FormatPtr& plain) {
     const FormatPtr format = with_kernels(plain, isa_);
+    if (const RowTiles* const tiles = find_row_tiles(*format)) return run_tiles(*format, *tiles);
     QuantizedTensor tensor(format, kRows, kCols);
     tensor.tensor_grid = format->prepare(weights_, kRows, kCols, {}, {});
     format->pack_tensor(tensor.tensor_grid.get(), tensor.row(0));
@@ -87,6 +89,25 @@ class Bench {
   }
 
  private:
+  // The choice of codes alone, which takes the time.
+  void run_tiles(const Format& format, const RowTiles& tiles) {
+    const std::size_t step = format.info().row_unit, unit = format.info().unit;
+    double encode[2];
+    for (std::size_t t = 0; t < 2; ++t)
+      encode[t] = measure(pools_[t], [&](std::size_t begin, std::size_t end) {
+        const auto coder = tiles.make_coder();
+        std::vector<float> grids(step, 0.0005F), targets(step * unit), stored(step * unit);
+        std::vector<Code> codes(step);
+        // As many weights as the rows have; which ones they are does not matter.
+        for (std::size_t at = begin * kCols; at < end * kCols; at += step * unit)
+          coder->nearest(reinterpret_cast<const std::byte*>(grids.data()), sizeof(float), step, &weights_[at], nullptr,
+                         codes.data(), stored.data());
+      });
+    std::printf("%-20s %9.3f %9.3f %7.1f%%\n", format.name().c_str(), encode[0], encode[1],
+                100 * encode[0] / memcpy_[0]);
+    std::fflush(stdout);
+  }
+
   Isa isa_;
   std::vector<float> weights_, out_;
   ThreadPool pools_[2];

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "format/quantized_tensor.h"
+#include "format/row_tiles.h"
 #include "nibble/error.h"
 
 namespace {
@@ -33,7 +34,23 @@ void try_spelling(std::string_view text) {
   }
 }
 
+void encode_tiles_again(const Format& format, const std::vector<float>& values) {
+  const std::size_t unit = format.info().unit;
+  std::vector<std::byte> grid(format.grid_bytes());
+  format.fit(values, {}, nullptr, 0, {}, grid.data());
+  const auto coder = find_row_tiles(format)->make_coder();
+  std::vector<Code> codes(format.info().row_unit);
+  std::vector<float> stored(unit);
+  for (std::size_t col = 0; col < values.size(); col += unit) {
+    coder->nearest(grid.data(), grid.size(), 1, &values[col], nullptr, codes.data(), stored.data());
+    for (const Code code : codes)
+      if (code >= format.num_codes()) std::abort();
+    if (first_not_finite(stored)) std::abort();
+  }
+}
+
 void encode_again(const FormatPtr& format, const std::vector<float>& values, FitRule rule) {
+  if (find_row_tiles(*format) != nullptr) return encode_tiles_again(*format, values);
   QuantizedTensor tensor(format, 1, values.size());
   const FitOptions options{.rule = rule};
   tensor.tensor_grid = format->prepare(values, 1, values.size(), {}, options);

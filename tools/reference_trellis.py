@@ -88,7 +88,8 @@ def encode(x, values, code_bits):
         squares = 0.0
         for v in row:
             squares += v * v
-        scales.append(np.float16(np.float32(np.sqrt(squares / cols)) * np.float32(REACH[code_bits]) / deviation))
+        scale = np.float32(np.sqrt(squares / cols)) * np.float32(REACH[code_bits]) / deviation
+        scales.append(max(np.float16(scale), np.float16(2.0**-24)) if scale > 0 else np.float16(0))
     codes = b""
     for first in range(0, rows, ROWS):
         for col in range(0, cols, COLS):

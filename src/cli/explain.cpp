@@ -9,6 +9,7 @@
 
 #include "cli/option_checks.h"
 #include "cli/verbs.h"
+#include "format/row_tiles.h"
 #include "nibble/error.h"
 #include "quantize/fit/fit_rule.h"
 #include "quantize/recipe.h"
@@ -89,6 +90,19 @@ bool explain_word(const std::string& word, Language language, Session& session) 
   return true;
 }
 
+// Formats that have nothing to show of single numbers, by the word for them.
+void explain_tiles(const Format& format, Language language, Session& session) {
+  const Term& term = *find_term("trellis");
+  if (session.json()) {
+    Json json = term_json(term, language);
+    json["format"] = {{"name", format.name()},
+                      {"description", format.info().description},
+                      {"bits_per_weight", format.info().bits_per_weight}};
+    return session.print_json(json);
+  }
+  session.print(fmt::format("{}: {}\n\n", format.name(), format.info().description) + term_text(term, language));
+}
+
 // In words that name near mixes, too.
 std::string why_unknown(const std::string& spelling) {
   try {
@@ -146,6 +160,7 @@ void explain(const CLI::App& verb, const Options& options, Session& session) {
     spelling = options.words[first++];
   }
   request.format = format_to_explain(spelling, alone, session);
+  if (alone && find_row_tiles(*request.format) != nullptr) return explain_tiles(*request.format, language, session);
   for (; first < options.words.size(); ++first) request.numbers.push_back(parse_number(options.words[first]));
   if (!options.range.empty()) request.range = parse_range(options.range);
   if (!options.fit.empty()) request.fit = find_fit(options.fit);

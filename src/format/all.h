@@ -59,4 +59,8 @@ inline constexpr auto kUsualPlanarFormats = std::to_array<std::string_view>({
   "fp6:g32:e8m0", "fp6_e3m2:g32:e8m0", "table4:row", "table3:row", "table2:g256"});
 // clang-format on
 
+// The same of trellises, of which there are 1 to 6 bits and three numbers of states.
+inline constexpr auto kUsualTrellisFormats =
+    std::to_array<std::string_view>({"trellis4:l8", "trellis3:l8", "trellis3:l12", "trellis2:l8", "trellis2:l12"});
+
 }  // namespace nibble

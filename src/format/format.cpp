@@ -189,6 +189,7 @@ FormatPtr find_raw_format(DType dtype) {
 std::vector<FormatPtr> list_formats() {
   std::vector<FormatPtr> formats = fixed_formats();
   for (const std::string_view spelling : kUsualPlanarFormats) formats.push_back(make_planar_format(spelling));
+  for (const std::string_view spelling : kUsualTrellisFormats) formats.push_back(make_trellis_format(spelling));
   return formats;
 }
 

@@ -7,6 +7,7 @@
 
 #include "kernels/encode/encoders.h"
 #include "quantize/recipe.h"
+#include "quantize/round/nearest.h"
 
 namespace nibble {
 namespace {
@@ -76,8 +77,9 @@ std::vector<double> MagnitudeSample::errors(const Format& format, const FitOptio
   QuantizedTensor coded(find_format(format.name()), rows_, cols_);
   coded.tensor_grid = format.prepare(values, rows_, cols_, {}, fit);
   if (coded.tensor_grid) format.pack_tensor(coded.tensor_grid.get(), coded.row(0));
-  for (std::uint64_t r = 0; r < rows_; ++r)
-    format.encode_row(values.subspan(r * cols_, cols_), {}, coded.tensor_grid.get(), r, fit, coded.row(r));
+  Machine alone(isa_, 1);
+  make_nearest_rounder()->encode_band(format, {values, {}, rows_, cols_, 0, coded.tensor_grid.get(), fit}, coded,
+                                      alone);
   const QuantizedView packed = coded.view();
   const QuantizedView view = make_view(packed.format, rows_, cols_, packed.planes, format.name());
   std::vector<double> result;

@@ -21,6 +21,7 @@ constexpr std::array kPerplexity = {Names("ppl")};
 constexpr std::array kTop = {Names("top1"), Names("same top-1")};
 constexpr std::array kOutliers = {Names("outlier")};
 constexpr std::array kGroups = {Names("group"), Names("block"), Names("blocks")};
+constexpr std::array kTrellis = {Names("trellises"), Names("viterbi"), Names("tiles")};
 constexpr std::array kTokens = {Names("token"), Names("tokenizer")};
 constexpr std::array kBudget = {Names("bpw"), Names("max-kl")};
 constexpr std::array kCache = {Names("kv"), Names("kv cache"), Names("kv-cache")};
@@ -296,6 +297,18 @@ constexpr Term kTerms[] = {
       "一行中共用一个尺度的一段权重，长 32 到 "
       "256。组小则更贴合权重，但尺度占位更多；行长必须是块长的整数倍，否则改用其他格式。"},
      "nibble explain int4:g32 0.1 -0.2 0.3"},
+    {TermKind::data,
+     "trellis",
+     kTrellis,
+     {"Codes that overlap: those of 64 rows and 4 columns are one ring of bits, and a weight is what a window of 8, 12 "
+      "or 16 bits stands for, of which only 1 to 6 are its own. So few bits name many values, and a search picks the "
+      "ring whose values are closest together. It loses less than any other format of as many bits, gives no row a "
+      "code of its own, and is for Linears in nibble's own directories. trellis2:l8 runs as fast as int2; l12 and l16 "
+      "are closer and slower.",
+      "相互重叠的编码：64 行 4 列的编码连成一个比特环，每个权重取长 8、12 或 16 位的窗口所代表的值，其中只有 1 至 6 "
+      "位属于它自己。因此少量比特即可表示许多取值，由搜索选出整体误差最小的环。同样位数下损失最小，但单独一行没有自己"
+      "的编码，仅用于 nibble 自有目录中的线性层。trellis2:l8 与 int2 一样快；l12、l16 更准但更慢。"},
+     "nibble quantize MODEL -f trellis2:l8 --method gptq --text calibration.txt -o small"},
     {TermKind::data,
      "tokens",
      kTokens,

@@ -11,6 +11,7 @@
 #include "format/format_printer.h"
 #include "format/planar/format.h"
 #include "format/quantized_tensor.h"
+#include "format/row_tiles.h"
 
 namespace nibble {
 namespace {
@@ -160,7 +161,9 @@ TEST_P(TrainableGrids, WhatIsStoredIsExactlyStorable) {
 
 std::vector<FormatPtr> formats_with_grids() {
   std::vector<FormatPtr> formats = list_formats();
-  std::erase_if(formats, [](const FormatPtr& format) { return format->info().kind == FormatKind::raw; });
+  std::erase_if(formats, [](const FormatPtr& format) {
+    return format->info().kind == FormatKind::raw || find_row_tiles(*format) != nullptr;  // which none can train yet
+  });
   return formats;
 }
 

@@ -168,6 +168,15 @@ TEST_F(QuantizeRefuses, TwoFormatsForATiedMatrix) {
             "this model's embedding is its head, too, and can have one format only; give one of the two: q8_0 and f16");
 }
 
+TEST_F(QuantizeRefuses, TilesOfRowsThatAreLookedUp) {
+  EXPECT_EQ(
+      error(kTiedModel, {.recipe = find_recipe("trellis2"), .embedding = "trellis4:l12", .output = scratch_ / "out"}),
+      "trellis4:l12 codes 64 rows together, and an embedding is looked up by rows; choose a format with codes for "
+      "each, such as int4:g128 or q4_k, for 'model.embed_tokens.weight'");
+  EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("trellis2"), .output = scratch_ / "out.gguf"}).substr(0, 23),
+            "trellis2:l8 for 'blk.0.");
+}
+
 TEST_F(QuantizeRefuses, OutputsThatCannotBe) {
   EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("f16")}), "no output is named");
   EXPECT_NE(error(kTiedModel, {.recipe = find_recipe("f16"), .output = scratch_ / "x.safetensors"})

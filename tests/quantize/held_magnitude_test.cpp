@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "format/encode_tensor.h"
 #include "quantize/model_free_matrix.h"
 
 namespace nibble {
@@ -29,11 +30,7 @@ QuantizedTensor matrix_of(double deviation) {
 // What encoding in the format takes, as a share of the matrix, in the plainest way.
 double error_of(const FormatPtr& format, const QuantizedTensor& matrix) {
   const std::vector<float> values = matrix.view().decode();
-  QuantizedTensor coded(format, kRows, kCols);
-  coded.tensor_grid = format->prepare(values, kRows, kCols, {}, {});
-  if (coded.tensor_grid) format->pack_tensor(coded.tensor_grid.get(), coded.row(0));
-  for (std::uint64_t r = 0; r < kRows; ++r)
-    format->encode_row(std::span(values).subspan(r * kCols, kCols), {}, coded.tensor_grid.get(), r, {}, coded.row(r));
+  const QuantizedTensor coded = encode_tensor(format, values, kRows);
   const std::vector<float> decoded = make_view(format, kRows, kCols, coded.view().planes, "m").decode();
   double power = 0, lost = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {

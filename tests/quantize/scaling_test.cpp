@@ -63,6 +63,15 @@ TEST(Awq, GivesTheSameScalesForAnyNumberOfThreads) {
             choose_scales(find_transform("awq"), outlier.request("q4_0"), three));
 }
 
+// Rows that are coded together are sampled together.
+TEST(Awq, TakesFormatsOfTiles) {
+  const Outlier outlier;
+  Machine one(chosen_isa(), 1), three(chosen_isa(), 3);
+  const std::vector<float> scales = choose_scales(find_transform("awq"), outlier.request("trellis2:l8"), one);
+  EXPECT_EQ(scales, choose_scales(find_transform("awq"), outlier.request("trellis2:l8"), three));
+  EXPECT_GT(scales[9], 2 * scales[10]);
+}
+
 TEST(SmoothQuant, BalancesRanges) {
   const Outlier outlier;
   Machine machine(chosen_isa(), 1);

@@ -25,6 +25,8 @@ constexpr unsigned kMaxCodeBits = 6;
 // Of a row's deviation, in deviations of the states' values: by 1 .. 6 code bits, measured on normal numbers.
 constexpr std::array<float, kMaxCodeBits> kReach = {0.95F, 1.05F, 1.12F, 1.15F, 1.15F, 1.15F};
 
+constexpr float kSmallestScale = 0x1p-24F;  // of F16
+
 struct Grid {
   float scale;
 };
@@ -83,7 +85,8 @@ class TrellisFormat final : public Format, public RowTiles {
     }
     const double deviation = weights > 0 ? std::sqrt(squares / weights) : 0;
     const float scale = static_cast<float>(deviation) * kReach[shape_.code_bits - 1] / deviation_;
-    const Grid fitted{f16_to_f32(to_f16_saturated(scale))};
+    Grid fitted{f16_to_f32(to_f16_saturated(scale))};
+    if (scale > 0) fitted.scale = std::max(fitted.scale, kSmallestScale);  // coarse is better than zero
     std::memcpy(grid, &fitted, sizeof(fitted));
   }
 

@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "base/output_file.h"
+#include "format/row_tiles.h"
 #include "model/known_family.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
@@ -143,6 +144,16 @@ void require_uncalibrated(const UnknownNetwork& network, const QuantizePlan& pla
           network);
 }
 
+// Rows of an embedding are looked up one by one.
+void require_rows(const TensorPlan& tensor) {
+  if (tensor.role != TensorRole::embedding || find_row_tiles(*tensor.target.format) == nullptr) return;
+  throw Error(ErrorKind::unsupported,
+              fmt::format("{} codes {} rows together, and an embedding is looked up by rows; choose a format with "
+                          "codes for each, such as int4:g128 or q4_k, for '{}'",
+                          tensor.target.format->name(), tensor.target.format->info().row_unit, tensor.target.name),
+              "embedding");
+}
+
 // Whether the embedding's or the head's format is given beside the recipe.
 bool is_asked_for(TensorRole role, const QuantizeModelOptions& options) {
   return role == TensorRole::embedding ? !options.embedding.empty() : !options.head.empty();
@@ -205,6 +216,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
                     "as table4:row, or the method imatrix",
                     result.target.format->name()));
   require_held(*plan.container, result, plan.recipe);
+  require_rows(result);
   return result;
 }
 

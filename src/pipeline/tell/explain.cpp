@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "format/quantized_tensor.h"
+#include "format/row_tiles.h"
 #include "nibble/error.h"
 #include "pipeline/tell/explain_parts.h"
 
@@ -32,6 +33,11 @@ float evenly_spread(std::size_t i) {
 }
 
 void judge(const ExplainRequest& request) {
+  if (find_row_tiles(*request.format) != nullptr)
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{0} codes {1} rows and {2} columns together, so that no number has a code of its own; "
+                            "'nibble explain trellis' says how it works",
+                            request.format->name(), request.format->info().row_unit, request.format->info().unit));
   const auto all = [&](const char* what, std::span<const float> numbers) {
     if (first_not_finite(numbers))
       throw Error(ErrorKind::invalid_argument,

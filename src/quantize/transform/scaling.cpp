@@ -6,6 +6,7 @@
 
 #include "format/quantized_tensor.h"
 #include "quantize/output_error.h"
+#include "quantize/round/nearest.h"
 
 namespace nibble {
 namespace {
@@ -55,18 +56,19 @@ std::vector<float> relative_magnitudes(const ScaleRequest& request) {
 // Rows of W minus what is stored of W s divided by s: [count, cols].
 std::vector<float> sampled_errors(const ScaledLinear& linear, std::size_t cols, std::span<const float> scales,
                                   std::span<const float> importance, std::uint64_t step, std::uint64_t count,
-                                  ThreadPool& pool) {
-  std::vector<float> errors(count * cols);
-  pool.parallel_for(count, 2, [&](std::size_t begin, std::size_t end, std::size_t) {
-    std::vector<float> scaled(cols);
+                                  Machine& machine) {
+  std::vector<float> scaled(count * cols), errors(count * cols);
+  for (std::size_t i = 0; i < count; ++i)
+    for (std::size_t j = 0; j < cols; ++j) scaled[i * cols + j] = linear.weights[i * step * cols + j] * scales[j];
+  QuantizedTensor stored(linear.format, count, cols);
+  make_nearest_rounder()->encode_band(*linear.format, {scaled, importance, count, cols, 0, nullptr, linear.fit}, stored,
+                                      machine);
+  const QuantizedView view = stored.view();
+  machine.pool.parallel_for(count, 2, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t i = begin; i < end; ++i) {
-      const float* const weights = &linear.weights[i * step * cols];
       const std::span<float> error = std::span(errors).subspan(i * cols, cols);
-      for (std::size_t j = 0; j < cols; ++j) scaled[j] = weights[j] * scales[j];
-      QuantizedTensor stored(linear.format, 1, cols);
-      linear.format->encode_row(scaled, importance, nullptr, 0, linear.fit, stored.row(0));
-      linear.format->decode_row(stored.view().row(0), nullptr, 0, error);
-      for (std::size_t j = 0; j < cols; ++j) error[j] = weights[j] - error[j] / scales[j];
+      view.decode_row(i, error);
+      for (std::size_t j = 0; j < cols; ++j) error[j] = linear.weights[i * step * cols + j] - error[j] / scales[j];
     }
   });
   return errors;
@@ -81,7 +83,7 @@ double loss_of(const ScaleRequest& request, const std::vector<float>& scales, Ma
   for (const ScaledLinear& linear : request.linears) {
     if (linear.format->needs_prepare()) continue;  // its grids are known for whole tensors only
     const std::uint64_t step = std::max<std::uint64_t>(1, linear.rows / kMaxRows), count = linear.rows / step;
-    const std::vector<float> errors = sampled_errors(linear, cols, scales, importance, step, count, machine.pool);
+    const std::vector<float> errors = sampled_errors(linear, cols, scales, importance, step, count, machine);
     total += output_power(site, errors, count, machine) * static_cast<double>(step);
   }
   return total;
