@@ -47,14 +47,22 @@ std::string text_of(const DistillSummary& summary, const DistillRequest& request
   const std::uint64_t read =
       (summary.steps - summary.resumed_at) * request.settings.batch.size * request.settings.batch.length;
   const DistillationSettings& settings = request.settings;
-  std::string text =
-      fmt::format("{}: {}; {} numbers of {} matrices{} were trained, all codes {}\n", summary.output.string(),
-                  bytes_text(summary.bytes), count_text(summary.numbers), summary.matrices,
-                  settings.trains_vectors ? " and their norms" : "", settings.code_rate > 0 ? "with them" : "stayed");
+  const bool is_as_it_was = summary.kept && summary.kept->step == 0;
+  std::string text = fmt::format("{}: {}; {} numbers of {} matrices{} were trained, {}\n", summary.output.string(),
+                                 bytes_text(summary.bytes), count_text(summary.numbers), summary.matrices,
+                                 settings.trains_vectors ? " and their norms" : "",
+                                 is_as_it_was             ? "and nothing of it is kept: all is as it was"
+                                 : settings.code_rate > 0 ? "all codes with them"
+                                                          : "all codes stayed");
   text += fmt::format("{} steps{}, {} tokens in {}\n", summary.steps, summary.stopped_early ? ", stopped early" : "",
                       count_text(read), duration_text(seconds));
   if (!summary.kept) return text;
   const double before = summary.judgements.front().divergence, after = summary.kept->divergence;
+  if (is_as_it_was)
+    return text + fmt::format(
+                      "held-out divergence {:.5f} at the beginning, and no step had less; lower the rate, or "
+                      "give more text\n",
+                      before);
   return text + fmt::format(
                     "held-out divergence {:.5f} at the beginning, {:.5f} ({:+.1f} %) at step {}, which was "
                     "written\n",
@@ -69,8 +77,9 @@ void distill(const CLI::App& verb, Options& options, Session& session) {
   places.reads("--original", options.original);
   places.reads("--text", options.texts);
   places.reads("--validation", options.validation);
-  options.output.ends_with(".gguf") ? places.writes_file("--output", options.output)
-                                    : places.writes_directory("--output", options.output);
+  const bool is_file =
+      (request.container.empty() ? container_of(options.output) : find_container(request.container)).is_file();
+  is_file ? places.writes_file("--output", options.output) : places.writes_directory("--output", options.output);
   places.judge();
   refuse_without_effect(verb, "--held-out", options.validation.empty(), "with --validation");
   refuse_without_effect(verb, "--patience", settings.validate_every > 0, "with --validate-every 0");
@@ -118,8 +127,11 @@ void add_distill(CLI::App& app, Session& session) {
   verb->add_option("--original", options->original, "What it was made of: directory or .gguf")->required();
   verb->add_option("--text", options->texts, "Text to train on; documents are separated by two empty lines")
       ->required();
-  verb->add_option("-o,--output", options->output, "NAME.gguf: one file; anything else: a directory")->required();
-  verb->add_option("--to", request.container, "Container in place of the model's own: " + container_names());
+  verb->add_option("-o,--output", options->output,
+                   "NAME.gguf: one file; anything else: a directory, of the kind that the model lies in")
+      ->required();
+  verb->add_option("--to", request.container,
+                   "Container in place of the one that the output's name and the model tell: " + container_names());
   add_steps(*verb, settings.steps, settings.batch);
   verb->add_option("--rate", settings.rate,
                    "Learning rate, as a share of each number, at two bits a weight; half as much for each bit more")

@@ -100,6 +100,7 @@ void run_net_files(const std::string& path, const NetOptions& options, const std
   for (const std::string& input : inputs) places.reads("--input", input.substr(input.find('=') + 1));
   if (!output.empty()) places.writes_file("-o", output);
   places.judge();
+  if (!output.empty()) require_array_place(output);
   const NetRun run = run_net(path, options, inputs, arithmetic, session.machine());
   if (!output.empty()) write_arrays(output, run.outputs);
   if (session.json()) return session.print_json(to_json(run));

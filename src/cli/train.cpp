@@ -33,9 +33,22 @@ Json points_json(const std::vector<Trainer::CurvePoint>& points) {
   return json;
 }
 
-std::string loss_text(const std::vector<Trainer::CurvePoint>& points) {
+// What is made small: the text's own loss, of which e to the power is a perplexity; or what a teacher's words differ
+// by, or some of both, of which it means nothing.
+std::string loss_text(const std::vector<Trainer::CurvePoint>& points, const Options& options) {
   if (points.empty()) return "-";
-  return fmt::format("{:.3f} (perplexity {:.2f})", points.back().loss, std::exp(points.back().loss));
+  const double loss = points.back().loss;
+  const double share = options.teacher.empty() ? 0 : options.request.settings.teacher_share;
+  if (share == 0) return fmt::format("{:.3f} (perplexity {:.2f})", loss, std::exp(loss));
+  return fmt::format("{:.5f} ({})", loss,
+                     share == 1 ? "divergence from the teacher" : "in part divergence from the teacher");
+}
+
+std::string kept_text(const TrainSummary& summary) {
+  if (!summary.kept) return "";
+  if (summary.kept->step == 0)
+    return fmt::format("written: what it began with, held-out {:.5g}; no step was better\n", summary.kept->loss);
+  return fmt::format("written: the weights of step {}, held-out {:.5g}\n", summary.kept->step, summary.kept->loss);
 }
 
 std::string estimator_help() {
@@ -131,10 +144,8 @@ void train(const CLI::App& verb, Options& options, Session& session) {
                             summary.output.string(), count_text(summary.parameters), bytes_text(summary.bytes),
                             summary.steps, summary.stopped_early ? ", stopped early" : "", count_text(read),
                             duration_text(seconds), speed_text(static_cast<double>(read) / seconds),
-                            loss_text(summary.curve), loss_text(summary.validations)) +
-                (summary.kept ? fmt::format("written: the weights of step {}, held-out {:.3f}\n", summary.kept->step,
-                                            summary.kept->loss)
-                              : ""));
+                            loss_text(summary.curve, options), loss_text(summary.validations, options)) +
+                kept_text(summary));
 }
 
 }  // namespace

@@ -96,11 +96,12 @@ constexpr Topic kQat = {
      "从训练好的模型开始，并让它当教师；留出一部分文本，不再变好就停（--patience）。多些文本比多些步数更有用。"},
     {"A small model of stories in 2 bits (int2:g64:half), KL divergence from the original: rounded 0.272, by gptq "
      "0.138, "
-     "trained 0.090 after a quarter of an hour; in ternary numbers 0.566, 0.338 and 0.152. A billion parameters take "
-     "hours "
-     "of many cores.",
+     "trained 0.090 after a quarter of an hour; in ternary numbers (ternary:row): rounded 0.566, by awq 0.338, trained "
+     "0.152. A billion parameters take hours of many cores. Below, for comparison, what rounding alone leaves of "
+     "another small model.",
      "一个讲故事的小模型用 2 位（int2:g64:half），与原模型的 KL 散度：直接舍入 0.272，gptq 0.138，训练一刻钟后 0.090；"
-     "三值时依次为 0.566、0.338、0.152。十亿参数需要多核数小时。"},
+     "三值（ternary:row）：直接舍入 0.566，awq 0.338，训练后 0.152。十亿参数需要多核数小时。"
+     "下表是另一个小模型只舍入、不训练的结果，供对照。"},
     kQatProcess,
     kQatCommands,
     kQatFormats};

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/huge_pages.h"
 #include "format/trainable_grid.h"
 #include "nibble/error.h"
 
@@ -53,6 +54,8 @@ GridDistillation::GridDistillation(const SourceModel& original, const SourceMode
       teacher_(original.parts().network(), original_, {.arithmetic = settings.arithmetic}, machine),
       tape_(quantized.parts().network(), weights_, {.arithmetic = settings.arithmetic}, machine),
       batches_(text.training, settings.batch) {
+  const Graph& end = original.parts().network().end().graph;
+  vocabulary_ = end.width(end.outputs.front());
   if (settings.validate_every != 0) {
     if (text.held_out.ids.size() < settings.batch.length)
       throw Error(ErrorKind::unusable_input,
@@ -122,11 +125,12 @@ double GridDistillation::run(const std::vector<std::int32_t>& rows, Tape::Walk w
     ids.insert(ids.end(), rows.begin() + static_cast<std::ptrdiff_t>(begin),
                rows.begin() + static_cast<std::ptrdiff_t>(begin + length));
   const SequenceBatch shape{ids.size() / length, length};
-  std::vector<float> taught;
-  teacher_.show_logits(ids, shape, [&](std::size_t, std::span<const float> logits) {
-    taught.insert(taught.end(), logits.begin(), logits.end());
+  // Of their size from the beginning: what is kept while they grow would be as large again.
+  std::vector<float> taught = large_vector(vocabulary_ * ids.size());
+  const std::size_t width = vocabulary_;
+  teacher_.show_logits(ids, shape, [&](std::size_t first, std::span<const float> logits) {
+    std::ranges::copy(logits, taught.begin() + static_cast<std::ptrdiff_t>(first * width));
   });
-  const std::size_t width = taught.size() / ids.size();
   const TeacherLogits teacher{[&](std::size_t first, std::span<float> logits) {
                                 std::copy_n(taught.begin() + static_cast<std::ptrdiff_t>(first * width), logits.size(),
                                             logits.begin());
@@ -163,6 +167,12 @@ DistillationStep GridDistillation::step() {
   for (TrainedPart& one : trained_) one.find_slopes(machine_.pool);
   optimizer_->step(parameters_, {.rate_factor = rate_factor(schedule, step_)}, machine_);
   done.step = ++step_;
+  for (const Parameter& parameter : parameters_)
+    if (first_not_finite(parameter.values))
+      throw Error(ErrorKind::unusable_input,
+                  fmt::format("training has gone astray in step {}: what changes {} is not finite; lower the rate",
+                              step_, parameter.name),
+                  "distillation_rate");
   done.validation = judge();
   return done;
 }
@@ -290,14 +300,12 @@ std::uint64_t GridDistillation::bytes(const SourceModel& original, const SourceM
   // Of each number of a grid: where it began, its size, change, slope, what the optimizer remembers, the best change,
   // itself.
   constexpr std::uint64_t kOfNumber = 8;
-  std::uint64_t numbers = 0, planes = 0, vocabulary = 0;
+  std::uint64_t numbers = 0, planes = 0;
   for (const ModelTensor& part : original.parts().all()) numbers += checked_elements(part.shape, part.hf_name);
   for (const ModelTensor& part : quantized.parts().all()) {
     const StoredTensor& stored = quantized.stored(part);
     const std::uint64_t count = checked_elements(part.shape, part.hf_name);
     numbers += count;
-    if (part.role == TensorRole::embedding || part.role == TensorRole::head)
-      vocabulary = std::max(vocabulary, part.shape.front());
     if (!is_coded_matrix(part, stored)) continue;
     const TrainableGrid* const grids = find_trainable_grid(*stored.values.format());
     const std::size_t span = stored.values.format()->info().span;
@@ -311,7 +319,8 @@ std::uint64_t GridDistillation::bytes(const SourceModel& original, const SourceM
   }
   const SequenceBatch batch{static_cast<std::size_t>(settings.batch.size),
                             static_cast<std::size_t>(settings.batch.length)};
-  numbers += vocabulary * batch.tokens();  // what the original says
+  const Graph& end = original.parts().network().end().graph;
+  numbers += end.width(end.outputs.front()) * batch.tokens();  // what the original says
   NetworkWeights none(std::vector<NetworkWeight>{});
   return numbers * sizeof(float) + planes + Tape(original.parts().network(), none, {}, machine).bytes(batch) +
          Tape(quantized.parts().network(), none, {}, machine).bytes(batch);

@@ -122,7 +122,7 @@ class GridDistillation {
   Tape teacher_, tape_;
   TextBatches batches_;
   std::vector<TrainedPart> trained_;
-  std::size_t num_matrices_ = 0;
+  std::size_t num_matrices_ = 0, vocabulary_ = 0;
   std::vector<std::string> left_alone_;
   std::vector<Parameter> parameters_;
   std::optional<Optimizer> optimizer_;

@@ -115,13 +115,23 @@ TokenWeights find_token_weights(const SourceModel& model, const CalibrationToken
   return {length, 1, std::move(weights_of)};
 }
 
+std::uint64_t kept_token_weight_bytes(const SourceModel& model, std::uint64_t tokens, std::size_t groups) {
+  const Network& network = model.parts().network();
+  std::uint64_t runs = 0;
+  for (std::int64_t layer = 0; layer < network.num_layers(); ++layer)
+    for (const Site& site : network.layer(layer).sites)
+      if (site.experts == 0) runs += groups * site.parts.size() + (groups == 1 ? 1 : 0);
+  return runs * tokens * sizeof(float);
+}
+
 std::uint64_t token_weight_bytes(const SourceModel& model, const CalibrationTokens& tokens,
                                  const TokenWeightOptions& options, Machine& machine) {
   std::uint64_t numbers = 0;
   for (const ModelTensor& part : model.parts().all()) numbers += checked_elements(part.shape, part.hf_name);
   NetworkWeights none(std::vector<NetworkWeight>{});
-  return numbers * sizeof(float) + Tape(model.parts().network(), none, {.arithmetic = options.arithmetic}, machine)
-                                       .bytes({options.windows_at_a_time, static_cast<std::size_t>(tokens.length)});
+  return kept_token_weight_bytes(model, tokens.ids.size(), options.groups) + numbers * sizeof(float) +
+         Tape(model.parts().network(), none, {.arithmetic = options.arithmetic}, machine)
+             .bytes({options.windows_at_a_time, static_cast<std::size_t>(tokens.length)});
 }
 
 }  // namespace nibble

@@ -63,8 +63,10 @@ struct TokenWeightOptions {
 // loss that is not finite, Error(cancelled).
 TokenWeights find_token_weights(const SourceModel& model, const CalibrationTokens& tokens,
                                 const TokenWeightOptions& options, Machine& machine);
-// What that takes, in bytes.
+// What that takes, in bytes, at most.
 std::uint64_t token_weight_bytes(const SourceModel& model, const CalibrationTokens& tokens,
                                  const TokenWeightOptions& options, Machine& machine);
+// And what of it stays, the weights of all tokens.
+std::uint64_t kept_token_weight_bytes(const SourceModel& model, std::uint64_t tokens, std::size_t groups);
 
 }  // namespace nibble

@@ -93,6 +93,8 @@ Trainer::Trainer(const Network& network, NetworkWeights& weights, const Training
                        : 1 + (settings.steps + settings.validate_every - 1) / settings.validate_every,
                    kNotTaken) {
   require_held_out();
+  const Graph& end = network.end().graph;
+  vocabulary_ = end.width(end.outputs.front());
   const std::vector<Parameter> all = weights.parameters();
   require(!all.empty(), "train", "nothing of the model is to be trained");
   std::vector<Parameter> matrices, others;
@@ -122,7 +124,7 @@ std::vector<Parameter> Trainer::parameters() const {
   return all;
 }
 
-void Trainer::refuse_loss(double loss, const std::string& what) const {
+void Trainer::refuse_loss(double loss, const std::string& what, std::uint64_t step) const {
   // On the way back the network's end comes first.
   const auto all = std::as_const(weights_).all();
   const auto unsound =
@@ -139,7 +141,7 @@ void Trainer::refuse_loss(double loss, const std::string& what) const {
   throw Error(ErrorKind::unusable_input,
               fmt::format("training has gone astray in step {}: {} is not finite{}; lower the rate, or the longest "
                           "gradient: {}",
-                          step_ + 1, what, where, std::isnan(loss) ? "NaN" : "infinite"),
+                          step, what, where, std::isnan(loss) ? "NaN" : "infinite"),
               "rate");
 }
 
@@ -170,17 +172,18 @@ TrainingStep Trainer::step() {
     const Halves halves(batches_.next(), length);
     loss += tape_.run(halves.read, shape, loss_of(halves.read, halves.predicted, shape), Tape::Walk::there_and_back) /
             static_cast<double>(settings_.accumulate);
-    if (!std::isfinite(loss)) refuse_loss(loss, "the loss");
+    if (!std::isfinite(loss)) refuse_loss(loss, "the loss", step_ + 1);
   }
   if (help_.rounded != nullptr) help_.rounded->pull_back(machine_.pool);
   const double share = 1 / static_cast<double>(settings_.accumulate);
   const double norm = share * gradient_norm(parameters(), machine_.pool);
-  if (!std::isfinite(norm)) refuse_loss(norm, "the gradient's length");
+  if (!std::isfinite(norm)) refuse_loss(norm, "the gradient's length", step_ + 1);
   const double factor = rate_factor(schedule_of(settings_), step_);
   const StepScale scale = {.rate_factor = factor, .gradient_factor = share * clip_factor(norm, settings_.clip)};
   for (Group& group : groups_) group.optimizer.step(group.parameters, scale, machine_);
   weights_.hold_in_bounds(machine_.pool);
   ++step_;
+  require_finite_weights();
   summed_loss_ += loss;
   if (step_ % stride() == 0 || step_ == settings_.steps) {
     const std::uint64_t point = (step_ - 1) / stride(), steps = step_ - point * stride();
@@ -248,7 +251,9 @@ double Trainer::validation_loss() {
     const SequenceBatch shape = {count, length};
     sum += tape_.run(read, shape, loss_of(read, predicted, shape), Tape::Walk::there) * static_cast<double>(count);
   }
-  return sum / static_cast<double>(windows);
+  const double loss = sum / static_cast<double>(windows);
+  if (!std::isfinite(loss)) refuse_loss(loss, "the loss of the held-out text", step_);
+  return loss;
 }
 
 void Trainer::judge_validation(double loss) {
@@ -276,7 +281,36 @@ std::optional<double> Trainer::best_validation() const {
   return best;
 }
 
+// A step may be so long that what it makes is no number, which the next one would find.
+void Trainer::require_finite_weights() const {
+  for (const Parameter& parameter : parameters())
+    if (const auto place = first_not_finite(parameter.values))
+      throw Error(ErrorKind::unusable_input,
+                  fmt::format("training has gone astray in step {}: a number of {} is not finite; lower the rate, or "
+                              "the longest gradient: {}",
+                              step_, parameter.name, parameter.values[*place]),
+                  "rate");
+}
+
+// Numbers may grow without an end and still be numbers. Guessing costs the logarithm of the vocabulary.
+void Trainer::require_learnt() const {
+  constexpr double kMargin = 1.5;
+  const std::vector<CurvePoint> points = curve();
+  if (points.size() < 2) return;
+  const double guessing = std::log(static_cast<double>(vocabulary_)), begin = points.front().loss;
+  const double limit = kMargin * std::max(guessing, begin);
+  if (!(points.back().loss > limit)) return;
+  const auto first = std::ranges::find_if(points, [&](const CurvePoint& point) { return point.loss > limit; });
+  throw Error(
+      ErrorKind::unusable_input,
+      fmt::format("training has gone astray: the loss was {:.4g} in step {}, is {:.4g} in step {}, and guessing would "
+                  "have {:.4g}; lower the rate, or the longest gradient: beyond it since step {}",
+                  begin, points.front().step, points.back().loss, points.back().step, guessing, first->step),
+      "rate");
+}
+
 void Trainer::keep_best() {
+  if (best_.empty()) require_learnt();
   const std::vector<Parameter> all = parameters();
   for (std::size_t i = 0; i < best_.size(); ++i) std::ranges::copy(best_[i], all[i].values.begin());
   put_weights();

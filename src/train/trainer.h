@@ -86,11 +86,13 @@ class Trainer {
   bool is_done() const { return step_ >= settings_.steps || stopped_early_; }
   std::uint64_t steps_done() const { return step_; }
   bool stopped_early() const { return stopped_early_; }
-  // Error(unusable_input): a loss that is NaN or infinite; says in which step, where in the network, what to lower.
+  // Error(unusable_input): a loss, of the held-out text, too, or a number that training has made NaN or infinite; says
+  // in which step, where in the network, what to lower.
   TrainingStep step();
   double validation_loss();  // of what is made small; needs a row of held-out text
   std::optional<double> best_validation() const;
   // Puts the weights of the best validation in place, where patience has kept them, else the last: as they are stored.
+  // Error(unusable_input) where it is the last, and the loss ended above where it began and above guessing.
   void keep_best();
 
   struct CurvePoint {
@@ -121,8 +123,10 @@ class Trainer {
                        const SequenceBatch& shape);
   void remember_best();
   void put_weights();  // of masters that are rounded
+  void require_learnt() const;
+  void require_finite_weights() const;
   std::uint64_t stride() const { return (settings_.steps + 199) / 200; }
-  [[noreturn]] void refuse_loss(double loss, const std::string& what) const;
+  [[noreturn]] void refuse_loss(double loss, const std::string& what, std::uint64_t step) const;
 
   NetworkWeights& weights_;
   TrainingText text_;
@@ -140,6 +144,7 @@ class Trainer {
   std::vector<Parameter> parameters() const;  // of all groups
   std::uint64_t step_ = 0, waited_ = 0;       // validations without a better one
   bool stopped_early_ = false;
+  std::uint64_t vocabulary_ = 0;
   double summed_loss_ = 0;                  // since the last point of the curve
   std::vector<float> curve_, validations_;  // the first one: of what the run begins with; negative: not taken
   std::vector<float> input_grids_;          // as a state file has them: scale and zero of each that is rounded

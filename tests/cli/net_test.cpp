@@ -73,6 +73,10 @@ TEST_F(Nets, WhatIsMissingOrMeaningless) {
   EXPECT_NE(run("run " + classifier + " --input image.npy -p Hello", 2).error.find("--prompt"), std::string::npos);
   EXPECT_NE(run("run " + classifier + " --input image.npy -o y.txt", 2).error.find(".npy or .npz"), std::string::npos);
   EXPECT_NE(run("run " + classifier + " --input image.npy -o image.npy", 2).error.find("--input"), std::string::npos);
+  scratch_.write("mine.npy", "notes");
+  EXPECT_NE(run("run " + classifier + " --input image.npy -o mine.npy", 1).error.find("holds no arrays"),
+            std::string::npos);
+  EXPECT_EQ(read_text(scratch_ / "mine.npy"), "notes");
   EXPECT_NE(run("run " + net("attention.onnx") + " --input image.npy", 1).error.find("NAME=FILE"), std::string::npos);
   EXPECT_NE(run("run " + net("upsampled.onnx") + " --input image.npy", 2).error.find("should have the shape"),
             std::string::npos);

@@ -50,6 +50,40 @@ TEST_F(Train, MakesAModelOfText) {
   EXPECT_LT(judged.json()["perplexity"].get<double>(), begun.json()["perplexity"].get<double>() / 4);
 }
 
+// A directory like others: a card, and what its source had beside the weights.
+TEST_F(Train, WhatIsWrittenSaysWhatItIs) {
+  scratch_.write("shape/generation_config.json", "{\"temperature\": 0.5}");
+  const CommandResult made = train(kShape + "--steps 60 --validate-every 20 -o m --dtype f32");
+  ASSERT_EQ(made.code, 0) << made.error;
+  EXPECT_NE(made.out.find("perplexity"), std::string::npos) << made.out;
+  const std::string card = read_text(scratch_ / "m" / "README.md");
+  EXPECT_NE(card.find("trained from nothing on text"), std::string::npos) << card;
+  EXPECT_EQ(card.find("base_model"), std::string::npos) << card;
+  EXPECT_EQ(read_text(scratch_ / "m" / "generation_config.json"), "{\"temperature\": 0.5}");
+  // Of what a teacher says no perplexity is told.
+  const std::string more = "--from m --teacher m --held-out 0.1 -b 2 -l 32 --steps 4 --quantize int2:g32:half ";
+  const CommandResult rounded = train(more + "-o r");
+  ASSERT_EQ(rounded.code, 0) << rounded.error;
+  EXPECT_EQ(rounded.out.find("perplexity"), std::string::npos) << rounded.out;
+  EXPECT_NE(rounded.out.find("divergence from the teacher"), std::string::npos) << rounded.out;
+  const std::string its_card = read_text(scratch_ / "r" / "README.md");
+  EXPECT_NE(its_card.find("# m, quantized"), std::string::npos) << its_card;
+  EXPECT_NE(its_card.find("`int2:g32:half`"), std::string::npos) << its_card;
+  EXPECT_TRUE(std::filesystem::exists(scratch_ / "r" / "generation_config.json"));
+  // Where nothing was better than the beginning, that is told.
+  const CommandResult worse = train(more + "--rate 5 --validate-every 2 --patience 2 -o w");
+  ASSERT_EQ(worse.code, 0) << worse.error;
+  EXPECT_NE(worse.out.find("no step was better"), std::string::npos) << worse.out;
+  EXPECT_NE(read_text(scratch_ / "w" / "README.md").find("no step of it was better"), std::string::npos);
+  EXPECT_EQ(nlohmann::json::parse(read_text(scratch_ / "w" / "nibble_manifest.json"))["trained"]["kept_step"], 0);
+  // Nothing is written of a run that went astray.
+  const CommandResult astray = train(kShape + "--steps 6 --optimizer adamw --rate 10 --validate-every 0 -o a");
+  EXPECT_EQ(astray.code, 1) << astray.out;
+  EXPECT_NE(astray.error.find("--rate"), std::string::npos) << astray.error;
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "a"));
+  EXPECT_NE(train(kShape + "--steps 2 -o q.onnx").error.find("onnx-genai"), std::string::npos);
+}
+
 TEST_F(Train, AKilledRunEndsInTheSameBytes) {
   expect_same_bytes_where_killed(scratch_,
                                  {"train", "--text", "text.txt", "--config", "shape", "--batch", "2", "--length", "16",

@@ -156,6 +156,50 @@ TEST_F(Distill, TrainsCodesWhereThatIsAskedFor) {
   EXPECT_TRUE(read_text(asked.output) == two_threads);
 }
 
+// Where no step is better than the beginning, that is what is written, bit for bit, and nothing claims to be trained.
+TEST_F(Distill, NothingIsToldOfTrainingThatWasNotKept) {
+  const std::filesystem::path path = quantized("int2:g64", "nibble");
+  DistillRequest asked = request("kept");
+  asked.settings.rate = 3;
+  asked.settings.code_rate = 3;
+  const DistillSummary summary = distill(path, asked, machine_);
+  ASSERT_TRUE(summary.kept);
+  ASSERT_EQ(summary.kept->step, 0u);
+  EXPECT_TRUE(read_text(path / "model.safetensors") == read_text(asked.output / "model.safetensors"));
+  EXPECT_EQ(read_text(asked.output / "nibble_manifest.json").find("distilled"), std::string::npos);
+  EXPECT_EQ(read_text(asked.output / "README.md").find("Distilled"), std::string::npos);
+  // And what is told of training that was kept is what was trained.
+  const auto told = [&](const char* name, double code_rate, bool vectors) {
+    DistillRequest good = request(name);
+    good.settings.steps = 30;
+    good.settings.code_rate = code_rate;
+    good.settings.trains_vectors = vectors;
+    EXPECT_GT(distill(path, good, machine_).kept->step, 0u) << name;
+    return read_text(good.output / "README.md");
+  };
+  EXPECT_NE(told("codes", 0.03, true).find("behind that its codes, the scales of its codes, norms and biases were"),
+            std::string::npos);
+  EXPECT_NE(told("scales", 0, false).find("behind that the scales of its codes were trained"), std::string::npos);
+}
+
+// As elsewhere: a name that ends in .gguf is one file, any other a directory.
+TEST_F(Distill, TheOutputsNameChoosesTheContainer) {
+  DistillRequest asked = request("from_directory.gguf");
+  distill(quantized("q4_0", "nibble"), asked, machine_);
+  EXPECT_TRUE(std::filesystem::is_regular_file(asked.output));
+  EXPECT_EQ(SourceModel::open(asked.output).kind(), ContainerKind::gguf);
+  asked = request("from_file");
+  distill(quantized("q4_0", "gguf"), asked, machine_);
+  EXPECT_TRUE(std::filesystem::is_directory(asked.output));
+  asked = request("x.gguf");  // what a GGUF file cannot hold is known before any work
+  const std::filesystem::path path = quantized("nf4:g64", "nibble");
+  EXPECT_NE(error_of([&] { distill(path, asked, machine_); }), "no error");
+  EXPECT_FALSE(std::filesystem::exists(asked.output));
+  asked = request("x.onnx");
+  EXPECT_NE(error_of([&] { distill(path, asked, machine_); }).find("onnx-genai or onnx"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(asked.output));
+}
+
 TEST_F(Distill, HasTheSameBytesOnAnyNumberOfThreads) {
   const std::filesystem::path path = quantized("q4_0", "gguf");
   Machine one(chosen_isa(), 1);

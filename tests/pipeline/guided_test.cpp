@@ -11,9 +11,11 @@
 #include "kernels/chosen_isa.h"
 #include "pipeline/models.h"
 #include "pipeline/quantize/hessian.h"
+#include "pipeline/quantize/hessian_memory.h"
 #include "pipeline/quantize/planned_parts.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/site_view.h"
+#include "train/token_weights.h"
 
 namespace nibble {
 namespace {
@@ -120,6 +122,60 @@ TEST_F(Guided, EveryMethodThatReadsMomentsTakesThem) {
       EXPECT_NE(guided.find("\"hessian\":\"" + std::string(hessian) + "\""), std::string::npos) << hessian;
     }
   }
+}
+
+// Tokens that are sent to an expert weigh alike; the layer's other Linears have weights of their own.
+TEST_F(Guided, ExpertsTakeTheirInputsAsTheyAre) {
+  ScratchDirectory scratch;
+  Machine one(chosen_isa(), 1);
+  SynthShape shape = small_shape("qwen3moe", 2, 64);
+  shape.num_experts = 4;
+  shape.experts_used = 2;
+  const SourceModel source = SourceModel::open(spread_synth(shape, scratch, machine_.pool));
+  const auto made = [&](const std::string& hessian, Machine& machine) {
+    QuantizeModelOptions asked = options("q4_0", "gptq", hessian);
+    asked.output = scratch / "q.gguf";
+    quantize_model(source, asked, machine, {});
+    return read_text(asked.output);
+  };
+  const std::vector<CalibrationText> texts = {{"text", some_text()}};
+  const CalibrationTokens tokens = choose_windows(texts, source.tokenizer(), {.samples = 8, .length = 32}, 128);
+  for (const std::size_t groups : {1u, 3u}) {
+    const TokenWeights weights = find_token_weights(source, tokens, {.groups = groups}, machine_);
+    std::size_t known = 0;
+    for (const Site& site : source.parts().network().layer(0).sites)
+      for (const std::string& part : site.parts) {
+        const bool is_known = !weights.of(0, groups == 1 ? site.name : part, 0).empty();
+        EXPECT_EQ(is_known, site.experts == 0 && part != "router") << part;
+        known += is_known ? 1 : 0;
+      }
+    EXPECT_GE(known, 4u);
+    const std::string hessian = groups == 1 ? "guided" : "guided:3";
+    const std::string guided = made(hessian, machine_);
+    EXPECT_FALSE(guided == made("plain", machine_)) << hessian;
+    EXPECT_TRUE(guided == made(hessian, one)) << hessian;
+  }
+}
+
+// Before any gradient: how much, and which moments there would be room for.
+TEST_F(Guided, MemoryThatDoesNotSufficeIsSaid) {
+  const std::vector<CalibrationText> texts = {{"text", some_text()}};
+  const CalibrationTokens tokens = choose_windows(texts, source_.tokenizer(), {.samples = 8, .length = 32}, 128);
+  const HessianText text{source_, tokens};
+  EXPECT_EQ(hessian_bytes(parse_hessian("plain"), text, machine_), 0u);
+  const std::uint64_t one = hessian_bytes(parse_hessian("guided"), text, machine_),
+                      many = hessian_bytes(parse_hessian("guided:64"), text, machine_);
+  // 64 groups of the widest site, 512: a total and a shard's sums, the same of targets, two for what rounds by them.
+  EXPECT_GT(many, 64u * 6 * 512 * 512 * sizeof(float));
+  EXPECT_LT(one, many / 4);
+  const auto refusal = [&](const char* hessian, std::uint64_t available) {
+    return error_of([&] { require_hessian_memory(parse_hessian(hessian), text, available, machine_); });
+  };
+  EXPECT_EQ(refusal("guided:64", many), "no error");
+  EXPECT_NE(refusal("guided:64", many / 2 - 1).find("guided:16 ones would fit"), std::string::npos)
+      << refusal("guided:64", many / 2 - 1);
+  EXPECT_NE(refusal("guided:64", one).find("guided ones would fit"), std::string::npos) << refusal("guided:64", one);
+  EXPECT_NE(refusal("guided", one - 1).find("plain ones would fit"), std::string::npos);
 }
 
 TEST_F(Guided, StatisticsDoNotTellGradients) {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
@@ -119,6 +120,33 @@ TEST(Trainer, RefusesTheStateOfAnotherRun) {
   EXPECT_NE(refused(short_run(), "b").find("text: a there, b here"), std::string::npos);
   EXPECT_NE(refused(longer, "a").find("steps: 12 there, 13 here"), std::string::npos);
   EXPECT_NE(refused(faster, "a").find("rate: 0.003 there, 0.01 here"), std::string::npos);
+}
+
+// Whatever a run has come to, it is no model where its losses are none, or worse than those of a guess.
+TEST(Trainer, ARunThatGoesAstrayIsAnError) {
+  const auto astray = [](TrainerSettings settings) {
+    TrainingRun run(settings);
+    return error_of([&] {
+             run.finish();
+             run.trainer.keep_best();
+           })
+        .second;
+  };
+  TrainerSettings settings = short_run();
+  settings.validate_every = 0;
+  settings.warm_up = settings.hold = 0;
+  settings.rate = 3;
+  const std::string grown = astray(settings);
+  EXPECT_NE(grown.find("in step 12, and guessing would have"), std::string::npos) << grown;
+  EXPECT_NE(grown.find("lower the rate"), std::string::npos) << grown;
+  settings.steps = 1;
+  settings.rate = 1e39;
+  const std::string last = astray(settings);  // nothing looks at what the only step has made
+  EXPECT_NE(last.find("gone astray in step 1: a number of"), std::string::npos) << last;
+  TrainingRun run(short_run());
+  run.weights.all()[0].values.values[0] = std::numeric_limits<float>::quiet_NaN();
+  const std::string judged = error_of([&] { run.trainer.validation_loss(); }).second;
+  EXPECT_NE(judged.find("in step 0: the loss of the held-out text is not finite"), std::string::npos) << judged;
 }
 
 // What is held out follows another rule: learning makes it worse, and the run ends with what it had before.

@@ -46,6 +46,11 @@ const Container& container_of(const std::filesystem::path& output) {
                 "a model is written to a directory or to a .gguf file, not to a single safetensors file; leave the "
                 "extension away: " +
                     output.string());
+  if (extension == ".onnx" || extension == ".tflite")
+    throw Error(ErrorKind::invalid_argument,
+                "a language model is written to a directory or to a .gguf file; leave the extension away, and name "
+                "the container onnx-genai or onnx for a directory with an ONNX graph: " +
+                    output.string());
   return extension == ".gguf" ? gguf_container() : nibble_container();
 }
 

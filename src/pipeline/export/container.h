@@ -90,7 +90,7 @@ std::string container_names();  // "gguf, nibble, ...", for help and messages
 // Error(invalid_argument) lists the known names.
 const Container& find_container(std::string_view name);
 
-// By the ending of an output's name: a GGUF file or a directory. Error(invalid_argument) for a single safetensors file.
+// By the ending of an output's name: a GGUF file or a directory. Error(invalid_argument) for one of another file.
 const Container& container_of(const std::filesystem::path& output);
 
 // Error(io) when an output of this container would take the place of something else than an earlier output.

@@ -23,9 +23,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::uint64_t kShardBytes = 5'000'000'000;
-
-// What may lie beside the weights of a directory and means the same for its quantized copy, beside the tokenizer.
 constexpr std::array kKeptFiles = {"generation_config.json", "preprocessor_config.json",  "processor_config.json",
                                    "modules.json",           "sentence_bert_config.json", "LICENSE"};
 
@@ -106,6 +103,8 @@ void DirectoryContainer::require_sound(const SourceModel& source) const {
   }
 }
 
+std::span<const char* const> kept_side_files() { return kKeptFiles; }
+
 std::string directory_config(const ContainerContents& contents) {
   return contents.plan.source_spelling == Spelling::huggingface ? kept_config(contents.source, contents.plan)
                                                                 : translated_config(contents.source, contents.plan);
@@ -131,7 +130,7 @@ std::vector<SideFile> DirectoryContainer::files(const ContainerContents& content
 }
 
 std::uint64_t shard_bytes_of(const QuantizePlan& plan) {
-  return plan.shard_bytes != 0 ? plan.shard_bytes : kShardBytes;
+  return plan.shard_bytes != 0 ? plan.shard_bytes : kDirectoryShardBytes;
 }
 
 }  // namespace nibble

@@ -4,7 +4,10 @@
 // files beside them, and what may be replaced. Internal to pipeline/export.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/checkpoint_writer.h"
@@ -14,6 +17,15 @@ namespace nibble {
 
 inline constexpr std::string_view kNoTokenizer =
     "no tokenizer lies beside the weights, and so none beside the output's: programs that read text need one";
+
+// What lies beside a nibble directory's card: how it is used.
+inline constexpr std::string_view kNibbleUse = "nibble chat .\nnibble run . -p 'Once upon a time'";
+
+inline constexpr std::uint64_t kDirectoryShardBytes = 5'000'000'000;
+
+// Names of what may lie beside the weights of a directory and means the same for what is made of it, beside the
+// tokenizer.
+std::span<const char* const> kept_side_files();
 
 class DirectoryContainer : public Container {
  public:

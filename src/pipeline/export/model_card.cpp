@@ -29,11 +29,10 @@ struct Row {
   std::uint64_t tensors = 0, numbers = 0, bytes = 0;
 };
 
-std::vector<Row> rows_of(const QuantizePlan& plan) {
+std::vector<Row> rows_of(const std::vector<CardMatrix>& matrices) {
   std::vector<Row> rows;
-  for (const TensorPlan& tensor : plan.tensors) {
-    if (is_vector(tensor.role)) continue;
-    const std::string& format = tensor.target.format->name();
+  for (const CardMatrix& tensor : matrices) {
+    const std::string& format = tensor.format->name();
     const auto is_same = [&](const Row& row) { return row.kind == tensor.kind && row.format == format; };
     auto row = std::ranges::find_if(rows, is_same);
     if (row == rows.end()) {
@@ -44,14 +43,14 @@ std::vector<Row> rows_of(const QuantizePlan& plan) {
     }
     ++row->tensors;
     row->numbers += tensor.rows * tensor.cols;
-    row->bytes += plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
+    row->bytes += plane_bytes(*tensor.format, tensor.rows, tensor.cols);
   }
   return rows;
 }
 
-std::string table_of(const QuantizePlan& plan) {
+std::string table_of(const std::vector<CardMatrix>& matrices) {
   std::string text = "| matrices | how many | weights | format | bits a weight |\n|---|---|---|---|---|\n";
-  for (const Row& row : rows_of(plan))
+  for (const Row& row : rows_of(matrices))
     text += fmt::format("| {} | {} | {} | `{}` | {:.3f} |\n", row.kind, row.tensors, row.numbers, row.format,
                         8.0 * static_cast<double>(row.bytes) / static_cast<double>(row.numbers));
   return text;
@@ -71,6 +70,8 @@ std::string calibration_text(const Json& manifest) {
                      calibration->value("seed", Json()).dump(), names);
 }
 
+bool is_in_codes(const FormatPtr& format) { return format->info().kind != FormatKind::raw; }
+
 std::string method_text(const Json& manifest) {
   if (const auto trained = manifest.find("trained"); trained != manifest.end()) {
     std::string how = trained->contains("from") ? "trained further on text" : "trained from nothing on text";
@@ -78,6 +79,9 @@ std::string method_text(const Json& manifest) {
     if (const auto rounded = trained->find("rounded"); rounded != trained->end())
       for (const auto& [format, estimator] : rounded->items())
         how += fmt::format(", rounded to `{}` meanwhile ({})", format, estimator.get<std::string>());
+    // What was judged before the first step may have been the best.
+    if (const auto kept = trained->find("kept_step"); kept != trained->end() && *kept == 0)
+      how += "; no step of it was better than the beginning, which these weights are";
     return how;
   }
   std::string text = fmt::format("recipe `{}`, method `{}`", manifest.at("recipe").at("name").get<std::string>(),
@@ -88,6 +92,14 @@ std::string method_text(const Json& manifest) {
   if (const auto inputs = manifest.find("activations"); inputs != manifest.end())
     text += fmt::format(", inputs `{}`", inputs->at("format").get<std::string>());
   return text;
+}
+
+// What distillation changed, in the words of its record.
+std::string distilled_text(const Json& record) {
+  const bool has_codes = record.value("code_rate", 0.0) > 0, has_vectors = record.value("vectors", true);
+  return fmt::format(
+      "**Distilled:** behind that {}the scales of its codes{} were trained to predict what the original predicts.\n\n",
+      has_codes ? (has_vectors ? "its codes, " : "its codes and ") : "", has_vectors ? ", norms and biases" : "");
 }
 
 std::string figure_text(const Figure& figure, MetricUnit unit) {
@@ -115,45 +127,57 @@ std::string base_name_of(const SourceModel& source) {
   return replace_invalid_utf8((source.spelling() == Spelling::gguf ? path.stem() : path.filename()).string());
 }
 
-std::string make_model_card(const ContainerContents& contents, std::string_view container, std::string_view use) {
-  const std::string base = base_name_of(contents.source);
-  const Json own = parse_json(contents.manifest, "manifest");
+std::string make_model_card(const CardFacts& facts, std::string_view container, std::string_view use) {
+  const Json own = parse_json(std::string(facts.manifest), "manifest");
   // What others have put into a source's manifest is told where it is one that nibble writes.
   const auto is_told = [](const Json& manifest) {
     return manifest.contains("nibble") && (manifest.contains("trained") || manifest.contains("method"));
   };
   const Json& manifest = own.contains("original") && is_told(own.at("original")) ? own.at("original") : own;
-  const auto in_codes = [](const FormatPtr& format) { return format->info().kind != FormatKind::raw; };
-  const bool is_quantized = std::ranges::any_of(
-      contents.plan.tensors, [&](const TensorPlan& tensor) { return in_codes(tensor.target.format); });
-  const bool was_quantized = std::ranges::any_of(
-      contents.plan.tensors, [&](const TensorPlan& tensor) { return in_codes(tensor.source->values.format()); });
-  std::string text = fmt::format("---\n{}{}\ntags:\n{}- nibble\n---\n\n# {}{}\n\n", kBase, Json(base).dump(),
-                                 is_quantized ? "- quantized\n" : "", base, is_quantized ? ", quantized" : "");
+  const bool is_quantized =
+      std::ranges::any_of(facts.matrices, [](const CardMatrix& matrix) { return is_in_codes(matrix.format); });
+  const std::string title = facts.base.empty() ? "A language model" : facts.base;
+  std::string text = "---\n";
+  if (!facts.base.empty()) text += fmt::format("{}{}\n", kBase, Json(facts.base).dump());
+  text += fmt::format("tags:\n{}- nibble\n---\n\n# {}{}\n\n", is_quantized ? "- quantized\n" : "", title,
+                      is_quantized ? ", quantized" : "");
   if (!is_quantized)
-    text += was_quantized ? "**Not quantized:** the numbers of a quantized model, written out in floating point. They "
-                            "take as much room as those of a model that is not.\n\n"
-                          : "**Not quantized:** every weight is a floating-point number.\n\n";
-  text += fmt::format("Made of `{}` by nibble {}: {}; container `{}`.\n\n", base,
+    text += facts.was_quantized
+                ? "**Not quantized:** the numbers of a quantized model, written out in floating point. They "
+                  "take as much room as those of a model that is not.\n\n"
+                : "**Not quantized:** every weight is a floating-point number.\n\n";
+  text += fmt::format("Made{} by nibble {}: {}; container `{}`.\n\n",
+                      facts.base.empty() ? "" : fmt::format(" of `{}`", facts.base),
                       manifest.at("nibble").get<std::string>(), method_text(manifest), container);
   if (const auto rounded = own.find("rounded_numbers"); rounded != own.end())
     text += fmt::format(
         "**Converted with a loss:** {} numbers of what that had made were rounded to the nearest that the "
         "formats here hold. A verdict below is beside that, not beside the original.\n\n",
         rounded->dump());
-  if (own.contains("distilled"))
-    text +=
-        "**Distilled:** behind that the scales of its codes, norms and biases were trained to predict what the "
-        "original predicts.\n\n";
-  text += table_of(contents.plan) + calibration_text(manifest);
+  if (const auto distilled = own.find("distilled"); distilled != own.end()) text += distilled_text(*distilled);
+  text += table_of(facts.matrices) + calibration_text(manifest);
+  const Json& told = manifest.contains("source") ? manifest : own;
   text += fmt::format(
       "\n## Use\n\n```\n{}\n```\n\n`nibble check . --against OTHER` tells whether another file of this model "
-      "has the same numbers; `nibble_manifest.json` has the whole recipe and the hash of the tensors it "
-      "was made from (xxh3 {}).\n",
-      use, (manifest.contains("source") ? manifest : own).at("source").at("xxh3").get<std::string>());
-  if (!contents.plan.notes.empty()) text += "\n## Notes\n\n";
-  for (const std::string& note : contents.plan.notes) text += fmt::format("* {}\n", note);
+      "has the same numbers; `nibble_manifest.json` has the whole {}.\n",
+      use,
+      told.contains("source") ? fmt::format("recipe and the hash of the tensors it was made from (xxh3 {})",
+                                            told.at("source").at("xxh3").get<std::string>())
+                              : std::string("run and hashes of what it was made from"));
+  if (!facts.notes.empty()) text += "\n## Notes\n\n";
+  for (const std::string& note : facts.notes) text += fmt::format("* {}\n", note);
   return text;
+}
+
+std::string make_model_card(const ContainerContents& contents, std::string_view container, std::string_view use) {
+  CardFacts facts{.base = base_name_of(contents.source), .manifest = contents.manifest, .matrices = {}};
+  for (const TensorPlan& tensor : contents.plan.tensors) {
+    facts.was_quantized = facts.was_quantized || is_in_codes(tensor.source->values.format());
+    if (!is_vector(tensor.role))
+      facts.matrices.push_back({tensor.kind, tensor.target.format, tensor.rows, tensor.cols});
+  }
+  facts.notes = contents.plan.notes;
+  return make_model_card(facts, container, use);
 }
 
 void add_verdict(const std::filesystem::path& directory, const PairedVerdict& verdict) {

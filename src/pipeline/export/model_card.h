@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "nibble/evaluate.h"
 #include "pipeline/export/container.h"
@@ -20,7 +21,24 @@ inline constexpr std::string_view kBaseModelKey = "nibble.base_model";  // of GG
 // its own name; the last component of its path where it has none.
 std::string base_name_of(const SourceModel& source);
 
+// A matrix as it is written.
+struct CardMatrix {
+  std::string kind;  // "attention.q"
+  FormatPtr format;
+  std::uint64_t rows = 0, cols = 0;
+};
+
+// What a card tells. All but the manifest are shown as they are.
+struct CardFacts {
+  std::string base;  // what the weights were made of; empty: of nothing
+  std::string_view manifest;
+  std::vector<CardMatrix> matrices;
+  bool was_quantized = false;
+  std::vector<std::string> notes{};
+};
+
 // use: commands that load a directory of this kind, a line each.
+std::string make_model_card(const CardFacts& facts, std::string_view container, std::string_view use);
 std::string make_model_card(const ContainerContents& contents, std::string_view container, std::string_view use);
 
 // The same with what a verdict of the directory's model found, where it has a card; nothing else is changed.

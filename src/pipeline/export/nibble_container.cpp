@@ -22,9 +22,7 @@ class NibbleContainer final : public DirectoryContainer {
   }
 
  private:
-  std::string use(const ContainerContents&) const override {
-    return "nibble chat .\nnibble run . -p 'Once upon a time'";
-  }
+  std::string use(const ContainerContents&) const override { return std::string(kNibbleUse); }
 };
 
 }  // namespace

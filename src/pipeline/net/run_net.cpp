@@ -142,10 +142,22 @@ NetRun run_net(const std::filesystem::path& path, NetOptions options, const std:
   return run;
 }
 
-void write_arrays(const std::filesystem::path& path, const NamedArrays& arrays) {
+void require_array_place(const std::filesystem::path& path) {
   const std::string ending = lower_extension(path);
   if (ending != ".npy" && ending != ".npz")
     throw Error(ErrorKind::invalid_argument, fmt::format("arrays are written as .npy or .npz: {}", path.string()));
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored) || std::filesystem::file_size(path, ignored) == 0) return;
+  try {
+    const MappedFile file(path);
+    is_npz(file.bytes()) ? void(parse_npz(file.bytes(), path.string())) : void(parse_npy(file.bytes(), path.string()));
+  } catch (const Error&) {
+    throw Error(ErrorKind::io, path.string() + ": exists and holds no arrays; choose another output or remove it");
+  }
+}
+
+void write_arrays(const std::filesystem::path& path, const NamedArrays& arrays) {
+  const std::string ending = lower_extension(path);
   if (ending == ".npy" && arrays.size() != 1)
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("the net has {} outputs, of which an .npy holds one; write an .npz: {}", arrays.size(),

@@ -33,7 +33,10 @@ struct NetRun {
 NetRun run_net(const std::filesystem::path& net, NetOptions options, const std::vector<std::string>& files,
                NetArithmetic arithmetic, Machine& machine);
 
-// An .npz of all, or an .npy of one. Error(invalid_argument): several in an .npy, or another ending.
+// Before there is anything to be written. Error(invalid_argument): another ending than those two; Error(io): a file
+// that stands there and holds no arrays.
+void require_array_place(const std::filesystem::path& path);
+// An .npz of all, or an .npy of one. Error(invalid_argument): several in an .npy.
 void write_arrays(const std::filesystem::path& path, const NamedArrays& arrays);
 
 }  // namespace nibble

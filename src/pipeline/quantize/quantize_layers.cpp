@@ -14,6 +14,7 @@
 #include "calibrate/site_observer.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
+#include "pipeline/quantize/hessian_memory.h"
 #include "pipeline/quantize/layer_scales.h"
 #include "pipeline/quantize/statistics_gaps.h"
 #include "quantize/pooled_moment.h"
@@ -71,14 +72,9 @@ void LayerQuantizer::weigh_tokens() {
   const TokenWeightOptions options{.groups = options_.calibration.hessian.groups,
                                    .arithmetic = fastest_products(machine_.isa),
                                    .progress = progress_};
-  const std::uint64_t needed = token_weight_bytes(source_, live_->tokens, options, machine_);
-  if (const std::uint64_t there = available_memory(); needed > there)
-    throw Error(
-        ErrorKind::resource,
-        fmt::format("gradients take all of the model's weights in f32, which is more memory than there is; take "
-                    "plain moments: {:.1f} GiB of {:.1f}",
-                    static_cast<double>(needed) * 0x1p-30, static_cast<double>(there) * 0x1p-30),
-        "hessian");
+  require_hessian_memory(options_.calibration.hessian,
+                         {source_, live_->tokens, options_.calibration.follow_original, options.arithmetic},
+                         available_memory(), machine_);
   live_->token_weights = find_token_weights(source_, live_->tokens, options, machine_);
 }
 

@@ -16,6 +16,7 @@
 #include "pipeline/export/container.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/source_survey.h"
+#include "pipeline/train/fitting_batch.h"
 #include "pipeline/train/train_decoder.h"
 
 namespace nibble {
@@ -42,6 +43,14 @@ std::string container_name_of(const SourceModel& model) {
               "container");
 }
 
+// What is named, else what the output's name asks for; a directory is of the kind that the model lies in.
+std::string container_name_for(const DistillRequest& request, const SourceModel& model) {
+  if (!request.container.empty()) return request.container;
+  const Container& by_name = container_of(request.output);
+  if (by_name.is_file() || model.kind() == ContainerKind::gguf) return std::string(by_name.name());
+  return container_name_of(model);
+}
+
 void require_same_models(const SourceModel& quantized, const SourceModel& original) {
   const ModelConfig &mine = quantized.config(), &theirs = original.config();
   for (const ModelTensor& part : original.parts().all()) {
@@ -62,15 +71,17 @@ void require_same_models(const SourceModel& quantized, const SourceModel& origin
 void require_memory(const SourceModel& quantized, const SourceModel& original, const DistillRequest& request,
                     Machine& machine) {
   const auto mebibytes = [](std::uint64_t bytes) { return static_cast<double>(bytes) * 0x1p-20; };
-  const std::uint64_t needed = GridDistillation::bytes(original, quantized, request.settings, machine),
-                      there = available_memory();
+  const auto bytes = [&](const BatchSettings& batch) {
+    DistillationSettings settings = request.settings;
+    settings.batch = batch;
+    return GridDistillation::bytes(original, quantized, settings, machine);
+  };
+  const std::uint64_t needed = bytes(request.settings.batch), there = available_memory();
   const std::string numbers = fmt::format(
       "{:.1f} MiB for both models in f32, the gradients of one and a batch of {} rows of {} tokens; {:.1f} "
       "MiB are free",
       mebibytes(needed), request.settings.batch.size, request.settings.batch.length, mebibytes(there));
-  if (needed > there)
-    throw Error(ErrorKind::resource, "training takes more memory than there is; give smaller batches: " + numbers,
-                "batch");
+  require_batch_memory(request.settings.batch, there, bytes, numbers);
   if (request.note) request.note("training takes " + numbers);
 }
 
@@ -118,8 +129,7 @@ void run(GridDistillation& training, const std::filesystem::path& state,
 DistillSummary distill_model(SourceModel& quantized, const SourceModel& original, const DistillRequest& request,
                              Machine& machine) {
   require_same_models(quantized, original);
-  ConvertOptions convert{.output = request.output,
-                         .container = request.container.empty() ? container_name_of(quantized) : request.container};
+  ConvertOptions convert{.output = request.output, .container = container_name_for(request, quantized)};
   require_place(quantized, find_container(convert.container), request.output);
   require_place(original, find_container(convert.container), request.output);
   convert.dry_run = true;  // what the container cannot hold is known before the work
@@ -165,8 +175,11 @@ DistillSummary distill_model(SourceModel& quantized, const SourceModel& original
   summary.judgements = training.judgements();
   summary.kept = training.best();
   convert.dry_run = false;
-  convert.distilled = record_of(training, training_text, original_hash, settings);
-  for (DistilledTensor& tensor : training.stored()) quantized.replace(*tensor.part, std::move(tensor.values));
+  // Where nothing was better than the beginning, that is what is written, and nothing is said of training.
+  if (!summary.kept || summary.kept->step != 0) {
+    convert.distilled = record_of(training, training_text, original_hash, settings);
+    for (DistilledTensor& tensor : training.stored()) quantized.replace(*tensor.part, std::move(tensor.values));
+  }
   summary.bytes = convert_model(quantized, convert, machine, request.progress).output.output_bytes;
   std::filesystem::remove(state);
   return summary;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A quantized model whose codes stay while its scales, norms and biases are trained to predict what the original does,
-// written into the container that it lies in. While it runs its state lies beside the output; a run that was killed
-// goes on there, and ends in the same bytes. One caller at a time.
+// A quantized model whose scales, norms and biases, and codes where that is asked for, are trained to predict what the
+// original does, written into the container that it lies in. While it runs its state lies beside the output; a run that
+// was killed goes on there, and ends in the same bytes. One caller at a time.
 //
 //   const DistillSummary summary = distill_model(quantized, original, request, machine);
 #pragma once
@@ -26,7 +26,7 @@ struct DistillRequest {
   double held_out = 0.1;
   DocumentOptions documents{};
   DistillationSettings settings{};
-  std::string container;           // a name of pipeline/export/; empty: the model's own
+  std::string container;           // a name of pipeline/export/; empty: as the output's name ends, or the model's own
   std::uint64_t save_every = 100;  // steps
   std::filesystem::path output;
   ProgressCallback progress = {};                          // stages "distill", in steps, "compare" and "quantize"

@@ -15,9 +15,11 @@
 #include "model/stored_activations.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
-#include "pipeline/export/container.h"
+#include "pipeline/export/directory_container.h"
 #include "pipeline/export/manifest.h"
+#include "pipeline/export/model_card.h"
 #include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/train/fitting_batch.h"
 #include "pipeline/train/training_sources.h"
 #include "quantize/recipe.h"
 #include "train/rounded_weights.h"
@@ -40,29 +42,31 @@ constexpr std::uint64_t kRoundedBytes = 5;
 void require_memory(const TrainingSources& sources, const TrainRequest& request,
                     const std::map<std::string, FormatPtr>& rounded, std::uint64_t parameters, Machine& machine) {
   std::uint64_t of_weights = Trainer::weight_bytes(sources.tensors().all(), request.settings);
+  const SourceModel* const teacher = sources.teacher();
+  const auto of_batches = [&](const BatchSettings& batch) {
+    TrainerSettings settings = request.settings;
+    settings.batch = batch;
+    return Trainer::batch_bytes(sources.tensors().network(), settings, machine) +
+           (teacher == nullptr ? 0 : Trainer::batch_bytes(teacher->parts().network(), settings, machine));
+  };
   for (const ModelTensor& tensor : sources.tensors().all())
     if (rounded.contains(tensor.hf_name)) of_weights += kRoundedBytes * checked_elements(tensor.shape, tensor.hf_name);
-  std::uint64_t of_batches = Trainer::batch_bytes(sources.tensors().network(), request.settings, machine);
-  std::string teacher;
-  if (const SourceModel* const model = sources.teacher()) {
+  std::string of_teacher;
+  if (teacher != nullptr) {
     std::uint64_t bytes = 0;
-    for (const ModelTensor& tensor : model->parts().all())
+    for (const ModelTensor& tensor : teacher->parts().all())
       bytes += checked_elements(tensor.shape, tensor.hf_name) * sizeof(float);
     of_weights += bytes;
-    of_batches += Trainer::batch_bytes(model->parts().network(), request.settings, machine);
-    teacher = fmt::format(" and {} for the teacher's weights", size_text(bytes));
+    of_teacher = fmt::format(" and {} for the teacher's weights", size_text(bytes));
   }
-  const std::uint64_t needed = of_weights + of_batches, there = available_memory();
+  const std::uint64_t needed = of_weights + of_batches(request.settings.batch), there = available_memory();
   const std::string numbers = fmt::format(
       "{}, {} of them for {} parameters, their gradients and what the optimizer remembers{}, the rest for a batch of "
       "{} rows of {} tokens; {} are free",
-      size_text(needed), size_text(of_weights), parameters, teacher, request.settings.batch.size,
+      size_text(needed), size_text(of_weights), parameters, of_teacher, request.settings.batch.size,
       request.settings.batch.length, size_text(there));
-  if (of_weights > there)
-    throw Error(ErrorKind::resource, "training takes more memory than there is, whatever the batches: " + numbers);
-  if (needed > there)
-    throw Error(ErrorKind::resource, "training takes more memory than there is; give smaller batches: " + numbers,
-                "batch");
+  const auto bytes = [&](const BatchSettings& batch) { return of_weights + of_batches(batch); };
+  require_batch_memory(request.settings.batch, there, bytes, numbers);
   if (request.note) request.note("training takes " + numbers);
 }
 
@@ -88,7 +92,8 @@ nlohmann::ordered_json points_json(const std::vector<Trainer::CurvePoint>& point
 
 // No time, host or number of threads: the same run gives the same text.
 std::string manifest_of_run(const std::map<std::string, std::string>& identity, const Trainer& trainer,
-                            const TrainerSettings& s, const RoundedWeights* rounded) {
+                            const TrainerSettings& s, const RoundedWeights* rounded,
+                            const std::optional<Trainer::CurvePoint>& kept) {
   nlohmann::ordered_json json;
   json["nibble"] = version();
   const auto known = [&](const char* name) {
@@ -122,6 +127,7 @@ std::string manifest_of_run(const std::map<std::string, std::string>& identity, 
     json["trained"]["teacher_share"] = s.teacher_share;
     json["trained"]["temperature"] = s.temperature;
   }
+  if (kept) json["trained"]["kept_step"] = kept->step;
   if (rounded != nullptr) {
     nlohmann::ordered_json formats = nlohmann::ordered_json::object();
     for (std::size_t i = 0; i < rounded->size(); ++i)
@@ -229,6 +235,19 @@ void write_rounded(CheckpointWriter& writer, std::size_t index, const ModelTenso
   writer.write_rows(index, rows.view());
 }
 
+std::string card_of(const TrainingSources& sources, const std::vector<PlannedTensor>& plan,
+                    const std::string& manifest) {
+  const SourceModel* const model = sources.model();
+  CardFacts facts{.base = model == nullptr ? "" : base_name_of(*model), .manifest = manifest, .matrices = {}};
+  const std::vector<ModelTensor>& tensors = sources.tensors().all();
+  for (std::size_t i = 0; i < plan.size(); ++i)
+    if (!is_vector(tensors[i].role))
+      facts.matrices.push_back({tensors[i].kind, plan[i].format,
+                                checked_elements(plan[i].shape, plan[i].name) / plan[i].shape.back(),
+                                plan[i].shape.back()});
+  return make_model_card(facts, nibble_container().name(), kNibbleUse);
+}
+
 std::uint64_t write_model(const std::filesystem::path& output, const TrainingSources& sources,
                           const TrainedWeights& trained, const std::string& dtype, const std::string& manifest,
                           ThreadPool& pool) {
@@ -252,8 +271,10 @@ std::uint64_t write_model(const std::filesystem::path& output, const TrainingSou
   side_files.push_back(
       {"config.json", with_activations(activations, to_huggingface_config(sources.config(), options))});
   side_files.push_back({kManifestFile, manifest});
-  constexpr std::uint64_t kShardBytes = 5'000'000'000;
-  const auto writer = make_directory_writer(output, side_files, plan, kShardBytes, activation_tensors(activations));
+  for (SideFile& file : sources.kept_files()) side_files.push_back(std::move(file));
+  side_files.push_back({kModelCardFile, card_of(sources, plan, manifest)});
+  const auto writer =
+      make_directory_writer(output, side_files, plan, kDirectoryShardBytes, activation_tensors(activations));
   for (std::size_t i = 0; i < plan.size(); ++i) {
     if (const auto found = rounded.find(tensors[i].hf_name); found != rounded.end()) {
       write_rounded(*writer, i, tensors[i], trained.rounded->store(found->second, pool), sources.spelling());
@@ -371,7 +392,8 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
   summary.validations = trainer.validations();
   if (settings.patience != 0 && !summary.validations.empty())
     summary.kept = *std::ranges::min_element(summary.validations, {}, &Trainer::CurvePoint::loss);
-  const std::string manifest = manifest_of_run(identity, trainer, settings, rounded ? &*rounded : nullptr);
+  const std::string manifest =
+      manifest_of_run(identity, trainer, settings, rounded ? &*rounded : nullptr, summary.kept);
   const TrainedWeights trained{weights, rounded ? &*rounded : nullptr};
   if (!request.masters.empty())
     write_model(request.masters, sources, {weights, trained.rounded, true}, "f32", manifest, machine.pool);

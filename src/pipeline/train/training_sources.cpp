@@ -12,6 +12,7 @@
 #include "model/config_text.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
+#include "pipeline/export/directory_container.h"
 #include "pipeline/quantize/source_survey.h"
 #include "pipeline/train/initial_weights.h"
 #include "pipeline/train/train_decoder.h"
@@ -126,6 +127,17 @@ std::vector<SideFile> TrainingSources::tokenizer_files() const {
   for (const std::string& name : Tokenizer::file_names()) {
     if (name == "config.json") continue;
     auto text = model_ ? model_->read_side_file(name) : read_side_file(tokenizer_path_, name);
+    if (text) files.push_back({name, *std::move(text)});
+  }
+  return files;
+}
+
+std::vector<SideFile> TrainingSources::kept_files() const {
+  std::vector<SideFile> files;
+  if (model_ && spelling() == Spelling::gguf) return files;
+  for (const char* const name : kept_side_files()) {
+    const bool is_kept = model_.has_value() || name == std::string_view("generation_config.json");
+    auto text = !is_kept ? std::nullopt : model_ ? model_->read_side_file(name) : read_side_file(tokenizer_path_, name);
     if (text) files.push_back({name, *std::move(text)});
   }
   return files;

@@ -41,8 +41,10 @@ class TrainingSources {
   // Rows as the network reads them: those of spelling().
   NetworkWeights first_weights(std::uint64_t seed, ThreadPool& pool) const;
   Spelling spelling() const { return model_ ? model_->spelling() : Spelling::huggingface; }
-  // What lies beside the weights of a directory, but for config.json.
+  // What lies beside the weights of a directory, but for config.json: the tokenizer, and
   std::vector<SideFile> tokenizer_files() const;
+  // what means the same for a model that goes on from another, or, of a new one, how its tokens are drawn.
+  std::vector<SideFile> kept_files() const;
   // What decides the course of a run beside the trainer's settings.
   std::map<std::string, std::string> identity(std::uint64_t seed, ThreadPool& pool) const;
 

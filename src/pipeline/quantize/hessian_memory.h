@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What moments that weigh tokens take beside plain ones: gradients of the whole model, weights of all tokens, a moment
+// for each group of a matrix's rows. Judged before any of it is taken. Internal to pipeline/.
+//
+//   require_hessian_memory(hessian, {source, tokens, true, arithmetic}, available_memory(), machine);
+#pragma once
+
+#include <cstdint>
+
+#include "calibrate/calibration_text.h"
+#include "kernels/dense/matrix_product.h"
+#include "kernels/machine.h"
+#include "model/source_model.h"
+#include "pipeline/quantize/hessian.h"
+
+namespace nibble {
+
+// Borrowed.
+struct HessianText {
+  const SourceModel& source;
+  const CalibrationTokens& tokens;
+  bool follows_original = true;  // whether targets are summed up, too
+  ProductArithmetic arithmetic = ProductArithmetic::f32;
+};
+
+// At most, in bytes; of plain ones nothing.
+std::uint64_t hessian_bytes(const Hessian& hessian, const HessianText& text, Machine& machine);
+
+// Error(resource) where that is more than is available; says which moments would fit.
+void require_hessian_memory(const Hessian& hessian, const HessianText& text, std::uint64_t available, Machine& machine);
+
+}  // namespace nibble
