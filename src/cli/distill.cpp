@@ -27,8 +27,7 @@ struct Options {
 
 Json to_json(const DistillSummary& summary, double seconds) {
   Json judgements = Json::array();
-  for (const GridDistillation::Judgement& one : summary.judgements)
-    judgements.push_back({{"step", one.step}, {"divergence", one.divergence}});
+  for (const LossPoint& one : summary.judgements) judgements.push_back({{"step", one.step}, {"divergence", one.loss}});
   return {{"output", summary.output.string()},
           {"bytes", summary.bytes},
           {"tokens", summary.tokens},
@@ -57,7 +56,7 @@ std::string text_of(const DistillSummary& summary, const DistillRequest& request
   text += fmt::format("{} steps{}, {} tokens in {}\n", summary.steps, summary.stopped_early ? ", stopped early" : "",
                       count_text(read), duration_text(seconds));
   if (!summary.kept) return text;
-  const double before = summary.judgements.front().divergence, after = summary.kept->divergence;
+  const double before = summary.judgements.front().loss, after = summary.kept->loss;
   if (is_as_it_was)
     return text + fmt::format(
                       "held-out divergence {:.5f} at the beginning, and no step had less; lower the rate, or "

@@ -27,15 +27,15 @@ struct Options {
 
 constexpr double kRateOfTrained = 0.1;  // of a run from nothing's
 
-Json points_json(const std::vector<Trainer::CurvePoint>& points) {
+Json points_json(const std::vector<LossPoint>& points) {
   Json json = Json::array();
-  for (const Trainer::CurvePoint& point : points) json.push_back({{"step", point.step}, {"loss", point.loss}});
+  for (const LossPoint& point : points) json.push_back({{"step", point.step}, {"loss", point.loss}});
   return json;
 }
 
 // What is made small: the text's own loss, of which e to the power is a perplexity; or what a teacher's words differ
 // by, or some of both, of which it means nothing.
-std::string loss_text(const std::vector<Trainer::CurvePoint>& points, const Options& options) {
+std::string loss_text(const std::vector<LossPoint>& points, const Options& options) {
   if (points.empty()) return "-";
   const double loss = points.back().loss;
   const double share = options.teacher.empty() ? 0 : options.request.settings.teacher_share;

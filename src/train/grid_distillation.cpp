@@ -15,7 +15,6 @@ namespace nibble {
 namespace {
 
 constexpr std::size_t kJudgedTokens = std::size_t{1} << 14;  // of the held-out text, at most
-constexpr float kNotMade = -1;                               // of a judgement, which is never below 0
 constexpr double kMostShare = 2;                             // by which the rate is larger for less than two bits
 
 // Of numbers of so many bits a weight, as a share of those of two.
@@ -47,24 +46,20 @@ GridDistillation::GridDistillation(const SourceModel& original, const SourceMode
                                    const DistillationText& text, const DistillationSettings& settings, Machine& machine)
     : original_(original, machine.pool),
       weights_(quantized, machine.pool),
-      text_(text),
       settings_(settings),
       machine_(machine),
       spelling_(quantized.spelling()),
       teacher_(original.parts().network(), original_, {.arithmetic = settings.arithmetic}, machine),
       tape_(quantized.parts().network(), weights_, {.arithmetic = settings.arithmetic}, machine),
-      batches_(text.training, settings.batch) {
+      batches_(text.training, settings.batch),
+      judge_(text.held_out, {.steps = settings.steps,
+                             .every = settings.validate_every,
+                             .patience = settings.patience,
+                             .batch = settings.batch,
+                             .most_rows = std::max<std::uint64_t>(1, kJudgedTokens / settings.batch.length),
+                             .predicts_end = false}) {
   const Graph& end = original.parts().network().end().graph;
   vocabulary_ = end.width(end.outputs.front());
-  if (settings.validate_every != 0) {
-    if (text.held_out.ids.size() < settings.batch.length)
-      throw Error(ErrorKind::unusable_input,
-                  fmt::format("the held-out text is shorter than a row; hold out more of it, or give shorter rows: {} "
-                              "tokens, and a row takes {}",
-                              text.held_out.ids.size(), settings.batch.length),
-                  "held_out");
-    judgements_.assign(static_cast<std::size_t>(place_of(settings.steps)) + 1, kNotMade);
-  }
   for (const ModelTensor& part : quantized.parts().all())
     if (is_coded_matrix(part, quantized.stored(part))) add_matrix(original, quantized, part);
   num_matrices_ = trained_.size();
@@ -154,7 +149,7 @@ void GridDistillation::put_values(TrainedPart::Values values) {
 }
 
 DistillationStep GridDistillation::step() {
-  if (step_ == 0 && !judgements_.empty() && judgements_.front() == kNotMade)
+  if (step_ == 0 && settings_.validate_every != 0 && !judge_.has_begun())
     return {.step = 0, .loss = 0, .validation = judge()};
   const RateSchedule schedule{
       .fall = settings_.fall,
@@ -179,60 +174,18 @@ DistillationStep GridDistillation::step() {
 
 // --- judgement -------------------------------------------------------------------------------------------------------
 
-double GridDistillation::divergence_of_held_out() {
-  const auto length = static_cast<std::size_t>(settings_.batch.length);
-  const std::vector<std::int32_t>& held = text_.held_out.ids;
-  const std::size_t windows = std::min(held.size(), std::max(kJudgedTokens, length)) / length;
-  put_values(TrainedPart::Values::stored);
-  double sum = 0;
-  for (std::size_t window = 0; window < windows;) {
-    std::vector<std::int32_t> rows;
-    const std::size_t first = window;
-    for (; window < windows && window - first < settings_.batch.size; ++window) {
-      const std::size_t before = rows.size();
-      if (text_.held_out.begin) rows.push_back(*text_.held_out.begin);
-      const auto begin = held.begin() + static_cast<std::ptrdiff_t>(window * length);
-      rows.insert(rows.end(), begin, begin + static_cast<std::ptrdiff_t>(length));
-      rows.resize(before + length + 1);
-    }
-    sum += run(rows, Tape::Walk::there) * static_cast<double>(window - first);
-  }
-  return sum / static_cast<double>(windows);
-}
-
-// Where it is time.
+// Where it is time; the changes that it began with are the first that may be the best.
 std::optional<double> GridDistillation::judge() {
-  if (judgements_.empty() || (step_ % settings_.validate_every != 0 && step_ != settings_.steps)) return std::nullopt;
-  const double divergence = divergence_of_held_out();
-  const std::optional<Judgement> before = best();
-  judgements_[static_cast<std::size_t>(place_of(step_))] = static_cast<float>(std::max(divergence, 0.0));
-  if (!before || best()->step == step_) {
-    waited_ = 0;
-    best_.clear();
-    for (const Parameter& parameter : parameters_) best_.emplace_back(parameter.values.begin(), parameter.values.end());
-  } else if (++waited_ == settings_.patience) {
-    stopped_early_ = true;
-  }
+  if (!judge_.is_due(step_)) return std::nullopt;
+  put_values(TrainedPart::Values::stored);
+  const double divergence =
+      judge_.mean_loss([&](const std::vector<std::int32_t>& rows) { return run(rows, Tape::Walk::there); });
+  judge_.record(step_, divergence, parameters_);
   return divergence;
 }
 
-std::vector<GridDistillation::Judgement> GridDistillation::judgements() const {
-  std::vector<Judgement> made;
-  for (std::size_t i = 0; i < judgements_.size(); ++i)
-    if (judgements_[i] != kNotMade)
-      made.push_back({std::min<std::uint64_t>(i * settings_.validate_every, settings_.steps),
-                      static_cast<double>(judgements_[i])});
-  return made;
-}
-
-std::optional<GridDistillation::Judgement> GridDistillation::best() const {
-  const std::vector<Judgement> made = judgements();
-  const auto found = std::ranges::min_element(made, {}, &Judgement::divergence);
-  return found == made.end() ? std::nullopt : std::optional(*found);
-}
-
 void GridDistillation::keep_best() {
-  for (std::size_t i = 0; i < best_.size(); ++i) std::ranges::copy(best_[i], parameters_[i].values.begin());
+  judge_.put_best(parameters_);
   put_values(TrainedPart::Values::trained);
 }
 
@@ -261,17 +214,15 @@ TrainingState GridDistillation::state(const std::map<std::string, std::string>& 
   say("patience", settings_.patience);
   say("norms and biases", settings_.trains_vectors);
   say("arithmetic", settings_.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32");
-  state.counts = {{"step", step_},     {"pass", batches_.position().pass},  {"row", batches_.position().row},
-                  {"waited", waited_}, {"stopped", stopped_early_ ? 1 : 0}, {"has_best", best_.empty() ? 0 : 1}};
+  state.counts = {{"step", step_}, {"pass", batches_.position().pass}, {"row", batches_.position().row}};
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const auto add = [&](std::string_view what, std::span<float> values) {
       state.tensors.push_back({fmt::format("{}.{}", parameters_[i].name, what), {values.size()}, values});
     };
     add("change", parameters_[i].values);
-    if (!best_.empty()) add("best", best_[i]);
     for (const OptimizerMemory& memory : optimizer_->memory(i)) add(memory.name, memory.values);
   }
-  if (!judgements_.empty()) state.tensors.push_back({"judgements", {judgements_.size()}, judgements_});
+  judge_.add_to(state, parameters_);
   return state;
 }
 
@@ -280,17 +231,8 @@ void GridDistillation::save(const std::filesystem::path& path, const std::map<st
 }
 
 void GridDistillation::take_up(const std::filesystem::path& path, const std::map<std::string, std::string>& run) {
-  TrainingState saved = state(run);
-  // Whether the best changes are among them is known when the counts are.
-  read_training_state(path, saved);
-  if (saved.counts["has_best"] != 0 && best_.empty()) {
-    for (const Parameter& parameter : parameters_) best_.emplace_back(parameter.values.size());
-    saved = state(run);
-    read_training_state(path, saved);
-  }
+  TrainingState saved = judge_.read(path, parameters_, [&] { return state(run); });
   step_ = saved.counts["step"];
-  waited_ = saved.counts["waited"];
-  stopped_early_ = saved.counts["stopped"] != 0;
   batches_.go_to({saved.counts["pass"], saved.counts["row"]});
   optimizer_->set_steps(step_);
 }

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "model/source_model.h"
+#include "train/held_out_judge.h"
 #include "train/optimizer.h"
 #include "train/rate_schedule.h"
 #include "train/state_file.h"
@@ -71,24 +72,21 @@ class GridDistillation {
   GridDistillation(const SourceModel& original, const SourceModel& quantized, const DistillationText& text,
                    const DistillationSettings& settings, Machine& machine);
 
-  bool is_done() const { return step_ >= settings_.steps || stopped_early_; }
+  bool is_done() const { return step_ >= settings_.steps || judge_.stops(); }
   // Judges the beginning the first time. Error(unusable_input): a divergence that is NaN or infinite: in which step,
   // where in the network, what to lower.
   DistillationStep step();
   void keep_best();
 
   std::uint64_t steps_done() const { return step_; }
-  bool stopped_early() const { return stopped_early_; }
+  bool stopped_early() const { return judge_.stops(); }
   std::size_t num_matrices() const { return num_matrices_; }
   std::uint64_t num_numbers() const;                                          // that are trained
   const std::vector<std::string>& left_alone() const { return left_alone_; }  // quantized matrices, and why
 
-  struct Judgement {
-    std::uint64_t step = 0;
-    double divergence = 0;  // of the held-out text, nats
-  };
-  std::vector<Judgement> judgements() const;
-  std::optional<Judgement> best() const;
+  // Divergences of the held-out text.
+  std::vector<LossPoint> judgements() const { return judge_.points(); }
+  std::optional<LossPoint> best() const { return judge_.best(); }
 
   std::vector<DistilledTensor> stored() const;
 
@@ -107,15 +105,9 @@ class GridDistillation {
   double run(const std::vector<std::int32_t>& rows, Tape::Walk walk);
   void put_values(TrainedPart::Values values);
   std::optional<double> judge();
-  double divergence_of_held_out();
-  // Of a step's judgement; that of the end lies behind those of every so many steps.
-  std::uint64_t place_of(std::uint64_t step) const {
-    return (step + settings_.validate_every - 1) / settings_.validate_every;
-  }
   TrainingState state(const std::map<std::string, std::string>& run);
 
   NetworkWeights original_, weights_;
-  DistillationText text_;
   DistillationSettings settings_;
   Machine& machine_;
   Spelling spelling_;
@@ -126,10 +118,8 @@ class GridDistillation {
   std::vector<std::string> left_alone_;
   std::vector<Parameter> parameters_;
   std::optional<Optimizer> optimizer_;
-  std::vector<float> judgements_;         // by place; -1: not made
-  std::vector<std::vector<float>> best_;  // changes of the best judgement
-  std::uint64_t step_ = 0, waited_ = 0;   // judgements without a better one
-  bool stopped_early_ = false;
+  HeldOutJudge judge_;
+  std::uint64_t step_ = 0;
 };
 
 }  // namespace nibble

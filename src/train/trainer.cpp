@@ -14,7 +14,6 @@
 namespace nibble {
 namespace {
 
-constexpr float kNotTaken = -1;                                  // a loss is never negative
 constexpr std::size_t kValidationTokens = std::size_t{1} << 15;  // of the held-out text, at most
 
 void require(bool condition, const char* setting, const std::string& what) {
@@ -63,6 +62,19 @@ struct Halves {
   }
 };
 
+// Where it is to be judged on the way, there is a row of the text: known before the first step.
+JudgeSettings judge_settings(const TrainerSettings& s, const TokenStream& held_out) {
+  const bool is_asked_for = s.patience != 0 || s.validate_every <= s.steps;
+  return {.steps = s.steps,
+          .every = s.validate_every,
+          .patience = s.patience,
+          .keeps_best = s.patience != 0,
+          .is_required = is_asked_for && !held_out.ids.empty(),
+          .batch = s.batch,
+          .most_rows = (kValidationTokens + s.batch.length - 1) / s.batch.length,
+          .name = "validations"};
+}
+
 const std::pair<OptimizerKind, std::string_view> kOptimizers[] = {
     {OptimizerKind::muon, "muon"}, {OptimizerKind::adamw, "adamw"}, {OptimizerKind::sgd, "sgd"}};
 
@@ -81,18 +93,13 @@ std::optional<OptimizerKind> find_optimizer(std::string_view name) {
 Trainer::Trainer(const Network& network, NetworkWeights& weights, const TrainingText& text,
                  const TrainerSettings& settings, Machine& machine, const TrainingHelp& help)
     : weights_(weights),
-      text_(text),
       settings_(judged(settings)),
       machine_(machine),
       help_(help),
       tape_(network, weights, {.arithmetic = settings.arithmetic}, machine),
       batches_(text.training, settings.batch),
-      curve_((settings.steps + stride() - 1) / stride()),
-      validations_(settings.validate_every == 0
-                       ? 0
-                       : 1 + (settings.steps + settings.validate_every - 1) / settings.validate_every,
-                   kNotTaken) {
-  require_held_out();
+      judge_(text.held_out, judge_settings(settings, text.held_out)),
+      curve_((settings.steps + stride() - 1) / stride()) {
   const Graph& end = network.end().graph;
   vocabulary_ = end.width(end.outputs.front());
   const std::vector<Parameter> all = weights.parameters();
@@ -158,10 +165,8 @@ LossFunction Trainer::loss_of(std::span<const std::int32_t> read, std::span<cons
 }
 
 TrainingStep Trainer::step() {
-  if (step_ == 0 && settings_.begins_trained && settings_.patience != 0 && has_held_out_row()) {
-    validations_.front() = static_cast<float>(validation_loss());
-    remember_best();
-  }
+  if (step_ == 0 && settings_.begins_trained && settings_.patience != 0 && judge_.has_row())
+    judge_.record(0, validation_loss(), parameters());
   weights_.clear_gradients(machine_.pool);
   if (help_.rounded != nullptr) help_.rounded->clear_gradients();
   put_weights();
@@ -191,35 +196,11 @@ TrainingStep Trainer::step() {
     summed_loss_ = 0;
   }
   TrainingStep done = {.step = step_, .loss = loss, .gradient_norm = norm, .rate_factor = factor};
-  if (is_judged(step_)) {
+  if (judge_.is_due(step_)) {
     done.validation = validation_loss();
-    judge_validation(*done.validation);
+    judge_.record(step_, *done.validation, parameters());
   }
   return done;
-}
-
-// Every so many steps, and in the end.
-bool Trainer::is_judged(std::uint64_t step) const {
-  return settings_.validate_every != 0 && has_held_out_row() &&
-         (step % settings_.validate_every == 0 || step == settings_.steps);
-}
-
-bool Trainer::has_held_out_row() const {
-  const TokenStream& held = text_.held_out;
-  return held.ids.size() >= settings_.batch.length + (held.begin ? 0 : 1);
-}
-
-// Where it is to be judged on the way, there is a row of it: known before the first step.
-void Trainer::require_held_out() const {
-  const TokenStream& held = text_.held_out;
-  const bool is_asked_for = settings_.patience != 0 || settings_.validate_every <= settings_.steps;
-  if (validations_.empty() || held.ids.empty() || !is_asked_for || has_held_out_row()) return;
-  throw Error(
-      ErrorKind::unusable_input,
-      fmt::format("the held-out text is shorter than a row; hold out more of it, or give shorter rows: {} tokens, "
-                  "and a row takes {}",
-                  held.ids.size(), settings_.batch.length + (held.begin ? 0 : 1)),
-      "held_out");
 }
 
 // --- held-out text ---------------------------------------------------------------------------------------------------
@@ -231,54 +212,13 @@ void Trainer::put_weights() {
 double Trainer::validation_loss() {
   put_weights();
   const std::size_t length = static_cast<std::size_t>(settings_.batch.length);
-  const TokenStream& held = text_.held_out;
-  const std::size_t taken = held.begin ? length : length + 1;
-  std::vector<std::int32_t> rows;
-  std::size_t windows = 0;
-  for (std::size_t at = 0; at + taken <= held.ids.size() && windows * length < kValidationTokens;
-       at += length, ++windows) {
-    if (held.begin) rows.push_back(*held.begin);
-    rows.insert(rows.end(), held.ids.begin() + static_cast<std::ptrdiff_t>(at),
-                held.ids.begin() + static_cast<std::ptrdiff_t>(at + taken));
-  }
-  const Halves halves(rows, length);
-  double sum = 0;
-  const std::size_t together = static_cast<std::size_t>(settings_.batch.size);
-  for (std::size_t first = 0; first < windows; first += together) {
-    const std::size_t count = std::min(together, windows - first);
-    const std::span<const std::int32_t> read(&halves.read[first * length], count * length),
-        predicted(&halves.predicted[first * length], count * length);
-    const SequenceBatch shape = {count, length};
-    sum += tape_.run(read, shape, loss_of(read, predicted, shape), Tape::Walk::there) * static_cast<double>(count);
-  }
-  const double loss = sum / static_cast<double>(windows);
+  const double loss = judge_.mean_loss([&](const std::vector<std::int32_t>& rows) {
+    const Halves halves(rows, length);
+    const SequenceBatch shape = {halves.read.size() / length, length};
+    return tape_.run(halves.read, shape, loss_of(halves.read, halves.predicted, shape), Tape::Walk::there);
+  });
   if (!std::isfinite(loss)) refuse_loss(loss, "the loss of the held-out text", step_);
   return loss;
-}
-
-void Trainer::judge_validation(double loss) {
-  const auto place = static_cast<std::size_t>((step_ + settings_.validate_every - 1) / settings_.validate_every);
-  const std::optional<double> best = best_validation();
-  validations_[place] = static_cast<float>(loss);
-  if (settings_.patience == 0) return;
-  if (!best || validations_[place] < static_cast<float>(*best)) {
-    waited_ = 0;
-    remember_best();
-  } else if (++waited_ >= settings_.patience) {
-    stopped_early_ = true;
-  }
-}
-
-void Trainer::remember_best() {
-  best_.clear();
-  for (const Parameter& parameter : parameters()) best_.emplace_back(parameter.values.begin(), parameter.values.end());
-}
-
-std::optional<double> Trainer::best_validation() const {
-  std::optional<double> best;
-  for (const CurvePoint& point : validations())
-    if (!best || point.loss < *best) best = point.loss;
-  return best;
 }
 
 // A step may be so long that what it makes is no number, which the next one would find.
@@ -295,12 +235,12 @@ void Trainer::require_finite_weights() const {
 // Numbers may grow without an end and still be numbers. Guessing costs the logarithm of the vocabulary.
 void Trainer::require_learnt() const {
   constexpr double kMargin = 1.5;
-  const std::vector<CurvePoint> points = curve();
+  const std::vector<LossPoint> points = curve();
   if (points.size() < 2) return;
   const double guessing = std::log(static_cast<double>(vocabulary_)), begin = points.front().loss;
   const double limit = kMargin * std::max(guessing, begin);
   if (!(points.back().loss > limit)) return;
-  const auto first = std::ranges::find_if(points, [&](const CurvePoint& point) { return point.loss > limit; });
+  const auto first = std::ranges::find_if(points, [&](const LossPoint& point) { return point.loss > limit; });
   throw Error(
       ErrorKind::unusable_input,
       fmt::format("training has gone astray: the loss was {:.4g} in step {}, is {:.4g} in step {}, and guessing would "
@@ -310,26 +250,17 @@ void Trainer::require_learnt() const {
 }
 
 void Trainer::keep_best() {
-  if (best_.empty()) require_learnt();
-  const std::vector<Parameter> all = parameters();
-  for (std::size_t i = 0; i < best_.size(); ++i) std::ranges::copy(best_[i], all[i].values.begin());
+  if (!judge_.has_best()) require_learnt();
+  judge_.put_best(parameters());
   put_weights();
 }
 
-std::vector<Trainer::CurvePoint> Trainer::curve() const {
-  std::vector<CurvePoint> points;
+std::vector<LossPoint> Trainer::curve() const {
+  std::vector<LossPoint> points;
   for (std::uint64_t i = 0; i * stride() < step_; ++i) {
     const std::uint64_t end = std::min((i + 1) * stride(), settings_.steps);
     if (end <= step_) points.push_back({end, static_cast<double>(curve_[static_cast<std::size_t>(i)])});
   }
-  return points;
-}
-
-std::vector<Trainer::CurvePoint> Trainer::validations() const {
-  std::vector<CurvePoint> points;
-  for (std::size_t i = 0; i < validations_.size(); ++i)
-    if (validations_[i] != kNotTaken)
-      points.push_back({std::min(i * settings_.validate_every, settings_.steps), static_cast<double>(validations_[i])});
   return points;
 }
 
@@ -367,22 +298,19 @@ TrainingState Trainer::state(const std::map<std::string, std::string>& run) {
     say("teacher's share", s.teacher_share);
     say("temperature", s.temperature);
   }
-  state.counts = {{"step", step_},     {"pass", batches_.position().pass},  {"row", batches_.position().row},
-                  {"waited", waited_}, {"stopped", stopped_early_ ? 1 : 0}, {"has_best", best_.empty() ? 0 : 1}};
+  state.counts = {{"step", step_}, {"pass", batches_.position().pass}, {"row", batches_.position().row}};
   state.figures = {{"summed_loss", summed_loss_}};
   const auto add = [&](const std::string& name, std::span<float> values) {
     state.tensors.push_back({name, {values.size()}, values});
   };
   add("curve", curve_);
-  if (!validations_.empty()) add("validations", validations_);
   for (Group& group : groups_)
     for (std::size_t i = 0; i < group.parameters.size(); ++i) {
       add(group.parameters[i].name, group.parameters[i].values);
       for (const OptimizerMemory& memory : group.optimizer.memory(i))
         add(group.parameters[i].name + "." + std::string(memory.name), memory.values);
     }
-  const std::vector<Parameter> all = parameters();
-  for (std::size_t i = 0; i < best_.size(); ++i) add(all[i].name + ".best", best_[i]);
+  judge_.add_to(state, parameters());
   // Static grids of inputs are found in the first step.
   input_grids_.clear();
   for (const NetworkWeight& weight : weights_.all())
@@ -400,14 +328,7 @@ void Trainer::save(const std::filesystem::path& path, const std::map<std::string
 }
 
 void Trainer::take_up(const std::filesystem::path& path, const std::map<std::string, std::string>& run) {
-  TrainingState saved = state(run);
-  // Whether the best weights are among them is known when the counts are.
-  read_training_state(path, saved);
-  if (saved.counts["has_best"] != 0 && best_.empty()) {
-    for (const Parameter& parameter : parameters()) best_.emplace_back(parameter.values.size());
-    saved = state(run);
-    read_training_state(path, saved);
-  }
+  TrainingState saved = judge_.read(path, parameters(), [&] { return state(run); });
   std::size_t place = 0;
   for (NetworkWeight& weight : weights_.all())
     if (weight.inputs) {
@@ -415,8 +336,6 @@ void Trainer::take_up(const std::filesystem::path& path, const std::map<std::str
       weight.inputs->grid.zero = static_cast<std::int32_t>(input_grids_[place++]);
     }
   step_ = saved.counts["step"];
-  waited_ = saved.counts["waited"];
-  stopped_early_ = saved.counts["stopped"] != 0;
   summed_loss_ = saved.figures["summed_loss"];
   batches_.go_to({saved.counts["pass"], saved.counts["row"]});
   for (Group& group : groups_) group.optimizer.set_steps(step_);

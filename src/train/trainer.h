@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "model/arch/architecture.h"
+#include "train/held_out_judge.h"
 #include "train/optimizer.h"
 #include "train/rate_schedule.h"
 #include "train/rounded_weights.h"
@@ -83,24 +84,20 @@ class Trainer {
   Trainer(const Network& network, NetworkWeights& weights, const TrainingText& text, const TrainerSettings& settings,
           Machine& machine, const TrainingHelp& help = {});
 
-  bool is_done() const { return step_ >= settings_.steps || stopped_early_; }
+  bool is_done() const { return step_ >= settings_.steps || judge_.stops(); }
   std::uint64_t steps_done() const { return step_; }
-  bool stopped_early() const { return stopped_early_; }
+  bool stopped_early() const { return judge_.stops(); }
   // Error(unusable_input): a loss, of the held-out text, too, or a number that training has made NaN or infinite; says
   // in which step, where in the network, what to lower.
   TrainingStep step();
   double validation_loss();  // of what is made small; needs a row of held-out text
-  std::optional<double> best_validation() const;
   // Puts the weights of the best validation in place, where patience has kept them, else the last: as they are stored.
   // Error(unusable_input) where it is the last, and the loss ended above where it began and above guessing.
   void keep_best();
 
-  struct CurvePoint {
-    std::uint64_t step = 0;
-    double loss = 0;  // mean of the steps since the last point
-  };
-  std::vector<CurvePoint> curve() const;        // at most about 200 points
-  std::vector<CurvePoint> validations() const;  // step 0: of what the run begins with
+  std::vector<LossPoint> curve() const;  // at most about 200 points: means of the steps since the last one
+  std::vector<LossPoint> validations() const { return judge_.points(); }  // step 0: of what the run begins with
+  std::optional<LossPoint> best_validation() const { return judge_.best(); }
 
   void save(const std::filesystem::path& path, const std::map<std::string, std::string>& run);
   // Goes on where a saved run was. run: what decides the course of it beside the settings. Errors as
@@ -114,14 +111,9 @@ class Trainer {
 
  private:
   TrainingState state(const std::map<std::string, std::string>& run);
-  void require_held_out() const;
-  bool has_held_out_row() const;
-  bool is_judged(std::uint64_t step) const;
-  void judge_validation(double loss);
   // Of rows at hand. Both are borrowed.
   LossFunction loss_of(std::span<const std::int32_t> read, std::span<const std::int32_t> predicted,
                        const SequenceBatch& shape);
-  void remember_best();
   void put_weights();  // of masters that are rounded
   void require_learnt() const;
   void require_finite_weights() const;
@@ -129,7 +121,6 @@ class Trainer {
   [[noreturn]] void refuse_loss(double loss, const std::string& what, std::uint64_t step) const;
 
   NetworkWeights& weights_;
-  TrainingText text_;
   TrainerSettings settings_;
   Machine& machine_;
   TrainingHelp help_;
@@ -142,13 +133,12 @@ class Trainer {
   };
   std::vector<Group> groups_;
   std::vector<Parameter> parameters() const;  // of all groups
-  std::uint64_t step_ = 0, waited_ = 0;       // validations without a better one
-  bool stopped_early_ = false;
+  HeldOutJudge judge_;
+  std::uint64_t step_ = 0;
   std::uint64_t vocabulary_ = 0;
-  double summed_loss_ = 0;                  // since the last point of the curve
-  std::vector<float> curve_, validations_;  // the first one: of what the run begins with; negative: not taken
-  std::vector<float> input_grids_;          // as a state file has them: scale and zero of each that is rounded
-  std::vector<std::vector<float>> best_;    // weights, with patience
+  double summed_loss_ = 0;  // since the last point of the curve
+  std::vector<float> curve_;
+  std::vector<float> input_grids_;  // as a state file has them: scale and zero of each that is rounded
 };
 
 }  // namespace nibble

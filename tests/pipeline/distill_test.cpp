@@ -91,7 +91,7 @@ TEST_F(Distill, ChangesWhatLiesBesideCodesInEveryContainer) {
     const DistillSummary summary = distill(path, asked, machine_);
     ASSERT_EQ(summary.judgements.size(), 3u) << where;
     ASSERT_TRUE(summary.kept) << where;
-    EXPECT_LE(summary.kept->divergence, summary.judgements.front().divergence) << where;
+    EXPECT_LE(summary.kept->loss, summary.judgements.front().loss) << where;
     EXPECT_TRUE(summary.left_alone.empty()) << where << ": " << summary.left_alone.front();
     EXPECT_GE(summary.matrices, 14u) << where;
     const SourceModel before = SourceModel::open(path), after = SourceModel::open(asked.output);
@@ -118,12 +118,12 @@ TEST_F(Distill, PredictsMoreLikeTheOriginalAndIsWhatWasJudged) {
   asked.settings.rate = 0.01;
   const DistillSummary summary = distill(quantized("int2:g64", "nibble"), asked, machine_);
   ASSERT_TRUE(summary.kept);
-  EXPECT_LT(summary.kept->divergence, 0.97 * summary.judgements.front().divergence);
+  EXPECT_LT(summary.kept->loss, 0.97 * summary.judgements.front().loss);
   // Distilled again, it begins where it was.
   DistillRequest again = request("again");
   again.settings.steps = 4;
   const DistillSummary second = distill(asked.output, again, machine_);
-  EXPECT_NEAR(second.judgements.front().divergence, summary.kept->divergence, 1e-6);
+  EXPECT_NEAR(second.judgements.front().loss, summary.kept->loss, 1e-6);
 }
 
 // Codes that are trained are others in the end, of the same formats, and begin as those of the file.
@@ -134,12 +134,12 @@ TEST_F(Distill, TrainsCodesWhereThatIsAskedFor) {
     DistillRequest asked = request("c" + std::to_string(count_) + path.extension().string());
     const double begun = distill(path, request("b" + std::to_string(count_) + path.extension().string()), machine_)
                              .judgements.front()
-                             .divergence;
+                             .loss;
     asked.settings.steps = 40;
     asked.settings.code_rate = 0.03;
     const DistillSummary summary = distill(path, asked, machine_);
-    EXPECT_NEAR(summary.judgements.front().divergence, begun, 1e-6 * begun) << format;
-    EXPECT_LT(summary.kept->divergence, 0.95 * begun) << format;
+    EXPECT_NEAR(summary.judgements.front().loss, begun, 1e-6 * begun) << format;
+    EXPECT_LT(summary.kept->loss, 0.95 * begun) << format;
     const SourceModel before = SourceModel::open(path), after = SourceModel::open(asked.output);
     const ModelTensor& part = *before.parts().part("down", 1);
     EXPECT_EQ(before.stored(part).values.format()->name(), after.stored(part).values.format()->name());

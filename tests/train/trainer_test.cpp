@@ -164,7 +164,7 @@ TEST(Trainer, StopsWhenHeldOutTextGetsWorse) {
   const double last = run.trainer.validation_loss();
   run.trainer.keep_best();
   EXPECT_LT(run.trainer.validation_loss(), last);
-  EXPECT_NEAR(run.trainer.validation_loss(), *run.trainer.best_validation(), 1e-5);
+  EXPECT_NEAR(run.trainer.validation_loss(), run.trainer.best_validation()->loss, 1e-5);
 }
 
 TEST(Trainer, IsJudgedInTheEndWhateverTheSteps) {

@@ -100,8 +100,7 @@ std::string record_of(const GridDistillation& training, const TokenStream& text,
                                  {"vectors", s.trains_vectors},
                                  {"arithmetic", s.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32"}};
   json["judgements"] = nlohmann::ordered_json::array();
-  for (const GridDistillation::Judgement& one : training.judgements())
-    json["judgements"].push_back({one.step, one.divergence});
+  for (const LossPoint& one : training.judgements()) json["judgements"].push_back({one.step, one.loss});
   if (const auto best = training.best()) json["kept_step"] = best->step;
   return json.dump();
 }

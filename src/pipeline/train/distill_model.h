@@ -40,8 +40,8 @@ struct DistillSummary {
   std::uint64_t steps = 0, resumed_at = 0;
   bool stopped_early = false;
   std::vector<std::string> left_alone{};  // quantized matrices that could not be trained, and why
-  std::vector<GridDistillation::Judgement> judgements{};
-  std::optional<GridDistillation::Judgement> kept{};  // whose numbers were written
+  std::vector<LossPoint> judgements{};
+  std::optional<LossPoint> kept{};  // whose numbers were written
 };
 
 // The numbers of `quantized` are replaced by the trained ones. Errors name what to change: models of two networks, a

@@ -84,16 +84,16 @@ void require_storable(const ModelTensors& tensors, const NetworkWeights& weights
   }
 }
 
-nlohmann::ordered_json points_json(const std::vector<Trainer::CurvePoint>& points) {
+nlohmann::ordered_json points_json(const std::vector<LossPoint>& points) {
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
-  for (const Trainer::CurvePoint& point : points) json.push_back({point.step, point.loss});
+  for (const LossPoint& point : points) json.push_back({point.step, point.loss});
   return json;
 }
 
 // No time, host or number of threads: the same run gives the same text.
 std::string manifest_of_run(const std::map<std::string, std::string>& identity, const Trainer& trainer,
                             const TrainerSettings& s, const RoundedWeights* rounded,
-                            const std::optional<Trainer::CurvePoint>& kept) {
+                            const std::optional<LossPoint>& kept) {
   nlohmann::ordered_json json;
   json["nibble"] = version();
   const auto known = [&](const char* name) {
@@ -390,8 +390,7 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
   summary.stopped_early = trainer.stopped_early();
   summary.curve = trainer.curve();
   summary.validations = trainer.validations();
-  if (settings.patience != 0 && !summary.validations.empty())
-    summary.kept = *std::ranges::min_element(summary.validations, {}, &Trainer::CurvePoint::loss);
+  if (settings.patience != 0) summary.kept = trainer.best_validation();
   const std::string manifest =
       manifest_of_run(identity, trainer, settings, rounded ? &*rounded : nullptr, summary.kept);
   const TrainedWeights trained{weights, rounded ? &*rounded : nullptr};

@@ -48,8 +48,8 @@ struct TrainSummary {
   std::uint64_t parameters = 0, bytes = 0, tokens = 0;  // tokens: of the training text
   std::uint64_t steps = 0, resumed_at = 0;
   bool stopped_early = false;
-  std::vector<Trainer::CurvePoint> curve, validations;
-  std::optional<Trainer::CurvePoint> kept;  // with patience: the judgement whose weights were written
+  std::vector<LossPoint> curve, validations;
+  std::optional<LossPoint> kept;  // with patience: the judgement whose weights were written
 };
 
 // Where a run's state lies.
