@@ -45,7 +45,7 @@ const TrellisKernels& trellis_kernels(Isa isa) {
     case Isa::avxvnni:
       return avx2::kTrellisKernels;
     case Isa::avx512:
-      return detect_cpu().avx512_vbmi ? avx512::kTrellisKernels : avx2::kTrellisKernels;
+      return detect_cpu().avx512_vbmi && detect_cpu().gfni ? avx512::kTrellisKernels : avx2::kTrellisKernels;
   }
   return scalar::kTrellisKernels;
 }

@@ -58,7 +58,7 @@ namespace avx2 {
 extern const TrellisKernels kTrellisKernels;
 }
 namespace avx512 {
-extern const TrellisKernels kTrellisKernels;  // only where the processor has AVX512_VBMI
+extern const TrellisKernels kTrellisKernels;  // only where the processor has AVX512_VBMI and GFNI
 }
 
 }  // namespace nibble
