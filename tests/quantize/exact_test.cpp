@@ -138,5 +138,14 @@ TEST(ExactRounder, NamesTheRowThatItCannotHold) {
   }
 }
 
+// Rows that have codes only beside others are held nowhere by themselves, and no reason to stop.
+TEST(ExactRounder, TilesHoldNoRowAlone) {
+  const FormatPtr format = find_format("trellis2:l8");
+  QuantizedTensor made(format, 1, 8);
+  std::vector<float> back(8, 1.0F);
+  EXPECT_FALSE(encode_exactly(*format, std::vector<float>(8, 0.0F), 0, made.row(0), back));
+  EXPECT_EQ(back, std::vector<float>(8, 0.0F));
+}
+
 }  // namespace
 }  // namespace nibble

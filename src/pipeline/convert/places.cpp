@@ -10,6 +10,7 @@
 #include "format/planar/format.h"
 #include "format/quantized_tensor.h"
 #include "quantize/round/exact.h"
+#include "quantize/round/nearest.h"
 
 namespace nibble {
 namespace {
@@ -103,7 +104,8 @@ constexpr std::array kFormats = {"q4_0",
                                  "nf4:g64:dq",
                                  "fp8:row",
                                  "fp8:block128x128",
-                                 "e2m1:g32:e8m0"};
+                                 "e2m1:g32:e8m0",
+                                 "trellis2:l8"};
 
 constexpr std::uint64_t kRows = 256, kCols = 256;
 
@@ -119,8 +121,8 @@ QuantizedTensor random_matrix(const FormatPtr& format) {
   QuantizedTensor matrix(format, kRows, kCols);
   const auto grid = format->prepare(values, kRows, kCols, {}, {});
   if (grid) format->pack_tensor(grid.get(), matrix.row(0));
-  for (std::uint64_t row = 0; row < kRows; ++row)
-    format->encode_row(std::span(values).subspan(row * kCols, kCols), {}, grid.get(), row, {}, matrix.row(row));
+  Machine machine(Isa::scalar, 1);
+  make_nearest_rounder()->encode_band(*format, {values, {}, kRows, kCols, 0, grid.get(), {}}, matrix, machine);
   std::vector<std::span<const std::byte>> planes(matrix.planes.begin(), matrix.planes.end());
   matrix.tensor_grid = make_view(format, kRows, kCols, std::move(planes), "matrix").tensor_grid;
   return matrix;
