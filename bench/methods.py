@@ -8,7 +8,8 @@
 Loss is the mean KL divergence from the original on the held-out text (windows of 512, second half scored), in f32 arithmetic unless a part
 is about arithmetic. Prints Markdown as kept in docs/methods.md. Parts: table (methods x formats), twin (the outlier twin; needs numpy and
 safetensors), engine (8-bit activations, small KV caches), budget (a solved mix against uniform formats and mixes at equal bytes), llama,
-trained (what gradients add to a method, each line with its time; --trained for short, --also for further texts to judge by).
+trained (what gradients add to a method, each line with its time; --trained for short, --also for further texts to judge by), limit (loss
+over bits per weight, of trellises beside everything else; --json for tools/draw_limit.py).
 """
 import argparse
 import json
@@ -24,6 +25,8 @@ import time
 FORMATS = "int4:g128,int3:g128:sym,int2:g64:sym,nf4:g64,ternary:row,q4_0,q4_k,q3_k,q2_k,iq4_xs,iq3_xxs,iq2_xs"
 METHODS = "absmax,mse,imatrix,awq,gptq,descent"
 TRAINED_FORMATS = "int4:g128,int3:g128,int2:g64,q4_k,q3_k,q2_k"
+LIMIT_FORMATS = ("trellis1:l8,trellis2:l8,trellis3:l8,trellis4:l8,trellis5:l8,trellis1:l12,trellis2:l12,trellis3:l12,trellis4:l12,"
+                 "ternary:row,int2:g64,int3:g128,int4:g128,int5:g128,q2_k,q3_k,q4_k,q5_k,iq1_s,iq2_xxs,iq2_s,iq3_xxs,iq3_s,iq4_xs")
 LLAMA_FORMATS = "q4_k,q4_0,q3_k,q2_k,iq4_xs"
 WITHOUT_TEXT = ("absmax", "rtn", "mse")
 BLOCK_PREFIXES = ("q", "iq", "tq", "mxfp", "nvfp")
@@ -53,7 +56,7 @@ class Bench:
         if method not in WITHOUT_TEXT or not format_name:
             arguments += sum((["--text", text] for text in self.options.text), ["--samples", self.options.samples, "--walk", self.options.walk])
         start = time.time()
-        run(self.options.nibble, *arguments)
+        self.summary = json.loads(run(self.options.nibble, *arguments))
         return output, time.time() - start
 
     def judge(self, models, original=None, engine=F32, text=None):
@@ -205,7 +208,22 @@ def trained(bench):
             line(format_name, how, better, seconds + more)
 
 
-PARTS = {"table": table, "trained": trained, "twin": twin, "engine": engine, "budget": budget, "llama": llama}
+def limit(bench):
+    """What a format loses at its bits per weight of the Linear layers, by one method; for tools/draw_limit.py with --json."""
+    options = bench.options
+    rows = []
+    print(f"| format | bits per weight | KL, {options.best} | seconds |\n|---|---|---|---|", flush=True)
+    formats = LIMIT_FORMATS if options.formats == FORMATS else options.formats
+    for format_name in formats.split(","):
+        model, seconds = bench.quantize(format_name, options.best)
+        rows.append({"format": format_name, "bits": bench.summary["linear_bits_per_weight"], "kl": bench.judge([model])["kl_mean"]})
+        print(f"| {format_name} | {rows[-1]['bits']:.3f} | {rows[-1]['kl']:.5f} | {seconds:.0f} |", flush=True)
+        shutil.rmtree(model) if model.is_dir() else model.unlink()
+        if options.json:
+            pathlib.Path(options.json).write_text(json.dumps({"method": options.best, "rows": rows}, indent=1) + "\n")
+
+
+PARTS = {"table": table, "trained": trained, "twin": twin, "engine": engine, "budget": budget, "llama": llama, "limit": limit}
 
 
 def main():
@@ -224,6 +242,7 @@ def main():
     parser.add_argument("--best", default="descent", help="the method that stands beside llama-quantize")
     parser.add_argument("--walk", default="auto", help="arithmetic of the calibration: f32, int8, auto")
     parser.add_argument("--samples", default=128)
+    parser.add_argument("--json", help="a file for the figures of the part limit")
     parser.add_argument("--llama", help="directory of llama-quantize, llama-imatrix and llama-perplexity")
     options = parser.parse_args()
     if "llama" in options.parts.split(",") and not options.llama:
