@@ -13,11 +13,13 @@
 #include "format/row_tiles.h"
 #include "kernels/encode/encoders.h"
 #include "nibble/error.h"
+#include "quantize/output_feedback.h"
 
 namespace nibble {
 namespace {
 
 constexpr std::size_t kGrainElements = 65536;
+constexpr std::size_t kRowsTogether = 8;  // that are rounded at a time where outputs are weighed against each other
 
 // The position of the first value that is not a finite number, or the length.
 std::size_t find_unfinite(std::span<const float> x) {
@@ -194,6 +196,7 @@ struct LinearQuantizer::Known {
   RowRange rows;
   std::span<const float> importance;  // [cols] or empty
   std::shared_ptr<const RoundPlan> plan;
+  std::shared_ptr<const OutputFeedback> outputs;
 };
 
 // Rows that are known alike, and the grid that their row numbers count in.
@@ -222,10 +225,16 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Mach
   if (moments.empty()) moments.push_back({.rows = {0, source.rows()}});
   require_cover(moments, source.rows(), source.cols(), *task.format);
   for (const RowMoment& moment : moments) {
-    Known& known = known_.emplace_back(Known{moment.rows, {}, nullptr});
+    Known& known = known_.emplace_back(Known{moment.rows, {}, nullptr, nullptr});
     if (is_raw_ || is_copy_ || moment.inputs == nullptr) continue;
     if (task.method.needs() >= Needs::mean_square) known.importance = moment.inputs->mean_square;
     known.plan = plans.of(task.method, task.format, moment.inputs, machine);
+    if (!moment.outputs.empty()) {
+      // Rows that know their place in a tensor, or share tiles, stay side by side.
+      const bool moves = !writing_->needs_prepare() && writing_->info().row_unit == 1;
+      known.outputs = std::make_shared<const OutputFeedback>(
+          moment.outputs, moment.rows.count(), std::lcm(kRowsTogether, writing_->info().row_unit), moves, machine);
+    }
   }
   if (is_copy_)
     grid_ = source.tensor_grid();
@@ -288,7 +297,7 @@ QuantizedTensor LinearQuantizer::encode(RowRange rows) const {
       run.grid_begin = own.begin;
       writing_->pack_tensor(run.grid, band.row(own.begin - rows.begin));
     }
-    if (known.plan || (find_row_tiles(*writing_) != nullptr && !is_raw_))
+    if (known.plan || known.outputs || (find_row_tiles(*writing_) != nullptr && !is_raw_))
       encode_planned(run, band, rows.begin);
     else
       encode_rows(run, band, rows.begin);
@@ -348,6 +357,7 @@ void LinearQuantizer::encode_planned(const Run& run, QuantizedTensor& band, std:
   const std::uint64_t cols = task_.weights.values.cols();
   std::vector<float> kept;
   const std::span<const float> values = widen(task_.weights, *reading_, rows, kept, machine_.pool);
+  if (run.known.outputs) return encode_together(run, values, band, first_row);
   const RoundBand input{.values = values,
                         .importance = run.known.importance,
                         .rows = rows.count(),
@@ -362,6 +372,39 @@ void LinearQuantizer::encode_planned(const Run& run, QuantizedTensor& band, std:
   task_.method.rounder->encode_band(*writing_, input, part, machine_);
   const QuantizedView encoded = part.view();
   for (std::uint64_t row = 0; row < rows.count(); ++row) band.copy_row(rows.begin - first_row + row, encoded, row);
+}
+
+// Some rows at a time, which aim at what their own weights and the errors of those before them ask for.
+void LinearQuantizer::encode_together(const Run& run, std::span<const float> values, QuantizedTensor& band,
+                                      std::uint64_t first_row) const {
+  const RowRange rows = run.rows;
+  const std::uint64_t cols = task_.weights.values.cols();
+  assert(rows.count() == run.known.rows.count());
+  OutputFeedback::Targets targets(*run.known.outputs, values, cols, machine_);
+  std::vector<float> stored;
+  while (!targets.is_done()) {
+    const std::span<const std::uint32_t> places = targets.rows();
+    const std::uint64_t tensor_row = rows.begin + places.front() - run.grid_begin;
+    QuantizedTensor part(task_.format, places.size(), cols);
+    if (has_grids_of_runs()) writing_->pack_tensor(run.grid, part.row(0));
+    task_.method.rounder->encode_band(*writing_,
+                                      {.values = targets.values(),
+                                       .importance = run.known.importance,
+                                       .rows = places.size(),
+                                       .cols = cols,
+                                       .first_row = tensor_row,
+                                       .tensor_grid = run.grid,
+                                       .fit = task_.method.fit,
+                                       .plan = run.known.plan.get()},
+                                      part, machine_);
+    stored.resize(places.size() * cols);
+    const QuantizedView view = part.view();
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      writing_->decode_row(view.row(i), run.grid, tensor_row + i, std::span(stored).subspan(i * cols, cols));
+      band.copy_row(rows.begin - first_row + places[i], view, i);
+    }
+    targets.advance(stored);
+  }
 }
 
 void LinearQuantizer::decode(const QuantizedTensor& band, std::uint64_t first_row, std::span<float> matrix) const {

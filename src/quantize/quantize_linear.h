@@ -54,6 +54,10 @@ std::vector<RowRange> bands_of(const LinearWeights& weights, const Format& forma
 struct RowMoment {
   RowRange rows{};
   const SiteStatistics* inputs = nullptr;  // null: nothing
+  // How much errors of these rows' outputs cost, and of two together: O of train/loss_curvature.h, [rows, rows] in the
+  // order of the rows here. Rows are then rounded together, each for the errors of those before it
+  // (quantize/output_feedback.h); their bands may not be cut. Empty: each row by itself.
+  std::span<const float> outputs{};
 };
 
 struct LinearTask {
@@ -93,7 +97,8 @@ class LinearQuantizer {
   LinearQuantizer(const LinearTask& task, RoundPlans& plans, Machine& machine);
   ~LinearQuantizer();
 
-  // rows: as bands_of gives them, or others that begin at multiples of the format's row_unit. As encode() returns it,
+  // rows: as bands_of gives them, or others that begin at multiples of the format's row_unit, and cut no rows that are
+  // rounded together. As encode() returns it,
   // but for the rows themselves, which are zero.
   QuantizedTensor blank(RowRange rows) const;
   // Error(corrupt) names file, tensor, row and column of a weight that is NaN or infinite (the first in output order),
@@ -116,6 +121,8 @@ class LinearQuantizer {
   std::unique_ptr<TensorGrid> prepare_run(const Run& run) const;
   void encode_rows(const Run& run, QuantizedTensor& band, std::uint64_t first_row) const;
   void encode_planned(const Run& run, QuantizedTensor& band, std::uint64_t first_row) const;
+  void encode_together(const Run& run, std::span<const float> values, QuantizedTensor& band,
+                       std::uint64_t first_row) const;
   void copy_rows(RowRange rows, QuantizedTensor& band) const;
 
   const LinearTask& task_;

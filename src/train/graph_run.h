@@ -38,8 +38,9 @@ class GraphRun {
 
   // A value that goes in, [tokens, width]: borrowed. needs_gradient: gradient() will be asked for.
   void give(ValueId input, std::span<const float> numbers, bool needs_gradient = true);
-  // Is shown the gradient by each Linear's outputs, [tokens, rows], on the way back.
-  using Watch = std::function<void(const Linear& op, std::span<const float> output_gradient)>;
+  // Is shown each Linear's inputs, [tokens, cols], and the gradient by its outputs, [tokens, rows], on the way back.
+  using Watch =
+      std::function<void(const Linear& op, std::span<const float> inputs, std::span<const float> output_gradient)>;
   void watch(Watch watch) { watch_ = std::move(watch); }
   void give_ids(std::span<const std::int32_t> ids) { ids_ = ids; }  // [tokens]
 

@@ -65,7 +65,7 @@ void GraphRun::run_backward(const Node& node, const Linear& op) {
   const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows, tokens = batch_.tokens();
   const std::span<const float> given = values_[node.inputs[0]].numbers;
   const std::vector<float>& dy = gradients_[node.output];
-  if (watch_) watch_(op, dy);
+  if (watch_) watch_(op, given, dy);
   bool has = false;
   if (const std::span<float> dx = gradient_of(node.inputs[0], &has); !dx.empty()) {
     std::vector<float> apart;  // where some of it is cut off

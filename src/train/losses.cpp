@@ -23,6 +23,13 @@ void for_each_token(std::span<float> logits, std::size_t tokens, Machine& machin
 
 }  // namespace
 
+std::vector<std::int32_t> following_tokens(std::span<const std::int32_t> ids, std::size_t length) {
+  std::vector<std::int32_t> targets(ids.begin() + 1, ids.end());
+  targets.push_back(kNoTarget);
+  for (std::size_t i = length - 1; i < targets.size(); i += length) targets[i] = kNoTarget;
+  return targets;
+}
+
 LossFunction next_token_loss(std::span<const std::int32_t> targets, Machine& machine) {
   const auto counted = targets.size() - static_cast<std::size_t>(std::ranges::count(targets, kNoTarget));
   const double share = counted == 0 ? 0 : 1 / static_cast<double>(counted);

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "kernels/machine.h"
 
@@ -21,6 +22,9 @@ namespace nibble {
 using LossFunction = std::function<void(std::size_t first, std::span<float> logits, std::span<double> losses)>;
 
 inline constexpr std::int32_t kNoTarget = -1;  // of a token behind which nothing is to be predicted
+
+// Of sequences of one length, row-major, what follows each token in its own; behind the last nothing is known.
+std::vector<std::int32_t> following_tokens(std::span<const std::int32_t> ids, std::size_t length);
 
 // Cross-entropy of the tokens that follow: targets: [tokens of the batch], borrowed, as is the machine.
 LossFunction next_token_loss(std::span<const std::int32_t> targets, Machine& machine);

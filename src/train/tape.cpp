@@ -55,9 +55,10 @@ void Tape::walk_there(std::span<const std::int32_t> ids, const SequenceBatch& ba
   shape_ = batch;
   needs_gradient_.clear();
   crossed_.clear();
-  bool is_trained = options_.watch != nullptr;  // something up to this border, or gradients are asked for
+  bool is_trained = false;  // something up to this border, or gradients are asked for
   for (std::int64_t layer = Network::kBegin; layer < network_.num_layers(); ++layer) {
     const Graph& graph = drawing(layer).graph;
+    is_trained = is_trained || (options_.watch && layer + 1 >= options_.first_watched);
     for (const WeightUse& use : graph.weights()) {
       const NetworkWeight* const weight = weights_.find(layer, use.part);
       is_trained = is_trained || (weight != nullptr && weight->is_trained());
@@ -134,8 +135,10 @@ void Tape::walk_back(std::span<const std::int32_t> ids, const SequenceBatch& bat
     if (!needs_gradient_[static_cast<std::size_t>(layer + 1)]) return;
     const Graph& graph = drawing(layer).graph;
     GraphRun run(graph, layer, weights_, batch, room_);
-    if (options_.watch && layer != Network::kBegin)
-      run.watch([this, layer](const Linear& op, std::span<const float> dy) { options_.watch(layer, op, dy); });
+    if (options_.watch && layer >= options_.first_watched)
+      run.watch([this, layer](const Linear& op, std::span<const float> x, std::span<const float> dy) {
+        options_.watch(layer, op, x, dy);
+      });
     give_all(run, layer, ids);
     run.forward(GraphRun::Keep::inputs_of_gradients);
     run.add_gradient(graph.outputs.front(), stream_gradient_);

@@ -34,9 +34,12 @@ ProductArithmetic fastest_products(Isa isa);
 struct TapeOptions {
   ProductArithmetic arithmetic = ProductArithmetic::f32;
   std::size_t most_logits = std::size_t{1} << 25;  // that exist at a time, in numbers
-  // Is shown the gradient by the outputs of every layer's Linears, from the last layer to the first, whether anything
-  // is trained or not.
-  std::function<void(std::int64_t layer, const Linear& op, std::span<const float> output_gradient)> watch = {};
+  // Is shown the inputs of every layer's Linears and the gradient by their outputs, from the last layer to the first
+  // that is watched, whether anything is trained or not.
+  std::function<void(std::int64_t layer, const Linear& op, std::span<const float> inputs,
+                     std::span<const float> output_gradient)>
+      watch = {};
+  std::int64_t first_watched = 0;
 };
 
 class Tape {

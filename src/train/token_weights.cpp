@@ -34,23 +34,14 @@ void add_squares(std::span<const float> gradient, std::size_t first, std::size_t
   });
 }
 
-// So that the mean is 1.
-void normalize(std::span<float> weights) {
+}  // namespace
+
+void normalize_weights(std::span<float> weights) {
   double sum = 0;
   for (const float weight : weights) sum += static_cast<double>(weight);
   const double factor = sum > 0 ? static_cast<double>(weights.size()) / sum : 0;
   for (float& weight : weights) weight = static_cast<float>(factor * static_cast<double>(weight));
 }
-
-// The loss of a window's own tokens; behind the last nothing is known.
-std::vector<std::int32_t> targets_of(std::span<const std::int32_t> ids, std::size_t length) {
-  std::vector<std::int32_t> targets(ids.begin() + 1, ids.end());
-  targets.push_back(kNoTarget);
-  for (std::size_t i = length - 1; i < targets.size(); i += length) targets[i] = kNoTarget;
-  return targets;
-}
-
-}  // namespace
 
 std::span<const float> TokenWeights::of(std::int64_t layer, std::string_view place, std::size_t window,
                                         std::size_t group) const {
@@ -65,7 +56,8 @@ TokenWeights find_token_weights(const SourceModel& model, const CalibrationToken
   NetworkWeights weights(model, machine.pool);
   std::map<std::pair<std::int64_t, std::string>, Squares> found;  // by layer and part
   std::size_t first = 0, count = 0;                               // tokens of the windows at hand
-  const auto watch = [&](std::int64_t layer, const Linear& op, std::span<const float> gradient) {
+  const auto watch = [&](std::int64_t layer, const Linear& op, std::span<const float>,
+                         std::span<const float> gradient) {
     if (op.role != TensorRole::linear) return;
     Squares& squares = found[{layer, op.part}];
     squares.layer = layer;
@@ -80,7 +72,7 @@ TokenWeights find_token_weights(const SourceModel& model, const CalibrationToken
     const std::size_t windows = std::min(options.windows_at_a_time, tokens.windows() - window);
     first = window * length, count = windows * length;
     const std::span<const std::int32_t> ids = std::span(tokens.ids).subspan(first, count);
-    const std::vector<std::int32_t> targets = targets_of(ids, length);
+    const std::vector<std::int32_t> targets = following_tokens(ids, length);
     const LossFunction of_tokens = options.targets == TokenTargets::text
                                        ? next_token_loss(targets, machine)
                                        : own_token_loss({.seed = 1, .first_token = first, .tokens = count}, machine);
@@ -100,18 +92,18 @@ TokenWeights find_token_weights(const SourceModel& model, const CalibrationToken
   if (options.groups > 1) {
     for (auto& [place, squares] : found) {
       for (std::size_t group = 0; group < options.groups; ++group)
-        normalize(std::span(squares.by_token).subspan(group * tokens.ids.size(), tokens.ids.size()));
+        normalize_weights(std::span(squares.by_token).subspan(group * tokens.ids.size(), tokens.ids.size()));
       weights_of.emplace(place, std::move(squares.by_token));
     }
     return {length, options.groups, std::move(weights_of)};
   }
   for (auto& [place, squares] : found) {
-    normalize(squares.by_token);
+    normalize_weights(squares.by_token);
     std::vector<float>& site = weights_of[{squares.layer, squares.site}];
     site.resize(squares.by_token.size());
     for (std::size_t t = 0; t < site.size(); ++t) site[t] += squares.by_token[t];
   }
-  for (auto& [place, site] : weights_of) normalize(site);
+  for (auto& [place, site] : weights_of) normalize_weights(site);
   return {length, 1, std::move(weights_of)};
 }
 

@@ -29,6 +29,9 @@ constexpr std::uint64_t begin_of_group(std::uint64_t rows, std::size_t groups, s
   return rows * group / groups;
 }
 
+// So that their mean is 1.
+void normalize_weights(std::span<float> weights);
+
 class TokenWeights {
  public:
   TokenWeights() = default;

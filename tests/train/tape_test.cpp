@@ -209,7 +209,8 @@ TEST(Tape, ShowsGradientsByOutputs) {
   Machine machine(chosen_isa(), 2);
   NetworkWeights weights(model, machine.pool);
   std::map<std::string, std::vector<double>> squares;  // by token
-  const auto watch = [&](std::int64_t layer, const Linear& op, std::span<const float> gradient) {
+  const auto watch = [&](std::int64_t layer, const Linear& op, std::span<const float>,
+                         std::span<const float> gradient) {
     std::vector<double>& sums = squares[model.parts().part(op.part, layer)->hf_name];
     sums.resize(reference.batch.tokens());
     for (std::size_t i = 0; i < gradient.size(); ++i)

@@ -60,7 +60,8 @@ TEST(TokenWeights, AreSquaresOfGradients) {
   targets.push_back(kNoTarget);
   for (std::size_t i = kLength - 1; i < targets.size(); i += kLength) targets[i] = kNoTarget;
   std::vector<double> squares(tokens.ids.size());
-  const auto watch = [&](std::int64_t layer, const Linear& op, std::span<const float> gradient) {
+  const auto watch = [&](std::int64_t layer, const Linear& op, std::span<const float>,
+                         std::span<const float> gradient) {
     for (std::size_t i = 0; i < gradient.size() && layer == 1 && op.part == "down"; ++i)
       squares[i / op.rows] += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
   };
@@ -86,7 +87,8 @@ TEST(TokenWeights, GroupsOfRowsHaveTheirOwn) {
   targets.push_back(kNoTarget);
   for (std::size_t i = kLength - 1; i < targets.size(); i += kLength) targets[i] = kNoTarget;
   std::vector<double> shares(3);
-  const auto watch = [&](std::int64_t layer, const Linear& op, std::span<const float> gradient) {
+  const auto watch = [&](std::int64_t layer, const Linear& op, std::span<const float>,
+                         std::span<const float> gradient) {
     for (std::size_t i = 0; i < gradient.size() && layer == 1 && op.part == "down"; ++i)
       for (std::size_t group = 0; group < 3; ++group)
         if (i % op.rows >= begin_of_group(op.rows, 3, group) && i % op.rows < begin_of_group(op.rows, 3, group + 1))

@@ -12,6 +12,7 @@ Hessian parse_hessian(std::string_view spelling) {
   constexpr std::size_t kMostGroups = 64;
   if (spelling == "plain") return {};
   if (spelling == kGuided) return {.groups = 1};
+  if (spelling == "kl") return {.groups = 1, .is_kl = true};
   if (spelling.starts_with("guided:")) {
     const std::string_view number = spelling.substr(kGuided.size() + 1);
     Hessian hessian;
@@ -22,12 +23,13 @@ Hessian parse_hessian(std::string_view spelling) {
   }
   throw Error(
       ErrorKind::invalid_argument,
-      "moments are plain, guided, or guided:N with up to 64 groups of rows, not '" + std::string(spelling) + "'",
+      "moments are plain, guided, guided:N with up to 64 groups of rows, or kl, not '" + std::string(spelling) + "'",
       "hessian");
 }
 
 std::string hessian_name(const Hessian& hessian) {
   if (!hessian.is_guided()) return "plain";
+  if (hessian.is_kl) return "kl";
   return hessian.groups == 1 ? "guided" : "guided:" + std::to_string(hessian.groups);
 }
 

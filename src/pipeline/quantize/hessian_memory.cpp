@@ -6,14 +6,28 @@
 #include <algorithm>
 
 #include "nibble/error.h"
-#include "train/token_weights.h"
+#include "train/loss_curvature.h"
 
 namespace nibble {
+namespace {
+
+// While gradients are found. kl: of a layer at a time, at least.
+std::uint64_t gradient_bytes(const Hessian& hessian, const HessianText& text, Machine& machine) {
+  if (!hessian.is_kl)
+    return token_weight_bytes(text.source, text.tokens, {.groups = hessian.groups, .arithmetic = text.arithmetic},
+                              machine);
+  std::uint64_t most = 0;
+  for (std::int64_t layer = 0; layer < text.source.parts().network().num_layers(); ++layer)
+    most = std::max(
+        most, curvature_bytes(text.source, text.tokens,
+                              {.first_layer = layer, .end_layer = layer + 1, .arithmetic = text.arithmetic}, machine));
+  return most;
+}
+
+}  // namespace
 
 std::uint64_t hessian_bytes(const Hessian& hessian, const HessianText& text, Machine& machine) {
   if (!hessian.is_guided()) return 0;
-  const std::uint64_t gradients =
-      token_weight_bytes(text.source, text.tokens, {.groups = hessian.groups, .arithmetic = text.arithmetic}, machine);
   // Of each group a shard's sums and the total, the same of targets, and what rounding makes of the moment: its factor
   // and its columns by spans.
   const std::uint64_t matrices = (text.follows_original ? 4 : 2) + 2;
@@ -23,7 +37,7 @@ std::uint64_t hessian_bytes(const Hessian& hessian, const HessianText& text, Mac
     for (const Site& site : network.layer(layer).sites)
       if (site.experts == 0) moments = std::max(moments, hessian.groups * matrices * site.width * site.width);
   const std::uint64_t kept = kept_token_weight_bytes(text.source, text.tokens.ids.size(), hessian.groups);
-  return std::max(gradients, kept + moments * sizeof(float));
+  return std::max(gradient_bytes(hessian, text, machine), kept + moments * sizeof(float));
 }
 
 void require_hessian_memory(const Hessian& hessian, const HessianText& text, std::uint64_t available,
@@ -31,10 +45,13 @@ void require_hessian_memory(const Hessian& hessian, const HessianText& text, std
   const std::uint64_t needed = hessian_bytes(hessian, text, machine);
   if (needed <= available) return;
   Hessian smaller = hessian;
-  while (smaller.groups > 0 && hessian_bytes(smaller, text, machine) > available) smaller.groups /= 2;
+  while (smaller.is_guided() && hessian_bytes(smaller, text, machine) > available) {
+    if (!smaller.is_kl) smaller.groups /= 2;
+    smaller.is_kl = false;
+  }
   throw Error(ErrorKind::resource,
               fmt::format("{} moments take more memory than there is: gradients with all of the model's weights in "
-                          "f32, and moments of a matrix's groups; {} ones would fit: {:.2f} GiB of {:.2f}",
+                          "f32, and moments of a matrix's rows; {} ones would fit: {:.2f} GiB of {:.2f}",
                           hessian_name(hessian), hessian_name(smaller), static_cast<double>(needed) * 0x1p-30,
                           static_cast<double>(available) * 0x1p-30),
               "hessian");

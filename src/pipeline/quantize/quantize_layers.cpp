@@ -9,17 +9,15 @@
 #include <map>
 
 #include "base/elapsed.h"
-#include "base/memory.h"
 #include "calibrate/calibrate.h"
 #include "calibrate/site_observer.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
-#include "pipeline/quantize/hessian_memory.h"
 #include "pipeline/quantize/layer_scales.h"
+#include "pipeline/quantize/loss_weights.h"
 #include "pipeline/quantize/statistics_gaps.h"
 #include "quantize/pooled_moment.h"
 #include "quantize/transform/transform.h"
-#include "train/token_weights.h"
 
 namespace nibble {
 
@@ -32,7 +30,7 @@ bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& opt
 
 struct LayerQuantizer::Live {
   CalibrationTokens tokens;
-  TokenWeights token_weights;  // empty: all weigh the same
+  std::optional<LossWeights> weights;
   std::optional<LayerWalk> original,
       stored;  // the text through the original's layers, and through those quantized so far
 };
@@ -56,7 +54,8 @@ void LayerQuantizer::begin_walk() {
   live_ = std::make_unique<Live>();
   const Tokenizer& tokenizer = source_.tokenizer();
   live_->tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan_.config.context);
-  if (calibration.hessian.is_guided()) weigh_tokens();
+  live_->weights.emplace(source_, live_->tokens,
+                         LossWeightOptions{calibration.hessian, calibration.follow_original, progress_}, machine_);
   WalkOptions stored = walk;
   stored.keeps_inputs = true;
   live_->stored.emplace(parts_.tensors().network(), live_->tokens, stored, machine_);
@@ -66,29 +65,6 @@ void LayerQuantizer::begin_walk() {
                                   parts_.asks_for(tensor.part, tensor.layer, Needs::second_moment));
   if (calibration.follow_original && has_targets)
     live_->original.emplace(parts_.tensors().network(), live_->tokens, walk, machine_);
-}
-
-void LayerQuantizer::weigh_tokens() {
-  const TokenWeightOptions options{.groups = options_.calibration.hessian.groups,
-                                   .arithmetic = fastest_products(machine_.isa),
-                                   .progress = progress_};
-  require_hessian_memory(options_.calibration.hessian,
-                         {source_, live_->tokens, options_.calibration.follow_original, options.arithmetic},
-                         available_memory(), machine_);
-  live_->token_weights = find_token_weights(source_, live_->tokens, options, machine_);
-}
-
-std::vector<TokenShares> LayerQuantizer::shares_of(const Site& site, std::int64_t layer,
-                                                   const std::string& part) const {
-  if (!live_ || site.experts != 0) return {};
-  const TokenWeights& weights = live_->token_weights;
-  const std::string& place = weights.groups() > 1 ? part : site.name;
-  if (weights.empty() || weights.of(layer, place, 0).empty()) return {};
-  std::vector<TokenShares> shares;
-  for (std::size_t group = 0; group < weights.groups(); ++group)
-    shares.emplace_back(
-        [&weights, layer, place, group](std::size_t window) { return weights.of(layer, place, window, group); });
-  return shares;
 }
 
 std::vector<std::string> LayerQuantizer::warnings() const {
@@ -185,6 +161,11 @@ LayerScales LayerQuantizer::transform(std::int64_t index, LayerWeights& weights)
 void LayerQuantizer::layer(std::int64_t index) {
   const auto start = std::chrono::steady_clock::now();
   source_.require_unchanged();
+  const auto is_done = [&](const std::string& part) { return output_.is_done(parts_.index(part, index)); };
+  if (live_)
+    live_->weights->prepare(index, !std::ranges::all_of(parts_.drawing(index).sites, [&](const Site& site) {
+                              return std::ranges::all_of(site.parts, is_done);
+                            }));
   const LayerWeights original(source_, parts_.tensors(), index, machine_.pool);
   source_.require_unchanged();
   LayerWeights current = original.copy(machine_.pool);
@@ -264,11 +245,13 @@ void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const L
     restored_.insert(site.name);
     if (live_ && site.experts != 0) count_tokens_of(site, layer, current);
   }
-  const bool has_groups = live_ && live_->token_weights.groups() > 1 && site.experts == 0;
-  if (has_groups) {
+  const auto shares_of = [&](const std::string& part) {
+    return live_ ? live_->weights->shares_of(site, layer, part) : std::vector<TokenShares>();
+  };
+  if (live_ && live_->weights->is_by_part() && site.experts == 0) {
     for (const std::string& part : site.parts) {
       std::vector<SiteView> views(1);
-      if (!is_done(part)) views = observe(site, layer, {}, weights, scales, shares_of(site, layer, part));
+      if (!is_done(part)) views = observe(site, layer, {}, weights, scales, shares_of(part));
       quantize_parts(std::span(&part, 1), layer, weights, current, scales, views);
       is_original_left = is_original_left || views.front().is_original_left;
     }
@@ -278,7 +261,7 @@ void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const L
       bool is_restored = true;
       for (std::int64_t e = experts.begin; e < experts.end; ++e)
         is_restored = is_restored && std::ranges::all_of(site.parts_of(e), is_done);
-      if (!is_restored) views = observe(site, layer, experts, weights, scales, shares_of(site, layer, {}));
+      if (!is_restored) views = observe(site, layer, experts, weights, scales, shares_of({}));
       for (std::int64_t e = experts.begin; e < experts.end; ++e) {
         SiteView& view = views[static_cast<std::size_t>(e - experts.begin)];
         quantize_parts(site.parts_of(e), layer, weights, current, scales, std::span(&view, 1));
@@ -379,6 +362,9 @@ StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer,
                   .format = planned.target.format,
                   .method = parts_.method(part, layer)};
   task.moments = moments_of(groups, weights.rows, task.weights.order);
+  const std::vector<float> outputs =
+      live_ ? live_->weights->outputs_of(layer, part, task.weights.order) : std::vector<float>();
+  if (!outputs.empty()) task.moments.front().outputs = outputs;
   if (&weights != &original) task.weights.file.clear();  // numbers of our own, which no file holds
   const bool keeps_codes = planned.role == TensorRole::linear && live_ && live_->stored->multiplies_codes();
   StoredMatrix stored =

@@ -44,9 +44,6 @@ class LayerQuantizer {
   struct Live;  // text on its way through the model
 
   void begin_walk();
-  void weigh_tokens();
-  // Of one site, or of one of its parts where these have groups of rows. Empty: every token weighs the same.
-  std::vector<TokenShares> shares_of(const Site& site, std::int64_t layer, const std::string& part) const;
   void embedding();
   void layer(std::int64_t index);
   // Chooses the layer's scales and folds them into `weights`.

@@ -168,7 +168,9 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
     work.emplace(unfinished_work(options.output), resume_key(options, plan.container->name(), origin.source_hash));
   }
   BandWriter bands(*writer, machine.pool.num_threads() > 1);
-  TensorOutput output(plan, bands, meter, {.work = work ? &*work : nullptr}, machine);
+  TensorOutput output(plan, bands, meter,
+                      {.work = work ? &*work : nullptr, .keeps_rows_together = options.calibration.hessian.is_kl},
+                      machine);
   if (calibrated) {
     LayerQuantizer quantizer(source, plan, options, output, machine, progress);
     quantizer.run();

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/huge_pages.h"
 #include "format/reordered_columns.h"
@@ -89,10 +90,16 @@ StoredMatrix TensorOutput::write_and_keep(std::size_t index, const LinearTask& t
   return stored;
 }
 
+std::vector<RowRange> TensorOutput::bands_of_tensor(std::size_t index, const LinearWeights& weights) const {
+  const TensorPlan& tensor = plan_.tensors[index];
+  const bool is_whole = options_.keeps_rows_together && tensor.role == TensorRole::linear && !is_raw(tensor);
+  return bands_of(weights, *tensor.target.format, is_whole ? std::numeric_limits<std::uint64_t>::max() : kBandElements);
+}
+
 void TensorOutput::write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, const BandUse& use) {
   const TensorPlan& tensor = plan_.tensors[index];
   const LinearQuantizer linear(task, plans, machine_);
-  for (const RowRange rows : bands_of(task.weights, *task.format, kBandElements)) {
+  for (const RowRange rows : bands_of_tensor(index, task.weights)) {
     QuantizedTensor band = piece(index, linear, rows);
     use(linear, band, rows.begin);
     bands_.write(output_of_[index], std::move(band));
@@ -135,7 +142,7 @@ bool TensorOutput::is_done(std::size_t index) const {
   if (is_raw(tensor)) return true;
   if (options_.work == nullptr) return false;
   const LinearWeights weights = weights_of(index, tensor.source->values);
-  const std::vector<RowRange> bands = bands_of(weights, *tensor.target.format, kBandElements);
+  const std::vector<RowRange> bands = bands_of_tensor(index, weights);
   return options_.work->has(error_piece_name(index)) &&
          std::ranges::all_of(bands, [&](RowRange band) { return options_.work->has(piece_name(index, band.begin)); });
 }

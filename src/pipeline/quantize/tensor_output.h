@@ -32,7 +32,8 @@ namespace nibble {
 std::uint64_t progress_weight(TensorRole role, bool is_calibrated);
 
 struct TensorOutputOptions {
-  WorkDirectory* work = nullptr;  // of a calibrated quantization: where finished pieces are left; null: nowhere
+  WorkDirectory* work = nullptr;     // of a calibrated quantization: where finished pieces are left; null: nowhere
+  bool keeps_rows_together = false;  // of a layer's matrix all rows are one band
 };
 
 // What the output holds in place of a matrix, rows in the source's order.
@@ -70,6 +71,7 @@ class TensorOutput {
  private:
   std::uint64_t weight_of(const TensorPlan& tensor) const;
   using BandUse = std::function<void(const LinearQuantizer&, const QuantizedTensor& band, std::uint64_t first_row)>;
+  std::vector<RowRange> bands_of_tensor(std::size_t index, const LinearWeights& weights) const;
   void write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, const BandUse& use);
   QuantizedTensor piece(std::size_t index, const LinearQuantizer& linear, RowRange rows);
 

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/quantize/loss_weights.h"
+
+#include "base/memory.h"
+#include "pipeline/quantize/hessian_memory.h"
+
+namespace nibble {
+
+LossWeights::LossWeights(const SourceModel& source, const CalibrationTokens& tokens, const LossWeightOptions& options,
+                         Machine& machine)
+    : source_(source), tokens_(tokens), options_(options), machine_(machine) {
+  if (!options.hessian.is_guided()) return;
+  const ProductArithmetic arithmetic = fastest_products(machine.isa);
+  require_hessian_memory(options.hessian, {source, tokens, options.follow_original, arithmetic}, available_memory(),
+                         machine);
+  if (options.hessian.is_kl) return;  // as layers come
+  weights_ = find_token_weights(
+      source, tokens, {.groups = options.hessian.groups, .arithmetic = arithmetic, .progress = options.progress},
+      machine);
+}
+
+// Every run of layers takes passes over the text: as many of them as there is room for, beside what walking and
+// rounding go on with.
+void LossWeights::prepare(std::int64_t layer, bool is_needed) {
+  if (!options_.hessian.is_kl || layer < curvature_end_ || !is_needed) return;
+  curvature_ = {};
+  CurvatureOptions options{.first_layer = layer,
+                           .end_layer = layer + 1,
+                           .arithmetic = fastest_products(machine_.isa),
+                           .progress = options_.progress};
+  const std::uint64_t room = available_memory() / 2;
+  for (CurvatureOptions more = options; more.end_layer < source_.parts().network().num_layers();) {
+    ++more.end_layer;
+    if (curvature_bytes(source_, tokens_, more, machine_) > room) break;
+    options.end_layer = more.end_layer;
+  }
+  curvature_ = find_loss_curvature(source_, tokens_, options, machine_);
+  curvature_end_ = options.end_layer;
+}
+
+std::vector<TokenShares> LossWeights::shares_of(const Site& site, std::int64_t layer, const std::string& part) const {
+  if (site.experts != 0) return {};
+  if (const LinearCurvature* const curvature = curvature_.find(layer, part))
+    return {[curvature, length = static_cast<std::size_t>(tokens_.length)](std::size_t window) {
+      return std::span(curvature->token_weights).subspan(window * length, length);
+    }};
+  const std::string& place = is_by_part() ? part : site.name;
+  if (weights_.empty() || weights_.of(layer, place, 0).empty()) return {};
+  std::vector<TokenShares> shares;
+  for (std::size_t group = 0; group < weights_.groups(); ++group)
+    shares.emplace_back(
+        [this, layer, place, group](std::size_t window) { return weights_.of(layer, place, window, group); });
+  return shares;
+}
+
+std::vector<float> LossWeights::outputs_of(std::int64_t layer, std::string_view part,
+                                           const std::vector<std::uint32_t>& order) const {
+  const LinearCurvature* const curvature = curvature_.find(layer, part);
+  if (curvature == nullptr || order.empty())
+    return curvature == nullptr ? std::vector<float>() : curvature->output_moment;
+  const std::size_t n = order.size();
+  std::vector<float> moved(n * n);
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t j = 0; j < n; ++j) moved[i * n + j] = curvature->output_moment[order[i] * n + order[j]];
+  return moved;
+}
+
+}  // namespace nibble
