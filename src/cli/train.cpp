@@ -21,7 +21,7 @@ namespace {
 struct Options {
   std::vector<std::string> texts, validation;
   std::string config, tokenizer, from, teacher, quantize, masters, output, optimizer = "muon", fall = "cosine",
-                                                                           arithmetic = "auto";
+                                                                           arithmetic = "auto", kv = "f32";
   TrainRequest request;
 };
 
@@ -95,6 +95,7 @@ void train(const CLI::App& verb, Options& options, Session& session) {
   TrainerSettings& settings = request.settings;
   settings.optimizer = *find_optimizer(options.optimizer);
   settings.fall = *find_rate_fall(options.fall);
+  settings.kv = *parse_kv_type(options.kv);
   request.quantize = options.quantize.empty() ? "" : resolve_shorthand(options.quantize, true);
   const bool is_rounded_model = !options.from.empty() && !options.quantize.empty() && verb.count("--optimizer") == 0;
   const bool has_muon = !is_rounded_model && settings.optimizer == OptimizerKind::muon;
@@ -188,6 +189,9 @@ void add_train(CLI::App& app, Session& session) {
   verb->add_option("--scale-rate", settings.scale_rate, "Learning rate of learned scales, as a share of each")
       ->check(number_within(1e-9, 10))
       ->capture_default_str();
+  verb->add_option("--kv", options->kv,
+                   "Let queries meet keys and values as a cache of this type gives them back: f16, q8_0 or q4_0")
+      ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}));
   verb->add_option("--masters", options->masters, "Directory for the numbers behind the rounded ones, to go on from");
   add_steps(*verb, settings.steps, settings.batch);
   verb->add_option("--accumulate", settings.accumulate, "Batches of a step")

@@ -23,6 +23,7 @@
 
 #include "engine/expert_groups.h"
 #include "graph/graph.h"
+#include "kernels/attention/kv_rounding.h"
 #include "kernels/training/training_loops.h"
 #include "train/network_weights.h"
 #include "train/tape_room.h"
@@ -110,6 +111,8 @@ class GraphRun {
   template <class Op>
   void run_backward(const Node& node, const Op& op);
 
+  // Keys or values as queries meet them: rounded into `room`, which is to be given back; or as they are, and no room.
+  const float* cached(ValueId value, const Attention& op, CachedNumbers which, std::vector<float>& room);
   void add_to_rows(std::span<float> y, std::span<const float> bias);
   void add_column_sums(std::span<const float> rows, std::span<float> sums);
   std::vector<float> gathered(const ExpertGroups& groups, std::span<const float> x, std::size_t width);

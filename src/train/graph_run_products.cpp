@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Linears and attention of a walk: dense products.
+#include <algorithm>
+
 #include "train/attention_products.h"
 #include "train/graph_run.h"
 
@@ -89,15 +91,27 @@ void GraphRun::run_backward(const Node& node, const Linear& op) {
     if (const std::span<float> by_bias = weight_gradient(op.bias()); !by_bias.empty()) add_column_sums(dy, by_bias);
 }
 
+const float* GraphRun::cached(ValueId value, const Attention& op, CachedNumbers which, std::vector<float>& room) {
+  const std::span<const float> numbers = values_[value].numbers;
+  if (room_.kv == KvType::f32) return numbers.data();
+  room = room_.buffers.take(numbers.size());
+  std::ranges::copy(numbers, room.begin());
+  round_as_cached(room, op.head_dim, room_.kv, which, room_.machine.pool);
+  return room.data();
+}
+
 void GraphRun::run_forward(const Node& node, const Attention& op) {
   std::vector<float>& y = make(node.output, batch_.tokens() * graph_.width(node.output));
-  const auto at = [&](std::size_t i) { return values_[node.inputs[i]].numbers.data(); };
-  attend({op, batch_, at(0), at(1), at(2), op.sinks.empty() ? std::span<const float>{} : weight(op.sinks).values},
+  std::vector<float> keys, values;
+  attend({op, batch_, values_[node.inputs[0]].numbers.data(), cached(node.inputs[1], op, CachedNumbers::keys, keys),
+          cached(node.inputs[2], op, CachedNumbers::values, values),
+          op.sinks.empty() ? std::span<const float>{} : weight(op.sinks).values},
          y.data(), room_);
+  room_.buffers.give_back(std::move(keys));
+  room_.buffers.give_back(std::move(values));
 }
 
 void GraphRun::run_backward(const Node& node, const Attention& op) {
-  const auto at = [&](std::size_t i) { return values_[node.inputs[i]].numbers.data(); };
   // Each of the three takes part in the others' gradients: what nobody asks for is thrown away.
   std::vector<std::vector<float>> unasked(3);
   const auto by = [&](std::size_t i) {
@@ -105,12 +119,19 @@ void GraphRun::run_backward(const Node& node, const Attention& op) {
     unasked[i] = room_.buffers.take(batch_.tokens() * graph_.width(node.inputs[i]));
     return unasked[i].data();
   };
-  const AttentionOperands operands = {
-      op, batch_, at(0), at(1), at(2), op.sinks.empty() ? std::span<const float>{} : weight(op.sinks).values};
+  std::vector<float> keys, values;
+  const AttentionOperands operands = {op,
+                                      batch_,
+                                      values_[node.inputs[0]].numbers.data(),
+                                      cached(node.inputs[1], op, CachedNumbers::keys, keys),
+                                      cached(node.inputs[2], op, CachedNumbers::values, values),
+                                      op.sinks.empty() ? std::span<const float>{} : weight(op.sinks).values};
   add_attention_gradient(operands, gradients_[node.output].data(),
                          {by(0), by(1), by(2), op.sinks.empty() ? std::span<float>{} : weight_gradient(op.sinks)},
                          room_);
   for (std::vector<float>& buffer : unasked) room_.buffers.give_back(std::move(buffer));
+  room_.buffers.give_back(std::move(keys));
+  room_.buffers.give_back(std::move(values));
 }
 
 }  // namespace nibble

@@ -18,7 +18,7 @@ Tape::Tape(const Network& network, NetworkWeights& weights, const TapeOptions& o
     : network_(network),
       weights_(weights),
       options_(options),
-      room_{.machine = machine, .arithmetic = options.arithmetic},
+      room_{.machine = machine, .arithmetic = options.arithmetic, .kv = options.kv},
       borders_(static_cast<std::size_t>(network.num_layers()) + 1) {}
 
 double Tape::run(std::span<const std::int32_t> ids, const SequenceBatch& batch, const LossFunction& loss, Walk walk) {

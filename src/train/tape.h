@@ -33,6 +33,9 @@ ProductArithmetic fastest_products(Isa isa);
 
 struct TapeOptions {
   ProductArithmetic arithmetic = ProductArithmetic::f32;
+  // Queries meet keys and values as a cache of this type gives them back; slopes pass through, as if nothing had been
+  // rounded.
+  KvType kv = KvType::f32;
   std::size_t most_logits = std::size_t{1} << 25;  // that exist at a time, in numbers
   // Is shown the inputs of every layer's Linears and the gradient by their outputs, from the last layer to the first
   // that is watched, whether anything is trained or not.

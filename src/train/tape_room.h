@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/huge_pages.h"
+#include "kernels/attention/attention.h"
 #include "kernels/dense/matrix_product.h"
 #include "kernels/machine.h"
 
@@ -48,6 +49,7 @@ class NumberBuffers {
 struct TapeRoom {
   Machine& machine;
   ProductArithmetic arithmetic = ProductArithmetic::f32;
+  KvType kv = KvType::f32;  // what keys and values are rounded to, as by a cache, before queries meet them
   NumberBuffers buffers = {};
   std::vector<KernelScratch> workers = {};  // of one thread each
 };

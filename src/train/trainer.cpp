@@ -96,7 +96,7 @@ Trainer::Trainer(const Network& network, NetworkWeights& weights, const Training
       settings_(judged(settings)),
       machine_(machine),
       help_(help),
-      tape_(network, weights, {.arithmetic = settings.arithmetic}, machine),
+      tape_(network, weights, {.arithmetic = settings.arithmetic, .kv = settings.kv}, machine),
       batches_(text.training, settings.batch),
       judge_(text.held_out, judge_settings(settings, text.held_out)),
       curve_((settings.steps + stride() - 1) / stride()) {
@@ -294,6 +294,7 @@ TrainingState Trainer::state(const std::map<std::string, std::string>& run) {
       state.settings[help_.rounded->name(i)] =
           fmt::format("{} by {}", help_.rounded->format(i)->name(), help_.rounded->estimator(i).name());
   }
+  if (s.kv != KvType::f32) say("keys and values", kv_type_name(s.kv));
   if (help_.teacher != nullptr) {
     say("teacher's share", s.teacher_share);
     say("temperature", s.temperature);

@@ -47,6 +47,7 @@ struct TrainerSettings {
   RateFall fall = RateFall::cosine;
   double warm_up = 0.01, hold = 0.29, last = 0;  // shares of the steps, and of the rate at the end
   ProductArithmetic arithmetic = ProductArithmetic::f32;
+  KvType kv = KvType::f32;             // as a cache of which keys and values are rounded; not a teacher's
   std::uint64_t validate_every = 100;  // steps; 0: never
   std::uint64_t patience = 0;          // validations without a better one after which the run ends; 0: it does not
   bool begins_trained = false;         // with patience: what it begins with is judged, too, and may be the best

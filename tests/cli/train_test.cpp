@@ -168,6 +168,9 @@ TEST_F(Train, StoresWhatItHasTrained) {
     EXPECT_EQ(nibble_command(scratch_, "check eight").code, 0) << inputs;
     EXPECT_LT(kl("eight"), 0.02) << inputs;
   }
+  ASSERT_EQ(train(rest + "--quantize int4:g32 --kv q4_0 -o cached").code, 0);
+  EXPECT_NE(read_text(scratch_ / "cached" / "README.md").find("as a `q4_0` cache has them"), std::string::npos);
+  EXPECT_NE(train(rest + "--kv q5_0 -o x").code, 0);
   ASSERT_EQ(train(rest + "--quantize int4:g32 --head int8:row -o headed").code, 0);  // tied: the embedding, too
   const std::string listed = nibble_command(scratch_, "inspect headed --json").out;
   EXPECT_NE(listed.find("int8:row"), std::string::npos) << listed;

@@ -135,6 +135,63 @@ Walked walked(
   return result;
 }
 
+double distance(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    sum += (static_cast<double>(a[i]) - static_cast<double>(b[i])) *
+           (static_cast<double>(a[i]) - static_cast<double>(b[i]));
+  return std::sqrt(sum);
+}
+
+// What a small cache changes of an engine's logits changes here, too. The engine rounds queries as well where it
+// multiplies integers.
+TEST(Tape, KeysAndValuesAreThoseOfACache) {
+  for (const std::string name : {"tiny_qwen3", "tiny_gqa_llama3rope"}) {
+    const SourceModel model = SourceModel::open(data_directory() / name);
+    Machine machine(chosen_isa(), 2);
+    NetworkWeights weights(model, machine.pool);
+    std::vector<std::int32_t> ids;
+    for (std::size_t i = 0; i < 40; ++i) ids.push_back(static_cast<std::int32_t>(i * i * 7 % 150));
+    const auto logits_of_tape = [&](KvType kv) {
+      std::vector<float> logits;
+      Tape tape(model.parts().network(), weights, {.kv = kv}, machine);
+      tape.show_logits(ids, {1, ids.size()}, [&](std::size_t, std::span<const float> some) {
+        logits.insert(logits.end(), some.begin(), some.end());
+      });
+      return logits;
+    };
+    const std::vector<float> exact = logits_of_tape(KvType::f32);
+    for (const auto& [kv, share] :
+         {std::pair(KvType::f16, 0.3), std::pair(KvType::q8_0, 0.9), std::pair(KvType::q4_0, 0.3)}) {
+      DecoderOptions options = exact_options();
+      options.kv = kv;
+      Decoder decoder(SourceModel::open(data_directory() / name), options, machine);
+      const std::vector<float> engine = all_logits(decoder, ids), found = logits_of_tape(kv);
+      EXPECT_LT(distance(found, engine), share * distance(exact, engine)) << name << ' ' << kv_type_name(kv);
+    }
+  }
+}
+
+// On the way back what was rounded stands where it stood, and slopes pass through it.
+TEST(Tape, SlopesPassThroughACache) {
+  const SourceModel model = SourceModel::open(data_directory() / "tiny_qwen3");
+  const Reference reference("tiny_qwen3");
+  const Walked exact = walked(model, reference, {}, 1), eight = walked(model, reference, {.kv = KvType::q8_0}, 1),
+               four = walked(model, reference, {.kv = KvType::q4_0}, 1);
+  EXPECT_EQ(eight, walked(model, reference, {.kv = KvType::q8_0}, 3));
+  double norm = 0, by_eight = 0, by_four = 0;
+  for (std::size_t i = 0; i < exact.gradients.size(); ++i) {
+    const std::vector<float> zeros(exact.gradients[i].size());
+    norm += std::pow(distance(exact.gradients[i], zeros), 2);
+    by_eight += std::pow(distance(exact.gradients[i], eight.gradients[i]), 2);
+    by_four += std::pow(distance(exact.gradients[i], four.gradients[i]), 2);
+  }
+  EXPECT_GT(by_eight, 0);
+  EXPECT_LT(std::sqrt(by_eight), 0.05 * std::sqrt(norm));
+  EXPECT_LT(std::sqrt(by_four), 0.6 * std::sqrt(norm));
+  EXPECT_GT(by_four, 4 * by_eight);
+}
+
 TEST(Tape, GivesTheSameBitsForAnyNumberOfThreads) {
   for (const std::string name : {"tiny_qwen3", "tiny_qwen3moe", "tiny_qwen35", "tiny_gemma4"}) {
     const SourceModel model = SourceModel::open(data_directory() / name);

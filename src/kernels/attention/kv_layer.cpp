@@ -8,6 +8,7 @@
 
 #include "base/half.h"
 #include "kernels/attention/kv_layout.h"
+#include "kernels/attention/kv_rounding.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -87,6 +88,25 @@ void hadamard_rotate(float* x, std::size_t size) {
       for (float* low = first; low != first + run; low += 2 * half) add_and_subtract(low, low + half, half);
     for (std::size_t i = 0; i < run; ++i) first[i] *= norm;
   }
+}
+
+void round_as_cached(std::span<float> numbers, std::size_t head_dim, KvType type, CachedNumbers which,
+                     ThreadPool& pool) {
+  if (type == KvType::f32) return;
+  const bool rotates = which == CachedNumbers::keys && quantized(type);
+  pool.parallel_for(numbers.size() / head_dim, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t head = begin; head < end; ++head) {
+      float* const x = &numbers[head * head_dim];
+      if (rotates) hadamard_rotate(x, head_dim);
+      for (std::size_t d = 0; d < head_dim && type == KvType::f16; ++d) x[d] = f16_to_f32(f32_to_f16(x[d]));
+      for (std::size_t d = 0; d < head_dim && quantized(type); d += kKvGroup) {
+        const std::size_t n = std::min(kKvGroup, head_dim - d);
+        const Group g = type == KvType::q8_0 ? quantize_group(x + d, n, -127, 127) : quantize_group(x + d, n, -8, 7);
+        for (std::size_t i = 0; i < n; ++i) x[d + i] = f16_to_f32(g.scale) * static_cast<float>(g.codes[i]);
+      }
+      if (rotates) hadamard_rotate(x, head_dim);  // its own inverse
+    }
+  });
 }
 
 KvShape::KvShape(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_)

@@ -79,6 +79,8 @@ std::string method_text(const Json& manifest) {
     if (const auto rounded = trained->find("rounded"); rounded != trained->end())
       for (const auto& [format, estimator] : rounded->items())
         how += fmt::format(", rounded to `{}` meanwhile ({})", format, estimator.get<std::string>());
+    if (const auto kv = trained->find("kv"); kv != trained->end() && kv->is_string())
+      how += fmt::format(", keys and values as a `{}` cache has them", kv->get<std::string>());
     // What was judged before the first step may have been the best.
     if (const auto kept = trained->find("kept_step"); kept != trained->end() && *kept == 0)
       how += "; no step of it was better than the beginning, which these weights are";

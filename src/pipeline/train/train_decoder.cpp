@@ -128,6 +128,7 @@ std::string manifest_of_run(const std::map<std::string, std::string>& identity, 
     json["trained"]["temperature"] = s.temperature;
   }
   if (kept) json["trained"]["kept_step"] = kept->step;
+  if (s.kv != KvType::f32) json["trained"]["kv"] = kv_type_name(s.kv);
   if (rounded != nullptr) {
     nlohmann::ordered_json formats = nlohmann::ordered_json::object();
     for (std::size_t i = 0; i < rounded->size(); ++i)
