@@ -8,8 +8,8 @@
 Loss is the mean KL divergence from the original on the held-out text (windows of 512, second half scored), in f32 arithmetic unless a part
 is about arithmetic. Prints Markdown as kept in docs/methods.md. Parts: table (methods x formats), twin (the outlier twin; needs numpy and
 safetensors), engine (8-bit activations, small KV caches), budget (a solved mix against uniform formats and mixes at equal bytes), llama,
-trained (what gradients add to a method, each line with its time; --trained for short, --also for further texts to judge by), limit (loss
-over bits per weight, of trellises beside everything else; --json for tools/draw_limit.py).
+trained (what gradients add to a method, each line with its time, at most --minutes; --trained for short, --also for further texts to judge by),
+limit (loss over bits per weight, of trellises beside everything else; --json for tools/draw_limit.py).
 """
 import argparse
 import json
@@ -24,17 +24,19 @@ import time
 
 FORMATS = "int4:g128,int3:g128:sym,int2:g64:sym,nf4:g64,ternary:row,q4_0,q4_k,q3_k,q2_k,iq4_xs,iq3_xxs,iq2_xs"
 METHODS = "absmax,mse,imatrix,awq,gptq,descent"
-TRAINED_FORMATS = "int4:g128,int3:g128,int2:g64,q4_k,q3_k,q2_k"
+TRAINED_FORMATS = "int4:g128,int3:g128,int2:g64,q4_k,q3_k,q2_k,ternary:row,binary:row"
 LIMIT_FORMATS = ("trellis1:l8,trellis2:l8,trellis3:l8,trellis4:l8,trellis5:l8,trellis1:l12,trellis2:l12,trellis3:l12,trellis4:l12,"
                  "ternary:row,int2:g64,int3:g128,int4:g128,int5:g128,q2_k,q3_k,q4_k,q5_k,iq1_s,iq2_xxs,iq2_s,iq3_xxs,iq3_s,iq4_xs")
+ROUNDED_FORMATS = ("ternary:row", "binary:row")  # which no rounding afterwards serves
 LLAMA_FORMATS = "q4_k,q4_0,q3_k,q2_k,iq4_xs"
 WITHOUT_TEXT = ("absmax", "rtn", "mse")
 BLOCK_PREFIXES = ("q", "iq", "tq", "mxfp", "nvfp")
 F32 = ["--activations", "f32", "--kv", "f32"]
 
 
-def run(*command):
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+def run(*command, seconds=None):
+    """What it printed. seconds: how long it may take."""
+    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", timeout=seconds)
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip().splitlines() or ["exit code %d" % done.returncode])[-1])
     return done.stdout + done.stderr if "llama" in pathlib.Path(str(command[0])).name else done.stdout
@@ -42,7 +44,13 @@ def run(*command):
 
 class Bench:
     def __init__(self, options, directory):
-        self.options, self.directory, self.count = options, pathlib.Path(directory), 0
+        self.options, self.directory, self.count, self.end = options, pathlib.Path(directory), 0, None
+
+    def run(self, *command):
+        """The same of nibble, within the time that is left."""
+        if self.end is not None and self.end <= time.time():
+            raise subprocess.TimeoutExpired(command, 0)
+        return run(self.options.nibble, *command, seconds=None if self.end is None else self.end - time.time())
 
     def quantize(self, format_name, method, model=None, extra=(), suffix=None):
         """The output's path and the seconds it took. absmax: rtn on grids that reach the largest magnitude."""
@@ -54,22 +62,32 @@ class Bench:
             arguments += ["-f", format_name]
         arguments += ["--method", "rtn", "--fit", "absmax"] if method == "absmax" else ["--method", method]
         if method not in WITHOUT_TEXT or not format_name:
-            arguments += sum((["--text", text] for text in self.options.text), ["--samples", self.options.samples, "--walk", self.options.walk])
+            arguments += [*self.texts(), "--samples", self.options.samples, "--walk", self.options.walk]
         start = time.time()
-        self.summary = json.loads(run(self.options.nibble, *arguments))
+        self.summary = json.loads(self.run(*arguments))
         return output, time.time() - start
 
     def judge(self, models, original=None, engine=F32, text=None):
-        return json.loads(run(self.options.nibble, "eval", *models, "--against", original or self.options.model, "--text",
-                              text or self.options.heldout, "--json", *engine))
+        return json.loads(self.run("eval", *models, "--against", original or self.options.model, "--text", text or self.options.heldout, "--json", *engine))
 
-    def distill(self, model, extra):
-        """The same with what lies beside its codes trained, and the seconds that took."""
+    def texts(self):
+        return sum((["--text", text] for text in self.options.text), [])
+
+    def distill(self, model, extra, before=0):
+        """The same with what lies beside its codes trained, and the seconds that took, with those before."""
         self.count += 1
         output = self.directory / f"m{self.count}{model.suffix}"
         start = time.time()
-        run(self.options.nibble, "distill", model, "--original", self.options.model, "-o", output, "--json", *extra,
-            *sum((["--text", text] for text in self.options.text), []))
+        self.run("distill", model, "--original", self.options.model, "-o", output, "--json", *extra, *self.texts())
+        return output, before + time.time() - start
+
+    def train(self, format_name, extra):
+        """The model trained further, its own original its teacher, while it is rounded; and the seconds that took."""
+        self.count += 1
+        output = self.directory / f"m{self.count}"
+        start = time.time()
+        self.run("train", "--from", self.options.model, "--teacher", self.options.model, "--quantize", format_name, "-o", output, "--json",
+                 "--batch", "4", "--held-out", "0.05", "--validate-every", "20", "--patience", "4", *extra, *self.texts())
         return output, time.time() - start
 
     def loss(self, format_name, method, model=None, original=None, engine=F32):
@@ -186,26 +204,48 @@ def llama(bench):
 
 
 def trained(bench):
-    """One method with plain and with guided moments, and what distillation then adds: of scales alone, and of codes, too."""
+    """What gradients bring: moments that weigh tokens and outputs by the loss, then distillation of what lies beside codes and of codes, and
+    training while it is rounded. Lines as they are measured, then a row for each format; what --minutes leave no time for is a dash."""
     options = bench.options
     texts = [options.heldout, *options.also]
-    names = [pathlib.Path(text).stem for text in texts]
-    print("| format | how | " + " | ".join(names) + " | seconds |\n|---|---|" + "---|" * (len(names) + 1), flush=True)
+    bench.end = time.time() + 60 * options.minutes
+    print("| format | how | " + " | ".join(pathlib.Path(text).stem for text in texts) + " | seconds |\n|---|---|" + "---|" * (len(texts) + 1), flush=True)
 
-    def line(format_name, how, model, seconds):
-        losses = " | ".join(f"{bench.judge([model], text=text)['kl_mean']:.5f}" for text in texts)
-        print(f"| {format_name} | {how} | {losses} | {seconds:.0f} |", flush=True)
+    def line(format_name, how, make):
+        """What `make` gives, a model and the seconds that it took, and its losses on all texts; None where there is no time."""
+        try:
+            model, seconds = make()
+            losses = [bench.judge([model], text=text)["kl_mean"] for text in texts]
+        except subprocess.TimeoutExpired:
+            print(f"{format_name}, {how}: no time is left", file=sys.stderr)
+            return None
+        except RuntimeError as error:
+            print(f"{format_name}, {how}: {error}", file=sys.stderr)
+            return None
+        print(f"| {format_name} | {how} | " + " | ".join(f"{loss:.5f}" for loss in losses) + f" | {seconds:.0f} |", flush=True)
+        return losses[0], model, seconds
 
-    method = options.best
-    steps = ["--steps", options.steps]
+    def least(lines):
+        return min((found for found in lines if found), default=None, key=lambda found: found[0])
+
+    method, steps = options.best, ["--steps", options.steps, "--length", options.length]
     formats = TRAINED_FORMATS if options.formats == FORMATS else options.formats
+    rows = []
     for format_name in formats.split(","):
-        for hessian in options.hessians.split(","):
-            model, seconds = bench.quantize(format_name, method, extra=["--hessian", hessian])
-            line(format_name, f"{method}, {hessian}", model, seconds)
-        for how, extra in (("then scales distilled", []), ("then codes, too", ["--codes"])):
-            better, more = bench.distill(model, [*steps, *extra])
-            line(format_name, how, better, seconds + more)
+        nearest = line(format_name, "rtn", lambda: bench.quantize(format_name, "rtn"))
+        untrained = {}
+        for hessian in options.hessians.split(",") if format_name not in ROUNDED_FORMATS else ():
+            untrained[hessian] = line(format_name, f"{method}, {hessian}", lambda: bench.quantize(format_name, method, extra=["--hessian", hessian]))
+        best = least(untrained.values())
+        better = []
+        for how, extra in (("then scales distilled", []), ("then codes, too", ["--codes"])) if best else ():
+            better.append(line(format_name, how, lambda: bench.distill(best[1], [*steps, *extra], best[2])))
+        if format_name in ROUNDED_FORMATS:
+            better.append(line(format_name, "trained while it is rounded", lambda: bench.train(format_name, steps)))
+        rows.append((format_name, nearest, untrained.get("plain"), least(found for hessian, found in untrained.items() if hessian != "plain"), least(better)))
+    print(f"\n| format | rtn | {method} | by the loss | trained |\n|---|---|---|---|---|")
+    for format_name, *cells in rows:
+        print(f"| {format_name} | " + " | ".join(f"{cell[0]:.5f}" if cell else "-" for cell in cells) + " |", flush=True)
 
 
 def limit(bench):
@@ -235,8 +275,10 @@ def main():
     parser.add_argument("--also", action="append", default=[], help="a further text to judge by (part trained)")
     parser.add_argument("--parts", default="table", help="of " + ",".join(PARTS))
     parser.add_argument("--trained", action="store_const", dest="parts", const="trained", help="the part trained")
-    parser.add_argument("--hessians", default="plain,guided,guided:4", help="moments (part trained); what is distilled has the last ones")
-    parser.add_argument("--steps", default="400", help="of distillation")
+    parser.add_argument("--hessians", default="plain,guided,kl", help="moments (part trained); what is distilled has those that lose least")
+    parser.add_argument("--steps", default="100", help="of distillation, and of training while it is rounded (part trained)")
+    parser.add_argument("--length", default="512", help="of its rows, in tokens; at most the model's context")
+    parser.add_argument("--minutes", type=float, default=120, help="that the part trained may take; lines that would take longer are left out")
     parser.add_argument("--formats", default=FORMATS)
     parser.add_argument("--methods", default=METHODS, help="shares are of the first one's loss")
     parser.add_argument("--best", default="descent", help="the method that stands beside llama-quantize")
