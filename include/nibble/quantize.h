@@ -63,13 +63,30 @@ struct ExpertTokens {
   std::vector<std::uint64_t> unused{};             // the experts that were sent none
 };
 
+// How methods that learn layer by layer (signround, blockwise) do it. What is not given is the method's own.
+struct LearningOptions {
+  std::optional<std::uint64_t> steps{};  // of each layer
+  std::optional<std::uint64_t> batch{};  // windows in a step
+  // Of what is rounded, a step: of signround in distances between two points, of blockwise the share of its way.
+  std::optional<double> rate{};
+};
+
+// What a layer has learnt. Errors of its output, as shares of the original's mean square, on windows that it has not
+// learnt from.
+struct LearntLayer {
+  std::int64_t layer = 0;
+  double before = 0, after = 0;
+  std::uint64_t kept_step = 0;  // whose state was best and is stored; 0: the beginning
+};
+
 // A layer that a calibrated quantization has just finished.
 struct LayerReport {
   std::uint64_t layer = 0, layers = 0;  // counted from 0; of how many
   OutputError error{};                  // mean of its Linears
   std::string worst{};                  // the Linear whose stored error is largest: "down"
   OutputError worst_error{};
-  ExpertTokens experts{};  // where the layer has any: what its experts were sent
+  ExpertTokens experts{};               // where the layer has any: what its experts were sent
+  std::optional<LearntLayer> learnt{};  // by methods that learn
   double seconds = 0;
   bool restored = false;  // it was there already: the run before was interrupted
 };
@@ -86,6 +103,7 @@ struct QuantizeRequest {
   std::string fit{};                 // how grids are chosen: "search", "percentile:99.9"; empty: the method's own
   std::string transform{}, round{};  // stages instead of the method's own; empty: the method's
   std::optional<double> smoothquant_alpha{};
+  LearningOptions learning{};
   std::string activation_fit{};                   // of static grids of inputs; empty: their own
   std::vector<std::string> include{}, exclude{};  // patterns of matrices' names, "*" any text: others, or these, stay
   std::string embedding{}, head{};                // other formats for these two; empty: what the recipe says
@@ -132,6 +150,7 @@ struct QuantizeSummary {
   std::vector<std::string>
       warnings;  // a line each: calibration that is too little, or inputs whose rounding has no kernels
   std::vector<ExpertTokens> experts;  // of calibrated quantizations, by layer
+  std::vector<LearntLayer> learnt;    // by methods that learn
   std::vector<std::string> notes;     // what else the output holds otherwise than the source, a sentence each
   std::uint64_t source_bytes = 0;     // of all weight files
   std::uint64_t tensor_bytes = 0;     // of all tensors in the output

@@ -302,6 +302,7 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
     session.announce_stages({"gradients", "quantize", "evaluate"});
   QuantizeModelOptions& request = options.request;
   request.on_layer = [&session](const LayerReport& report) { session.note(layer_text(report)); };
+  request.note = [&session](const std::string& note) { session.note(note); };
   const SourceModel source = SourceModel::open(options.model);
   if (!request.runtime.empty() && request.container.empty())
     request.container = container_for(find_runtime(request.runtime), source, request).name();

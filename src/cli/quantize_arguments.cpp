@@ -97,6 +97,10 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
                                                              : find_transform(a.request.transform));
   refuse_without_effect(verb, "--alpha", smoothing || !a.recipe_file.empty(),
                         "without smoothquant (--method smoothquant)");
+  const bool learns = find_method(a.request.method).learning != LayerLearning::none;
+  for (const char* const option : {"--steps", "--batch", "--rate"})
+    refuse_without_effect(verb, option, learns || !a.recipe_file.empty(),
+                          "without a method that learns (--method signround, blockwise)");
   const bool is_static = a.request.activations && a.request.activations->format.is_static();
   if (!a.statistics.empty() && !a.texts.empty() && !a.has_budget() && !is_static)
     refuse("--stats takes the place of --text; leave out one of the two");
@@ -186,8 +190,10 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
 
 // How values are chosen.
 void add_methods(CLI::App& verb, QuantizeArguments& arguments) {
-  verb.add_option("--method", arguments.request.method,
-                  "How values are chosen: rtn, mse, imatrix, table, awq, smoothquant, gptq, descent")
+  verb.add_option(
+          "--method", arguments.request.method,
+          "How values are chosen: rtn, mse, imatrix, table, awq, smoothquant, gptq, descent; signround, blockwise: "
+          "gptq, then each layer learns to give what the original's does")
       ->capture_default_str();
   verb.add_option("--transform", arguments.request.transform,
                   "First stage in place of the method's: none, awq, smoothquant");
@@ -195,6 +201,15 @@ void add_methods(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option("--alpha", arguments.request.smoothquant_alpha,
                   "Of smoothquant: how much range moves into the weights (default 0.5)")
       ->check(number_within(0, 1));
+  LearningOptions& learning = arguments.request.learning;
+  verb.add_option("--steps", learning.steps, "Of signround and blockwise: steps in which a layer learns (default 200)")
+      ->check(count_within(1, 1'000'000));
+  verb.add_option("--batch", learning.batch, "Of the same: calibration windows in a step (default 8)")
+      ->check(count_within(1, 4096));
+  verb.add_option("--rate", learning.rate,
+                  "Of signround how far what is rounded goes in a step at first, in distances between two points "
+                  "(default 1 / steps); of blockwise the share of the way to where its error is least (default 0.1)")
+      ->check(number_within(1e-9, 1));
 }
 
 // What methods and budgets look at.

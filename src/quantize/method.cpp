@@ -12,7 +12,9 @@
 namespace nibble {
 
 std::string Method::composition() const {
-  return std::string(transform.name) + " + " + fit_spelling(fit) + " + " + std::string(rounder->name());
+  const std::array<std::string_view, 3> learnt = {"", " + signs", " + curvature"};
+  return std::string(transform.name) + " + " + fit_spelling(fit) + " + " + std::string(rounder->name()) +
+         std::string(learnt[static_cast<std::size_t>(learning)]);
 }
 
 std::vector<Method> list_methods() {
@@ -35,6 +37,10 @@ std::vector<Method> list_methods() {
       {"gptq", "each column's error made good by the columns that follow", kNoTransform, search, make_gptq_rounder({})},
       {"descent", "gptq, then grids and codes chosen anew span by span", kNoTransform, search,
        make_gptq_rounder({.sweeps = kDescentSweeps})},
+      {"signround", "gptq, then a layer's codes and grids learn from the signs of gradients", kNoTransform, search,
+       make_gptq_rounder({}), Needs::mean_square, LayerLearning::signs},
+      {"blockwise", "gptq, then a layer's codes go where the slope and the curvature of its error take them",
+       kNoTransform, search, make_gptq_rounder({}), Needs::mean_square, LayerLearning::curvature},
   };
 }
 

@@ -18,6 +18,10 @@
 
 namespace nibble {
 
+// How a layer's Linears learn together once all of them are rounded (train/layer_training.h): not at all, by the signs
+// of gradients, or by gradients and curvature. Of Linears alone; other matrices stay as they are rounded.
+enum class LayerLearning { none, signs, curvature };
+
 struct Method {
   std::string name;
   std::string description;
@@ -28,7 +32,8 @@ struct Method {
   // What must be known of a Linear's inputs.
   Needs needs() const { return std::max({fit_needs, transform.needs, rounder->needs()}); }
   Needs fit_needs = Needs::nothing;
-  std::string composition() const;  // "none + auto + nearest"
+  LayerLearning learning = LayerLearning::none;
+  std::string composition() const;  // "none + auto + nearest"; "... + signs" where something is learned
 };
 
 // Every method, in the order in which help shows them.

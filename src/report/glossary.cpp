@@ -33,6 +33,8 @@ constexpr std::array kRaw = {Names("bf16"), Names("f32")};
 constexpr std::array kSearch = {Names("least squares")};
 constexpr std::array kTeacher = {Names("teacher"), Names("kd")};
 constexpr std::array kMasters = {Names("master")};
+constexpr std::array kSignRound = {Names("autoround")};
+constexpr std::array kBlockwise = {Names("efficientqat"), Names("block-ap")};
 constexpr std::span<const std::string_view> kNone;
 
 constexpr std::string_view kEval = "nibble eval small.gguf --against MODEL --text held-out.txt";
@@ -103,6 +105,27 @@ constexpr Term kTerms[] = {
       "smallest error of the methods here.",
       "先做 gptq，再多次逐段重选网格与编码，使输出误差最小。较慢，但误差在各方法中最小。"},
      "nibble quantize MODEL -f q3_k --method descent --text calibration.txt -o small.gguf"},
+    {TermKind::method,
+     "signround",
+     kSignRound,
+     {"gptq first; then all Linears of a layer learn together to give what the original's layer does: in every step "
+      "each weight is pushed towards the neighbouring code that the sign of its gradient asks for, half a step away at "
+      "most. What is stored is what was best on windows that are not learnt from.",
+      "先做 "
+      "gptq；随后一层内的所有线性层一起学习，使该层输出接近原模型：每一步按梯度符号把权重推向相邻编码，最多半格。保存的"
+      "是在未参与学习的窗口上最好的状态。"},
+     "nibble quantize MODEL -f q4_k --method signround --text calibration.txt -o small.gguf"},
+    {TermKind::method,
+     "blockwise",
+     kBlockwise,
+     {"gptq first; then codes and grids of a layer learn from the error of its whole output: a code changes where "
+      "slope "
+      "and curvature say that this alone would lower the error, again and again while the others change, too. What is "
+      "stored is what was best on windows that are not learnt from; nibble distill can go on from there.",
+      "先做 "
+      "gptq；随后一层的编码与网格根据整层输出的误差学习：凡梯度与曲率表明单独改变即可降低误差的编码就改变，如此反复。保"
+      "存的是在未参与学习的窗口上最好的状态；之后可用 nibble distill 继续。"},
+     "nibble quantize MODEL -f int2:g64 --method blockwise --text calibration.txt -o small"},
     {TermKind::stage,
      "transform",
      kNone,

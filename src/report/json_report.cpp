@@ -76,7 +76,11 @@ Json to_json(const QuantizeSummary& summary) {
                {"warnings", summary.warnings},
                {"notes", summary.notes},
                {"experts", experts_json(summary.experts)},
+               {"learnt", Json::array()},
                {"tensors", Json::array()}};
+  for (const LearntLayer& layer : summary.learnt)
+    json["learnt"].push_back(
+        {{"layer", layer.layer}, {"before", layer.before}, {"after", layer.after}, {"kept_step", layer.kept_step}});
   for (const TensorSummary& tensor : summary.tensors) {
     Json item = {{"name", tensor.name},          {"rows", tensor.rows},     {"cols", tensor.cols},
                  {"from", tensor.source_format}, {"format", tensor.format}, {"bytes", tensor.bytes}};

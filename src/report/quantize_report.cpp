@@ -98,6 +98,9 @@ std::string layer_text(const LayerReport& report) {
   std::string text =
       fmt::format("layer {} of {}: error of outputs {}", report.layer + 1, report.layers, errors_text(report.error));
   if (!report.worst.empty()) text += fmt::format(" ({} {})", report.worst, errors_text(report.worst_error));
+  if (report.learnt)
+    text += fmt::format(", of the layer's {} -> {} learnt (step {})", percent_text(report.learnt->before, 3),
+                        percent_text(report.learnt->after, 3), report.learnt->kept_step);
   if (report.experts.few > 0)
     text += fmt::format(", {} of {} experts were sent too few tokens (from {} on)", report.experts.few,
                         report.experts.experts, report.experts.fewest);

@@ -51,7 +51,8 @@ void judge(const OptimizerSettings& settings, std::span<const Parameter> paramet
                        if (parameter.rows == 1)
                          throw Error(ErrorKind::invalid_argument,
                                      "muon takes matrices, not vectors: " + parameter.name);
-                   }},
+                   },
+                   [](const SignSettings& sign) { require_rate(sign.rate, 0); }},
              settings);
 }
 
@@ -67,6 +68,13 @@ void take_step(const AdamWStep& by, std::span<const float> gradient, float facto
     mean[i] = mean[i] + by.mean_share * (slope - mean[i]);
     square[i] = by.square_keep * square[i] + by.square_share * slope * slope;
     values[i] = by.keep * values[i] - by.size * (mean[i] / (std::sqrt(square[i]) / by.root + by.epsilon));
+  }
+}
+
+void take_step(float size, std::span<const float> gradient, float factor, std::span<float> values) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const float slope = factor * gradient[i];
+    values[i] -= slope > 0 ? size : slope < 0 ? -size : 0.0F;
   }
 }
 
@@ -117,6 +125,7 @@ Optimizer::Optimizer(const OptimizerSettings& settings, std::span<const Paramete
   judge(settings, parameters);
   const auto* const sgd = std::get_if<SgdSettings>(&settings);
   for (const Parameter& parameter : parameters) {
+    if (std::holds_alternative<SignSettings>(settings)) continue;
     if (sgd == nullptr || sgd->momentum > 0) first_.emplace_back(parameter.values.size());
     if (std::holds_alternative<AdamWSettings>(settings)) second_.emplace_back(parameter.values.size());
   }
@@ -151,7 +160,13 @@ void Optimizer::step(std::span<const Parameter> parameters, const StepScale& sca
                                    first.subspan(begin, size), std::span(second_[p]).subspan(begin, size));
                        });
                      },
-                     [&](const MuonSettings& muon) { take_step(muon, parameter, scale, first, machine); }},
+                     [&](const MuonSettings& muon) { take_step(muon, parameter, scale, first, machine); },
+                     [&](const SignSettings& sign) {
+                       in_pieces(values.size(), machine.pool, [&](std::size_t begin, std::size_t size) {
+                         take_step(static_cast<float>(sign.rate * scale.rate_factor),
+                                   parameter.gradient.subspan(begin, size), factor, values.subspan(begin, size));
+                       });
+                     }},
                settings_);
   }
 }

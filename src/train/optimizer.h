@@ -8,6 +8,8 @@
 //   muon    matrices alone: momentum, then the nearest matrix with orthogonal rows or columns (Jordan 2024,
 //           https://kellerjordan.github.io/posts/muon; its steps scaled by 0.2 sqrt(max(rows, cols)) as Liu et al.
 //           2025, arXiv:2502.16982, so that rates of adamw do)
+//   sign    every number goes by the rate, whatever the size of its slope; where that is 0 it stays (Bernstein et al.
+//           2018, arXiv:1802.04434, without momentum)
 //
 //   Optimizer optimizer(AdamWSettings{.rate = 1e-3}, parameters);
 //   optimizer.step(parameters, {.rate_factor = rate_factor(schedule, step)}, machine);
@@ -39,7 +41,11 @@ struct MuonSettings {
   unsigned iterations = 5;  // towards the orthogonal matrix
 };
 
-using OptimizerSettings = std::variant<SgdSettings, AdamWSettings, MuonSettings>;
+struct SignSettings {
+  double rate = 0.005;
+};
+
+using OptimizerSettings = std::variant<SgdSettings, AdamWSettings, MuonSettings, SignSettings>;
 
 // What changes from step to step.
 struct StepScale {

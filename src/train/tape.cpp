@@ -186,6 +186,10 @@ std::uint64_t numbers_of_values(const DrawnGraph& drawing) {
 
 }  // namespace
 
+std::uint64_t layer_bytes(const DrawnGraph& drawing, const SequenceBatch& batch) {
+  return sizeof(float) * batch.tokens() * numbers_of_values(drawing);
+}
+
 std::uint64_t Tape::bytes(const SequenceBatch& batch) const {
   std::uint64_t layer = numbers_of_values(network_.begin()), kept = 0;
   for (std::int64_t i = 0; i < network_.num_layers(); ++i) {

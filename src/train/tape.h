@@ -31,6 +31,9 @@ namespace nibble {
 // bf16 where the set has it and it pays, else f32.
 ProductArithmetic fastest_products(Isa isa);
 
+// What walking through one layer there and back takes beside its weights, in bytes.
+std::uint64_t layer_bytes(const DrawnGraph& drawing, const SequenceBatch& batch);
+
 struct TapeOptions {
   ProductArithmetic arithmetic = ProductArithmetic::f32;
   // Queries meet keys and values as a cache of this type gives them back; slopes pass through, as if nothing had been

@@ -82,7 +82,8 @@ TEST_P(Kill, WhatWasFinishedIsNotDoneAgain) {
 
 INSTANTIATE_TEST_SUITE_P(Methods, Kill,
                          testing::Values(KillCase{"gptq", "gptq", "f32"}, KillCase{"awq", "awq", "f32"},
-                                         KillCase{"gptq_int8", "gptq", "int8"}),
+                                         KillCase{"gptq_int8", "gptq", "int8"},
+                                         KillCase{"signround", "signround", "f32"}),
                          [](const auto& which) { return std::string(which.param.name); });
 
 }  // namespace

@@ -69,8 +69,9 @@ TEST_F(OptionsAreJudged, NoneWithoutEffectIsIgnored) {
     refused(eval + option);
   for (const char* option : {"--context 16", "--windows 2", "--protocol paper", "--split 2", "--special"})
     refused(std::string("eval m --task lambada text.txt ") + option);
-  for (const char* option : {"--samples 3", "--length 8", "--seed 4", "--walk f32", "--hidden-states disk", "--special",
-                             "--text text.txt", "--alpha 0.3", "--split 3", "--verbose", "--activation-fit mse"})
+  for (const char* option :
+       {"--samples 3", "--length 8", "--seed 4", "--walk f32", "--hidden-states disk", "--special", "--text text.txt",
+        "--alpha 0.3", "--steps 9", "--batch 2", "--rate 0.1", "--split 3", "--verbose", "--activation-fit mse"})
     refused(quantize + option);
   refused("quantize m -f f16 -o x.gguf --fit search");
   refused("quantize m -f f16 -o x.gguf --method mse");

@@ -121,6 +121,26 @@ TEST_F(Quantize, ReportsLayersAndErrors) {
   EXPECT_EQ(judged, 14u);
 }
 
+TEST_F(Quantize, SaysWhatLayersHaveLearnt) {
+  const std::string arguments =
+      "quantize m -f q3_k --method blockwise --steps 20 --batch 4 --rate 0.02 --text text.txt --samples 16 -o out.gguf";
+  const CommandResult shown = run(arguments);
+  EXPECT_NE(shown.error.find("learning takes "), std::string::npos) << shown.error;
+  EXPECT_NE(shown.error.find(" learnt (step "), std::string::npos) << shown.error;
+  const auto summary = run(arguments + " --json").json();
+  ASSERT_EQ(summary["learnt"].size(), 2u);
+  for (const auto& layer : summary["learnt"]) {
+    EXPECT_LE(layer["after"].get<double>(), layer["before"].get<double>()) << layer;
+    EXPECT_LE(layer["kept_step"].get<int>(), 20) << layer;
+  }
+  const CommandResult refused = run("quantize m -f iq2_xs --method signround --text text.txt -o no.gguf", 1);
+  EXPECT_NE(refused.error.find("rounding is not learned in iq2_xs, its codes stand for several weights at once; take "
+                               "the method gptq or descent"),
+            std::string::npos)
+      << refused.error;
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "no.gguf"));
+}
+
 TEST_F(Quantize, WhatIsRefusedLeavesNothing) {
   scratch_.write("short.txt", "A line.\n");
   const CommandResult refused = run("quantize m -f q3_k --method gptq --text short.txt -o out.gguf", 1);

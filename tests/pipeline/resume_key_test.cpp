@@ -34,6 +34,8 @@ TEST(ResumeKey, EveryChoiceThatDecidesBytesChangesIt) {
            [](QuantizeModelOptions& o) { o.transform = "awq"; },
            [](QuantizeModelOptions& o) { o.round = "gptq"; },
            [](QuantizeModelOptions& o) { o.smoothquant_alpha = 0.5; },
+           [](QuantizeModelOptions& o) { o.learning.steps = 7; }, [](QuantizeModelOptions& o) { o.learning.batch = 7; },
+           [](QuantizeModelOptions& o) { o.learning.rate = 0.5; },
            [](QuantizeModelOptions& o) { o.include = {"*q*"}; },
            [](QuantizeModelOptions& o) { o.exclude = {"*q*"}; },
            [](QuantizeModelOptions& o) { o.embedding = "q8_0"; },

@@ -113,6 +113,7 @@ TEST(Scaling, RescaledStatisticsAreThoseOfDividedInputs) {
 TEST(Methods, AreFoundByNameAndSayWhatTheyAreMadeOf) {
   for (const Method& method : list_methods()) EXPECT_EQ(find_method(method.name).composition(), method.composition());
   EXPECT_EQ(find_method("awq").composition(), "awq + search + nearest");
+  EXPECT_EQ(find_method("signround").composition(), "none + search + gptq + signs");
   EXPECT_EQ(find_method("gptq").needs(), Needs::second_moment);
   EXPECT_EQ(find_method("imatrix").needs(), Needs::mean_square);
   EXPECT_EQ(find_method("rtn").needs(), Needs::nothing);

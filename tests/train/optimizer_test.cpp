@@ -43,6 +43,18 @@ const std::map<std::string, OptimizerSettings> kCases = {
     {"muon", MuonSettings{.rate = 0.02, .weight_decay = 0.05}},
     {"muon plain", MuonSettings{.rate = 0.02, .momentum = 0.9, .weight_decay = 0, .is_nesterov = false}}};
 
+TEST(Optimizer, SignsMoveAllNumbersAlikeAndNoneWithoutSlope) {
+  Machine machine(choose_isa(detect_cpu(), ""), 1);
+  std::vector<float> values = {1, -1, 0.5F, 2};
+  const std::vector<float> slopes = {300, -1e-30F, 0, 1e-3F};
+  const std::vector<Parameter> parameters = {{"numbers", 1, 4, values, slopes}};
+  Optimizer optimizer(SignSettings{.rate = 0.25}, parameters);
+  optimizer.step(parameters, {.rate_factor = 0.5}, machine);
+  EXPECT_EQ(values, (std::vector<float>{0.875F, -0.875F, 0.5F, 1.875F}));
+  EXPECT_TRUE(optimizer.memory(0).empty());
+  EXPECT_THROW(Optimizer(SignSettings{.rate = 0}, parameters), Error);
+}
+
 TEST(Optimizer, StepsAreThoseOfPyTorch) {
   Machine machine(choose_isa(detect_cpu(), ""), 1);
   const auto reference = training_reference();

@@ -26,6 +26,11 @@ void require_size(std::size_t given, std::uint64_t rows, std::uint64_t cols) {
 Method method_of(const EncodeMatrixRequest& request) {
   Method method = find_method(request.method);
   if (!request.fit.empty()) method.fit = find_fit(request.fit);
+  if (method.learning != LayerLearning::none)
+    refuse(
+        fmt::format("the method {} learns from a layer's output, which a matrix alone does not have; name another, "
+                    "or quantize a model",
+                    method.name));
   if (method.needs() == Needs::second_moment)
     refuse(
         fmt::format("the method {} looks at second moments, which a matrix alone does not have; name another, or "

@@ -63,6 +63,7 @@ QuantizeModelOptions options_of(const QuantizeRequest& request) {
   options.transform = request.transform;
   options.round = request.round;
   options.smoothquant_alpha = request.smoothquant_alpha;
+  options.learning = request.learning;
   if (!request.activation_fit.empty()) {
     if (!options.activations || !options.activations->format.is_static())
       refuse("only static grids of activations are fitted; name a format such as int8:row+a8:static");

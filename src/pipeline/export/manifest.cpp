@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <span>
@@ -47,6 +48,15 @@ Json calibration_record(const Calibration& calibration, const ModelConfig& confi
   return record;
 }
 
+// What was asked of methods that learn; nothing of their own choices, which follow from the version.
+std::map<std::string, double> learning_record(const QuantizeModelOptions& options) {
+  std::map<std::string, double> record;
+  if (options.learning.steps) record["steps"] = static_cast<double>(*options.learning.steps);
+  if (options.learning.batch) record["batch"] = static_cast<double>(*options.learning.batch);
+  if (options.learning.rate) record["rate"] = *options.learning.rate;
+  return record;
+}
+
 }  // namespace
 
 std::string make_manifest(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
@@ -69,6 +79,7 @@ std::string make_manifest(const SourceModel& source, const QuantizePlan& plan, c
   if (!options.transform.empty()) manifest["transform"] = options.transform;
   if (!options.round.empty()) manifest["round"] = options.round;
   if (options.smoothquant_alpha) manifest["alpha"] = *options.smoothquant_alpha;
+  for (const auto& [name, value] : learning_record(options)) manifest["learning"][name] = value;
   if (Json calibration = calibration_record(options.calibration, plan.config); !calibration.empty())
     manifest["calibration"] = std::move(calibration);
   if (options.method == kExactMethod)

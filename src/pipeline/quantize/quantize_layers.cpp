@@ -43,7 +43,8 @@ LayerQuantizer::LayerQuantizer(const SourceModel& source, const QuantizePlan& pl
       output_(output),
       machine_(machine),
       progress_(progress),
-      parts_(plan, options) {}
+      parts_(plan, options),
+      learner_(plan, parts_, options, output, machine) {}
 
 LayerQuantizer::~LayerQuantizer() = default;
 
@@ -59,7 +60,8 @@ void LayerQuantizer::begin_walk() {
   WalkOptions stored = walk;
   stored.keeps_inputs = true;
   live_->stored.emplace(parts_.tensors().network(), live_->tokens, stored, machine_);
-  bool has_targets = false;  // only they need the original beside the quantized layers
+  if (learner_.learns_anything()) learner_.require_memory(live_->tokens.ids.size(), live_->tokens.length);
+  bool has_targets = learner_.learns_anything();  // only they need the original beside the quantized layers
   for (const ModelTensor& tensor : parts_.tensors().all())
     has_targets = has_targets || (tensor.role == TensorRole::linear &&
                                   parts_.asks_for(tensor.part, tensor.layer, Needs::second_moment));
@@ -171,10 +173,12 @@ void LayerQuantizer::layer(std::int64_t index) {
   LayerWeights current = original.copy(machine_.pool);
   restored_.clear();
   const LayerScales scales = transform(index, current);
+  if (live_) learner_.begin(index, current, *live_->stored);
   for (const Site& site : original.drawing().sites) {
     if (live_ && live_->original) live_->original->pack(site, original);
     quantize_site(site, index, original, current, scales);
   }
+  if (learner_.is_open()) learner_.finish(current, *live_->stored, live_->original ? &*live_->original : nullptr);
   write_vectors(index, current);
   report_layer(index, seconds_since(start));
 }
@@ -237,7 +241,9 @@ std::vector<SiteView> LayerQuantizer::observe(const Site& site, std::int64_t lay
 void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original,
                                    LayerWeights& current, const LayerScales& scales) {
   const LayerPair weights{original, current};
-  const auto is_done = [&](const std::string& part) { return output_.is_done(parts_.index(part, layer)); };
+  const auto is_done = [&](const std::string& part) {
+    return !learner_.awaits(part) && output_.is_done(parts_.index(part, layer));
+  };
   bool is_original_left = false;
   if (!std::ranges::all_of(site.parts, is_done)) {
     pooled_ = pooled_inputs(site, layer, current, scales);
@@ -367,8 +373,11 @@ StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer,
   if (!outputs.empty()) task.moments.front().outputs = outputs;
   if (&weights != &original) task.weights.file.clear();  // numbers of our own, which no file holds
   const bool keeps_codes = planned.role == TensorRole::linear && live_ && live_->stored->multiplies_codes();
+  RoundPlans& plans = moved.empty() ? views.front().plans : own_plans;
+  const bool is_start = learner_.awaits(part);
   StoredMatrix stored =
-      output_.write_and_keep(index, task, moved.empty() ? views.front().plans : own_plans, keeps_codes);
+      is_start ? output_.round_and_keep(index, task, plans) : output_.write_and_keep(index, task, plans, keeps_codes);
+  if (is_start) learner_.start(part, *stored.codes);
   if (planned.target.format->info().kind != FormatKind::raw) {
     const bool is_known = std::ranges::none_of(groups, [](const SiteStatistics* group) { return group == nullptr; });
     std::optional<SiteStatistics> mean;
@@ -411,6 +420,7 @@ void LayerQuantizer::report_layer(std::int64_t index, double seconds) {
       report.worst_error = error->second;
     }
   }
+  if (!output_.learnt().empty() && output_.learnt().back().layer == index) report.learnt = output_.learnt().back();
   const auto tokens = std::ranges::find(experts_, index, &ExpertTokens::layer);
   if (tokens != experts_.end()) report.experts = *tokens;
   if (count == 0) return;

@@ -18,6 +18,7 @@
 #include "calibrate/layer_walk.h"
 #include "kernels/machine.h"
 #include "nibble/progress.h"
+#include "pipeline/quantize/layer_learner.h"
 #include "pipeline/quantize/planned_parts.h"
 #include "pipeline/quantize/site_view.h"
 #include "pipeline/quantize/tensor_output.h"
@@ -79,6 +80,7 @@ class LayerQuantizer {
   Machine& machine_;
   const ProgressCallback& progress_;
   PlannedParts parts_;
+  LayerLearner learner_;
   std::unique_ptr<Live> live_;
   std::optional<Statistics> head_statistics_;
   std::vector<SiteWarning> site_warnings_;  // of the walk

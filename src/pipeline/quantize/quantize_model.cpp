@@ -126,6 +126,11 @@ void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& o
   if (options.calibration.hessian.is_guided() && options.calibration.statistics != nullptr)
     throw Error(ErrorKind::invalid_argument,
                 "statistics do not tell what the loss asks of each token; guided moments are those of a text", "texts");
+  require_learnable(plan, options);
+  if (options.calibration.texts.empty() &&
+      std::ranges::any_of(plan.tensors, [&](const TensorPlan& tensor) { return learns(tensor, options); }))
+    throw Error(ErrorKind::invalid_argument,
+                "statistics do not tell what a layer gives, which this method learns from; give it text", "texts");
   if (options.calibration.statistics != nullptr || !options.calibration.texts.empty()) return;
   if (needs_calibration(plan, options))
     throw Error(ErrorKind::invalid_argument,
@@ -146,6 +151,7 @@ struct Written {
       errors;  // what rounding took, by the tensor's place in the plan, where statistics told
   std::vector<std::string> warnings;
   std::vector<ExpertTokens> experts;
+  std::vector<LearntLayer> learnt;
 };
 
 Written write_model(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
@@ -160,6 +166,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
   std::uint64_t work_units = 0;
   for (const TensorPlan& tensor : plan.tensors)
     work_units += tensor.rows * tensor.cols * progress_weight(tensor.role, calibrated);
+  work_units += learning_work(plan, options);
   ProgressMeter meter(progress, "quantize", work_units,
                       calibrated ? "quantize was cancelled; the same command goes on where it stopped"
                                  : "quantize was cancelled; nothing was written");
@@ -175,6 +182,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
     LayerQuantizer quantizer(source, plan, options, output, machine, progress);
     quantizer.run();
     written.errors = output.errors();
+    written.learnt = output.learnt();
     written.experts = quantizer.experts();
     for (std::string& line : quantizer.warnings()) written.warnings.push_back(std::move(line));
   } else {
@@ -335,6 +343,7 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
   for (const auto& [index, error] : written.errors) summary.tensors[index].error = error;
   summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
   summary.experts = std::move(written.experts);
+  summary.learnt = std::move(written.learnt);
   set_output_bytes(summary, weight_file_bytes(options.output));
   return summary;
 }

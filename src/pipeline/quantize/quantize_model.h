@@ -64,6 +64,7 @@ struct QuantizeModelOptions {
   std::optional<FitOptions> fit{};                // instead of the method's own
   std::string transform{}, round{};               // stages instead of the method's own, by name; empty: the method's
   std::optional<double> smoothquant_alpha{};
+  LearningOptions learning{};  // of methods that learn layer by layer
   std::vector<std::string> include{},
       exclude{};                      // patterns of matrices' names, "*" any text: others, or these, stay as they are
   std::string embedding{}, head{};    // formats in place of the recipe's; empty: the recipe decides
@@ -82,6 +83,7 @@ struct QuantizeModelOptions {
   OutputJudge judge{};                                 // sees the finished output before it takes its place
   Calibration calibration{};                           // for methods that need statistics
   std::function<void(const LayerReport&)> on_layer{};  // with statistics: after each layer
+  std::function<void(const std::string&)> note{};      // what is known before the first one
 };
 
 // Why a tensor did not get the format that the recipe names, in words.

@@ -57,6 +57,11 @@ Json key_of(const Calibration& calibration) {
   return key;
 }
 
+Json key_of(const LearningOptions& options) {
+  const auto& [steps, batch, rate] = options;
+  return {steps.value_or(0), batch.value_or(0), rate.value_or(0)};
+}
+
 template <class T>
 Json optional_key(const std::optional<T>& value) {
   if (!value) return nullptr;
@@ -69,9 +74,9 @@ Json optional_key(const std::optional<T>& value) {
 // The place of the output, how its graph is written, and what watches, judges or refuses without changing a byte, is
 // left out; so is the container's name as it was given, which the output's may stand for.
 Json key_of(const QuantizeModelOptions& options) {
-  const auto& [recipe, activations, method, fit, transform, round, smoothquant_alpha, include, exclude, embedding, head,
-               output, container, onnx, rounded_numbers, distilled, runtime, allow_requantize, strict, dry_run,
-               shard_bytes, sync, judge, calibration, on_layer] = options;
+  const auto& [recipe, activations, method, fit, transform, round, smoothquant_alpha, learning, include, exclude,
+               embedding, head, output, container, onnx, rounded_numbers, distilled, runtime, allow_requantize, strict,
+               dry_run, shard_bytes, sync, judge, calibration, on_layer, note] = options;
   return {{"recipe", recipe_to_json(recipe)},
           {"activations", optional_key(activations)},
           {"method", method},
@@ -79,6 +84,7 @@ Json key_of(const QuantizeModelOptions& options) {
           {"transform", transform},
           {"round", round},
           {"alpha", optional_key(smoothquant_alpha)},
+          {"learning", key_of(learning)},
           {"include", include},
           {"exclude", exclude},
           {"embedding", embedding},

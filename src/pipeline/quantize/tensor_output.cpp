@@ -23,6 +23,13 @@ constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
 std::string piece_name(std::size_t tensor, std::uint64_t row) { return fmt::format("{}-{}", tensor, row); }
 std::string error_piece_name(std::size_t tensor) { return fmt::format("{}-error", tensor); }
 
+std::string learnt_piece_name(std::int64_t layer) { return fmt::format("layer-{}-learnt", layer); }
+
+StoredMatrix room_of(const LinearTask& task) {
+  const std::uint64_t rows = task.weights.values.rows(), cols = task.weights.values.cols();
+  return {{rows, cols, large_vector(rows * cols)}, {}, nullptr};
+}
+
 // Back from the output's columns to the source's.
 void restore_columns(const std::vector<std::uint32_t>& order, Matrix& matrix) {
   std::vector<float> row(order.size());
@@ -70,21 +77,11 @@ void TensorOutput::write(std::size_t index, const LinearTask& task, RoundPlans& 
 
 StoredMatrix TensorOutput::write_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans,
                                           bool keeps_codes) {
-  const std::uint64_t rows = task.weights.values.rows(), cols = task.weights.values.cols();
-  StoredMatrix stored{{rows, cols, large_vector(rows * cols)}, {}, nullptr};
+  StoredMatrix stored = room_of(task);
+  keeps_codes = keeps_codes && !is_raw(plan_.tensors[index]) && plan_.tensors[index].column_order.empty();
   write_bands(index, task, plans,
               [&](const LinearQuantizer& linear, const QuantizedTensor& band, std::uint64_t first_row) {
-                linear.decode(band, first_row, stored.values.values);
-                stored.tensor_grid = linear.tensor_grid();
-                // Rows that know their place in a tensor, or share a grid, cannot be put into another order, nor can
-                // columns.
-                if (!keeps_codes || stored.tensor_grid != nullptr || is_raw(plan_.tensors[index]) ||
-                    task.format->info().row_unit != 1 || !plan_.tensors[index].column_order.empty())
-                  return;
-                if (!stored.codes) stored.codes.emplace(task.format, rows, cols);
-                const QuantizedView view = band.view();
-                for (std::uint64_t row = 0; row < band.rows; ++row)
-                  stored.codes->copy_row(task.weights.stored_row(first_row + row), view, row);
+                keep_band(linear, band, first_row, task, keeps_codes, stored);
               });
   restore_columns(plan_.tensors[index].column_order, stored.values);
   return stored;
@@ -94,6 +91,27 @@ std::vector<RowRange> TensorOutput::bands_of_tensor(std::size_t index, const Lin
   const TensorPlan& tensor = plan_.tensors[index];
   const bool is_whole = options_.keeps_rows_together && tensor.role == TensorRole::linear && !is_raw(tensor);
   return bands_of(weights, *tensor.target.format, is_whole ? std::numeric_limits<std::uint64_t>::max() : kBandElements);
+}
+
+StoredMatrix TensorOutput::round_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans) {
+  StoredMatrix stored = room_of(task);
+  const LinearQuantizer linear(task, plans, machine_);
+  for (const RowRange rows : bands_of_tensor(index, task.weights))
+    keep_band(linear, linear.encode(rows), rows.begin, task, plan_.tensors[index].column_order.empty(), stored);
+  restore_columns(plan_.tensors[index].column_order, stored.values);
+  return stored;
+}
+
+// Rows that know their place in a tensor, or share a grid, cannot be put into another order: their codes are not kept.
+void TensorOutput::keep_band(const LinearQuantizer& linear, const QuantizedTensor& band, std::uint64_t first_row,
+                             const LinearTask& task, bool keeps_codes, StoredMatrix& stored) const {
+  linear.decode(band, first_row, stored.values.values);
+  stored.tensor_grid = linear.tensor_grid();
+  if (!keeps_codes || stored.tensor_grid != nullptr || task.format->info().row_unit != 1) return;
+  if (!stored.codes) stored.codes.emplace(task.format, stored.values.rows, stored.values.cols);
+  const QuantizedView view = band.view();
+  for (std::uint64_t row = 0; row < band.rows; ++row)
+    stored.codes->copy_row(task.weights.stored_row(first_row + row), view, row);
 }
 
 void TensorOutput::write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, const BandUse& use) {
@@ -160,6 +178,26 @@ void TensorOutput::record_error(std::size_t index, const RoundedLinear& linear) 
     if (options_.work != nullptr) options_.work->store(error_piece_name(index), piece);
   }
   errors_[index] = {static_cast<double>(values[0]), static_cast<double>(values[1])};
+}
+
+std::optional<LearntLayer> TensorOutput::find_learnt(std::int64_t layer) {
+  QuantizedTensor piece(find_raw_format(DType::f32), 1, 3);
+  std::array<float, 3> values{};
+  if (options_.work == nullptr || !options_.work->load(learnt_piece_name(layer), piece)) return std::nullopt;
+  std::memcpy(values.data(), piece.planes[0].data(), sizeof values);
+  return LearntLayer{.layer = layer,
+                     .before = static_cast<double>(values[0]),
+                     .after = static_cast<double>(values[1]),
+                     .kept_step = static_cast<std::uint64_t>(values[2])};
+}
+
+void TensorOutput::record_learnt(const LearntLayer& learnt) {
+  QuantizedTensor piece(find_raw_format(DType::f32), 1, 3);
+  const std::array<float, 3> values = {static_cast<float>(learnt.before), static_cast<float>(learnt.after),
+                                       static_cast<float>(learnt.kept_step)};
+  std::memcpy(piece.planes[0].data(), values.data(), sizeof values);
+  if (options_.work != nullptr) options_.work->store(learnt_piece_name(learnt.layer), piece);
+  learnt_.push_back(learnt);
 }
 
 void write_alone(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options,

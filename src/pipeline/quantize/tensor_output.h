@@ -57,6 +57,8 @@ class TensorOutput {
              const std::function<void()>& after_band = {});
   // The same, and says what is stored.
   StoredMatrix write_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans, bool keeps_codes);
+  // Says what would be stored, with its codes, and writes nothing.
+  StoredMatrix round_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans);
   // A norm or a bias, its elements in the source's order.
   void write_vector(std::size_t index, std::span<const float> values);
 
@@ -68,8 +70,17 @@ class TensorOutput {
   void record_error(std::size_t index, const RoundedLinear& linear);
   const std::map<std::size_t, OutputError>& errors() const { return errors_; }
 
+  // What a layer has learnt, kept likewise. The first: of a run before, if there is any.
+  std::optional<LearntLayer> find_learnt(std::int64_t layer);
+  void record_learnt(const LearntLayer& learnt);
+  const std::vector<LearntLayer>& learnt() const { return learnt_; }
+  // Work other than writing tensors, in the meter's units.
+  void advance(std::uint64_t units, std::string_view item) { meter_.advance(units, item); }
+
  private:
   std::uint64_t weight_of(const TensorPlan& tensor) const;
+  void keep_band(const LinearQuantizer& linear, const QuantizedTensor& band, std::uint64_t first_row,
+                 const LinearTask& task, bool keeps_codes, StoredMatrix& stored) const;
   using BandUse = std::function<void(const LinearQuantizer&, const QuantizedTensor& band, std::uint64_t first_row)>;
   std::vector<RowRange> bands_of_tensor(std::size_t index, const LinearWeights& weights) const;
   void write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, const BandUse& use);
@@ -82,6 +93,7 @@ class TensorOutput {
   TensorOutputOptions options_;
   Machine& machine_;
   std::map<std::size_t, OutputError> errors_;  // by the tensor's index in the plan
+  std::vector<LearntLayer> learnt_;
 };
 
 // A tensor by itself, of whose inputs nothing is known.

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Layers whose Linears learn how they are rounded (Method::learning): what a rounder has chosen for a layer's Linears
+// is kept until all of them are there; then they learn together, from the text as it entered the layer and what the
+// original makes of it, and are written. Internal to pipeline/; one thread at a time, the pool does the work.
+//
+//   LayerLearner learning(plan, parts, options, output, machine);
+//   learning.begin(layer, current, walk);                       // before its first site
+//   if (learning.awaits("q")) learning.start("q", std::move(codes));
+//   if (learning.is_open()) learning.finish(current, walk, &original);
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "calibrate/layer_walk.h"
+#include "kernels/machine.h"
+#include "pipeline/quantize/planned_parts.h"
+#include "pipeline/quantize/tensor_output.h"
+#include "train/layer_training.h"
+
+namespace nibble {
+
+// True of Linears whose rounding is learned.
+bool learns(const TensorPlan& tensor, const QuantizeModelOptions& options);
+// Error(unsupported) names a tensor whose rounding cannot be, and why.
+void require_learnable(const QuantizePlan& plan, const QuantizeModelOptions& options);
+// What it all takes in the units that progress is counted in (progress_weight).
+std::uint64_t learning_work(const QuantizePlan& plan, const QuantizeModelOptions& options);
+
+class LayerLearner {
+ public:
+  // All outlive this.
+  LayerLearner(const QuantizePlan& plan, const PlannedParts& parts, const QuantizeModelOptions& options,
+               TensorOutput& output, Machine& machine);
+  ~LayerLearner();
+
+  bool learns_anything() const { return learns_anything_; }
+  // Before text is walked: what the largest layer takes, with the hidden states of so much text. Error(resource) where
+  // it does not fit, with what would; a note where it does.
+  void require_memory(std::uint64_t tokens, std::uint64_t length) const;
+
+  // A layer is met; nothing is open behind this where none of its Linears learn, or all are there from a run before.
+  // current: its weights before they are rounded.
+  void begin(std::int64_t layer, const LayerWeights& current, LayerWalk& walk);
+  bool is_open() const { return open_ != nullptr; }
+  bool awaits(std::string_view part) const;
+  void start(std::string_view part, QuantizedTensor codes);
+  // Writes the parts and takes the text through what they have become. original: the text behind the original's layer;
+  // null: nobody follows it.
+  void finish(LayerWeights& current, LayerWalk& walk, const LayerWalk* original);
+
+ private:
+  struct Open;
+  LayerTrainingSettings settings(const Method& method) const;
+  LayerText text(const LayerWeights& current, LayerWalk& walk, const LayerWalk* original) const;
+
+  const QuantizePlan& plan_;
+  const PlannedParts& parts_;
+  const QuantizeModelOptions& options_;
+  TensorOutput& output_;
+  Machine& machine_;
+  bool learns_anything_ = false;
+  std::unique_ptr<Open> open_;
+};
+
+}  // namespace nibble

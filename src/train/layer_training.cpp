@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/layer_training.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/random.h"
+#include "nibble/error.h"
+#include "train/graph_run.h"
+#include "train/optimizer.h"
+#include "train/rate_schedule.h"
+#include "train/tape.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::size_t kJudgedShare = 8;   // every so manieth window is judged on
+constexpr float kMostOfSigns = 0.5F;      // how far a position, or a number's share, goes by signs
+constexpr std::uint64_t kProbes = 6;      // batches by which curvature is found
+constexpr float kLeastCurvature = 1e-3F;  // of a row or column, as a share of the mean
+
+RateSchedule schedule_of(const LayerTrainingSettings& settings) {
+  if (settings.rule == LayerLearning::signs) return {.fall = RateFall::linear, .steps = settings.steps};
+  return {.fall = RateFall::cosine, .steps = settings.steps, .warm_up = settings.steps / 20};
+}
+
+OptimizerSettings optimizer_of(LayerLearning rule, double rate) {
+  if (rule == LayerLearning::signs) return SignSettings{.rate = rate};
+  // Slopes of single numbers are small: what keeps from dividing by nothing must not be what decides.
+  return AdamWSettings{.rate = rate, .epsilon = 1e-14, .weight_decay = 0};
+}
+
+std::span<const float> append(std::span<const float> numbers, std::vector<float>& to) {
+  to.insert(to.end(), numbers.begin(), numbers.end());
+  return numbers;
+}
+
+// The sum of squares of y - target, and of the target; slopes (empty: none) become 2 (y - target) * factor. In f64,
+// pieces whose sums are added in order.
+struct Squares {
+  double error = 0, target = 0;
+};
+Squares compare(std::span<const float> y, std::span<const float> target, double factor, std::span<float> slopes,
+                ThreadPool& pool) {
+  constexpr std::size_t kPiece = std::size_t{1} << 14;
+  std::vector<Squares> sums((y.size() + kPiece - 1) / kPiece);
+  pool.parallel_for(sums.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t piece = begin; piece < end; ++piece)
+      for (std::size_t i = piece * kPiece; i < std::min(y.size(), (piece + 1) * kPiece); ++i) {
+        const double wanted = static_cast<double>(target[i]), error = static_cast<double>(y[i]) - wanted;
+        sums[piece].error += error * error;
+        sums[piece].target += wanted * wanted;
+        if (!slopes.empty()) slopes[i] = static_cast<float>(2 * factor * error);
+      }
+  });
+  Squares total;
+  for (const Squares& sum : sums) {
+    total.error += sum.error;
+    total.target += sum.target;
+  }
+  return total;
+}
+
+}  // namespace
+
+LayerTrainingSettings usual_settings(LayerLearning rule) {
+  if (rule == LayerLearning::signs) return {};
+  return {.rule = rule, .rate = 0.1, .grid_rate = 0.002, .within = 0};
+}
+
+LayerTrainingSettings scaled_to_steps(LayerTrainingSettings settings, std::uint64_t steps) {
+  const double share = static_cast<double>(settings.steps) / static_cast<double>(steps);
+  if (settings.rule == LayerLearning::signs) {
+    settings.rate *= share;
+    settings.grid_rate *= share;
+  }
+  settings.steps = steps;
+  return settings;
+}
+
+LayerTraining::LayerTraining(const Graph& graph, std::int64_t layer, NetworkWeights& weights,
+                             const std::vector<LearnedPart>& parts, const LayerText& text,
+                             const LayerTrainingSettings& settings, Machine& machine)
+    : graph_(graph),
+      layer_(layer),
+      weights_(weights),
+      text_(text),
+      settings_(settings),
+      machine_(machine),
+      room_{.machine = machine, .arithmetic = settings.arithmetic},
+      width_(static_cast<std::size_t>(graph.width(graph.outputs.front()))) {
+  for (std::size_t window = 0; window < text.windows; ++window)
+    (window % kJudgedShare == kJudgedShare - 1 ? judged_ : learnt_).push_back(window);
+  if (judged_.empty()) judged_.push_back(learnt_.back());
+  if (learnt_.size() > 1 && learnt_.back() == judged_.back()) learnt_.pop_back();
+  settings_.batch = std::min(settings_.batch, learnt_.size());
+  weights_.train([&](const NetworkWeight& weight) {
+    return std::ranges::any_of(parts, [&](const LearnedPart& part) { return part.part == weight.part; });
+  });
+  if (!text_.targets) make_targets();
+  parts_.reserve(parts.size());
+  for (const LearnedPart& part : parts) {
+    NetworkWeight& weight = *weights_.find(layer, part.part);
+    const std::vector<float> original = weight.values.values;
+    parts_.emplace_back(part.start, original, settings.within, weight, machine.pool);
+  }
+}
+
+void LayerTraining::fill(std::span<const std::size_t> windows, Batch& batch) const {
+  batch = {};
+  batch.received.resize(graph_.received.size());
+  for (const std::size_t window : windows) {
+    append(text_.inputs(window), batch.inputs);
+    for (std::size_t i = 0; i < graph_.received.size(); ++i)
+      append(text_.received(graph_.received[i], window), batch.received[i]);
+    if (text_.ids) {
+      const std::span<const std::int32_t> ids = text_.ids(window);
+      batch.ids.insert(batch.ids.end(), ids.begin(), ids.end());
+    }
+    if (text_.targets) append(text_.targets(window), batch.targets);
+    if (!own_targets_.empty())
+      append(std::span(own_targets_).subspan(window * text_.length * width_, text_.length * width_), batch.targets);
+  }
+}
+
+void LayerTraining::give(GraphRun& run, const Batch& batch) const {
+  run.give_ids(batch.ids);
+  run.give(graph_.inputs.front(), batch.inputs, false);
+  for (std::size_t i = 0; i < graph_.received.size(); ++i) run.give(graph_.received[i].value, batch.received[i], false);
+}
+
+void LayerTraining::make_targets() {
+  std::vector<float> targets;
+  for (std::size_t window = 0; window < text_.windows; ++window) {
+    fill({&window, 1}, batch_);
+    GraphRun run(graph_, layer_, weights_, {1, text_.length}, room_);
+    give(run, batch_);
+    run.forward(GraphRun::Keep::outputs);
+    append(run.value(graph_.outputs.front()), targets);
+  }
+  own_targets_ = std::move(targets);
+}
+
+double LayerTraining::step(std::span<const std::size_t> windows) {
+  for (LearnedRounding& part : parts_) part.round(machine_.pool);
+  weights_.clear_gradients(machine_.pool);
+  fill(windows, batch_);
+  GraphRun run(graph_, layer_, weights_, {windows.size(), text_.length}, room_);
+  give(run, batch_);
+  run.forward(GraphRun::Keep::all);
+  slopes_.resize(batch_.targets.size());
+  const Squares squares = compare(run.value(graph_.outputs.front()), batch_.targets,
+                                  1 / static_cast<double>(batch_.targets.size()), slopes_, machine_.pool);
+  if (!std::isfinite(squares.error)) return squares.error;
+  run.add_gradient(graph_.outputs.front(), slopes_);
+  run.backward();
+  for (LearnedRounding& part : parts_) part.pull_back(machine_.pool);
+  return squares.error;
+}
+
+double LayerTraining::judge() {
+  for (LearnedRounding& part : parts_) part.round(machine_.pool);
+  Squares total;
+  for (std::size_t first = 0; first < judged_.size(); first += settings_.batch) {
+    const std::span<const std::size_t> windows =
+        std::span(judged_).subspan(first, std::min(settings_.batch, judged_.size() - first));
+    fill(windows, batch_);
+    GraphRun run(graph_, layer_, weights_, {windows.size(), text_.length}, room_);
+    give(run, batch_);
+    run.forward(GraphRun::Keep::outputs);
+    const Squares squares = compare(run.value(graph_.outputs.front()), batch_.targets, 0, {}, machine_.pool);
+    total.error += squares.error;
+    total.target += squares.target;
+  }
+  return total.target == 0 ? total.error : total.error / total.target;
+}
+
+// E[(sum of r dy / dw)^2], r of random signs for all outputs of all tokens, is the sum of (dy / dw)^2: half of what the
+// squared error bends by, where y is about linear in w. Windows in their order, so that signs follow from the seed.
+void LayerTraining::find_curvature() {
+  std::vector<std::vector<double>> rows, cols;
+  for (const LearnedRounding& part : parts_) {
+    rows.emplace_back(part.weight().values.rows);
+    cols.emplace_back(part.weight().values.cols);
+  }
+  for (std::uint64_t probe = 0; probe < kProbes; ++probe) {
+    std::vector<std::size_t> windows;
+    for (std::size_t i = 0; i < settings_.batch; ++i)
+      windows.push_back(learnt_[(static_cast<std::size_t>(probe) * settings_.batch + i) % learnt_.size()]);
+    weights_.clear_gradients(machine_.pool);
+    fill(windows, batch_);
+    GraphRun run(graph_, layer_, weights_, {windows.size(), text_.length}, room_);
+    give(run, batch_);
+    run.forward(GraphRun::Keep::all);
+    slopes_.resize(batch_.targets.size());
+    Random random(settings_.seed * 1'000'003 + probe);
+    for (float& slope : slopes_) slope = random.uniform() < 0.5 ? -1.0F : 1.0F;
+    run.add_gradient(graph_.outputs.front(), slopes_);
+    run.backward();
+    for (std::size_t part = 0; part < parts_.size(); ++part) {
+      const NetworkWeight& weight = parts_[part].weight();
+      const std::size_t width = cols[part].size();
+      for (std::size_t i = 0; i < weight.gradient.size(); ++i) {
+        const double square = static_cast<double>(weight.gradient[i]) * static_cast<double>(weight.gradient[i]);
+        rows[part][i / width] += square;
+        cols[part][i % width] += square;
+      }
+    }
+  }
+  const double count = static_cast<double>(kProbes) * static_cast<double>(batch_.targets.size());
+  for (std::size_t part = 0; part < parts_.size(); ++part) {
+    const auto shares_of = [](const std::vector<double>& sums, double mean, double size) {
+      std::vector<float> shares;
+      for (const double sum : sums)
+        shares.push_back(
+            mean == 0 ? 0.0F : static_cast<float>(size * std::max(sum / mean, static_cast<double>(kLeastCurvature))));
+      return shares;
+    };
+    const double sum = std::accumulate(rows[part].begin(), rows[part].end(), 0.0),
+                 of_row = sum / static_cast<double>(rows[part].size()),
+                 of_col = sum / static_cast<double>(cols[part].size());
+    curvature_.push_back({shares_of(rows[part], of_row, 2 * of_row / count / static_cast<double>(cols[part].size())),
+                          shares_of(cols[part], of_col, 1)});
+  }
+}
+
+// Every window once, in an order of each pass's own; what is left of one that fills no batch is left out.
+std::vector<std::size_t> LayerTraining::next_batch() {
+  if (order_.size() < settings_.batch) {
+    order_ = learnt_;
+    Random random(settings_.seed * 1'000'003 + passes_++);
+    for (std::size_t i = order_.size() - 1; i > 0; --i)
+      std::swap(order_[i], order_[static_cast<std::size_t>(random.below(i + 1))]);
+  }
+  const std::vector<std::size_t> batch(order_.end() - static_cast<std::ptrdiff_t>(settings_.batch), order_.end());
+  order_.resize(order_.size() - settings_.batch);
+  return batch;
+}
+
+void LayerTraining::require_finite(double error, std::uint64_t step) const {
+  if (std::isfinite(error)) return;
+  if (step == 0)
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("layer {} gives numbers that are not finite before it has learnt anything; choose a format "
+                            "that holds its weights, or mend the model",
+                            layer_));
+  throw Error(ErrorKind::unusable_input,
+              fmt::format("layer {} has gone astray in step {}: the error of its output is {}; lower the rate", layer_,
+                          step, std::isnan(error) ? "NaN" : "infinite"),
+              "learning_rate");
+}
+
+LearntLayer LayerTraining::run(const std::function<void()>& after_step) {
+  std::vector<Parameter> offsets, grids;
+  for (LearnedRounding& part : parts_) {
+    offsets.push_back(part.offsets());
+    grids.push_back(part.grid_changes());
+  }
+  Optimizer of_offsets(SignSettings{.rate = settings_.rate}, offsets),
+      of_grids(optimizer_of(settings_.rule, settings_.grid_rate), grids);
+  const RateSchedule schedule = schedule_of(settings_);
+  if (settings_.rule == LayerLearning::curvature) find_curvature();
+  LearntLayer learnt{.layer = layer_, .before = judge()};
+  require_finite(learnt.before, 0);
+  learnt.after = learnt.before;
+  std::vector<std::vector<float>> best;
+  const auto keep = [&] {
+    best.clear();
+    for (const std::vector<Parameter>* const all : {&offsets, &grids})
+      for (const Parameter& one : *all) best.emplace_back(one.values.begin(), one.values.end());
+  };
+  keep();
+  for (std::uint64_t done = 0; done < settings_.steps;) {
+    require_finite(step(next_batch()), done + 1);
+    const StepScale scale{.rate_factor = rate_factor(schedule, done)};
+    of_grids.step(grids, scale, machine_);
+    if (settings_.rule == LayerLearning::signs) {
+      of_offsets.step(offsets, scale, machine_);
+      for (LearnedRounding& part : parts_) part.hold_in_bounds(kMostOfSigns, machine_.pool);
+    } else {
+      for (std::size_t part = 0; part < parts_.size(); ++part)
+        parts_[part].approach(static_cast<float>(settings_.rate), curvature_[part], machine_.pool);
+    }
+    ++done;
+    if (done % settings_.judge_every == 0 || done == settings_.steps) {
+      const double error = judge();
+      require_finite(error, done);
+      if (error < learnt.after) {
+        learnt.after = error;
+        learnt.kept_step = done;
+        keep();
+      }
+    }
+    after_step();
+  }
+  std::size_t next = 0;
+  for (const std::vector<Parameter>* const all : {&offsets, &grids})
+    for (const Parameter& one : *all) std::ranges::copy(best[next++], one.values.begin());
+  for (LearnedRounding& part : parts_) part.round(machine_.pool);
+  return learnt;
+}
+
+QuantizedTensor LayerTraining::stored(std::string_view part) const {
+  const auto found =
+      std::ranges::find(parts_, part, [](const LearnedRounding& one) { return std::string_view(one.weight().part); });
+  return found->store(machine_.pool);
+}
+
+std::uint64_t LayerTraining::bytes(const DrawnGraph& drawing, std::uint64_t weights, std::size_t length,
+                                   const LayerTrainingSettings& settings) {
+  constexpr std::uint64_t kNumbers = 2;  // beside what each weight's rounding takes: its gradient and the best state
+  const SequenceBatch batch{settings.batch, length};
+  const std::uint64_t stream = 3 * batch.tokens() * drawing.graph.width(drawing.graph.outputs.front()) * sizeof(float);
+  return weights * (LearnedRounding::kBytesOfWeight + kNumbers * sizeof(float)) + layer_bytes(drawing, batch) + stream;
+}
+
+}  // namespace nibble

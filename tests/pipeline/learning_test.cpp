@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Methods that learn layer by layer, in whole models: dense ones, such with experts and such that recur; runs that were
+// interrupted; what is refused.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "kernels/chosen_isa.h"
+#include "pipeline/models.h"
+
+namespace nibble {
+namespace {
+
+std::string some_text() {
+  Random random(1);
+  static constexpr std::string_view kWords[] = {"river", "the", "under", "a", "lantern", "moved", "slowly", "bright"};
+  std::string text;
+  for (int i = 0; i < 1500; ++i) text += std::string(kWords[random.below(std::size(kWords))]) + (i % 11 ? " " : ".\n");
+  return text;
+}
+
+class Learning : public testing::Test {
+ protected:
+  SynthShape shape(const std::string& architecture) {
+    SynthShape shape = small_shape(architecture, 2, 64);
+    if (architecture == "qwen3moe" || architecture == "gptoss") {
+      shape.num_experts = 4;
+      shape.experts_used = 2;
+      shape.expert_intermediate = 64;
+    }
+    return shape;
+  }
+  void make(const std::string& architecture) {
+    for (const char* const before : {"small", "model"}) std::filesystem::remove_all(scratch_ / before);
+    model_ = spread_synth(shape(architecture), scratch_, machine_.pool);
+  }
+
+  QuantizeModelOptions options(const std::string& format, const std::string& method, const std::string& output) const {
+    QuantizeModelOptions result;
+    choose_format(result, format);
+    result.method = method;
+    result.output = scratch_ / output;
+    result.calibration.texts = {{"text", some_text()}};
+    result.calibration.sampling = {.samples = 16, .length = 32};
+    result.learning.steps = 10;
+    result.learning.batch = 4;
+    return result;
+  }
+  QuantizeSummary quantize(const QuantizeModelOptions& request, std::size_t threads = 2) {
+    std::filesystem::remove_all(request.output);
+    Machine machine(chosen_isa(), threads);
+    return quantize_model(SourceModel::open(model_), request, machine, {});
+  }
+
+  ScratchDirectory scratch_;
+  Machine machine_{chosen_isa(), 2};
+  std::filesystem::path model_;
+};
+
+TEST_F(Learning, LosesLessInNearlyEveryFamilyAndInNoneMore) {
+  std::size_t num_better = 0;
+  for (const char* const architecture : {"llama", "qwen3moe", "gptoss", "qwen35", "gemma4"}) {
+    SCOPED_TRACE(architecture);
+    make(architecture);
+    for (const char* const method : {"signround", "blockwise"}) {
+      QuantizeModelOptions request = options("int3:g32", method, "out");
+      request.round = "nearest";
+      const QuantizeSummary summary = quantize(request);
+      ASSERT_EQ(summary.learnt.size(), 2U) << method;
+      for (const LearntLayer& layer : summary.learnt) {
+        EXPECT_LE(layer.after, layer.before) << method << ", " << layer.layer;
+        EXPECT_GT(layer.before, 0) << method;
+      }
+      num_better += summary.learnt.back().after < summary.learnt.back().before ? 1 : 0;
+    }
+  }
+  EXPECT_GE(num_better, 7U);  // of 10: few steps of few tokens
+}
+
+TEST_F(Learning, GivesTheSameBytesForAnyNumberOfThreadsAndOnADisk) {
+  make("qwen3moe");
+  for (const char* const method : {"signround", "blockwise"}) {
+    QuantizeModelOptions request = options("q4_0", method, "one.gguf");
+    quantize(request, 1);
+    const std::string one = read_text(request.output);
+    request.output = scratch_ / "three.gguf";
+    request.calibration.spill_directory = scratch_.path();
+    quantize(request, 3);
+    EXPECT_TRUE(one == read_text(request.output)) << method;
+    EXPECT_FALSE(one == [&] {
+      QuantizeModelOptions plain = options("q4_0", "gptq", "plain.gguf");
+      plain.learning = {};
+      quantize(plain);
+      return read_text(plain.output);
+    }()) << method;
+  }
+}
+
+TEST_F(Learning, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes) {
+  make("llama");
+  const QuantizeModelOptions whole = options("q4_0", "signround", "whole.gguf"),
+                             request = options("q4_0", "signround", "stopped.gguf");
+  const QuantizeSummary expected = quantize(whole);
+  const SourceModel source = SourceModel::open(model_);
+  // Within the first layer, within the second, and behind it.
+  std::uint64_t last = 0;
+  for (const double share : {0.2, 0.7, 1.0}) {
+    const auto stop = [&](const Progress& p) {
+      if (p.stage == "quantize") {
+        EXPECT_LE(p.done, p.total);
+        last = p.done;
+      }
+      return p.stage != "quantize" || static_cast<double>(p.done) < share * static_cast<double>(p.total);
+    };
+    const std::string message = error_of([&] { quantize_model(source, request, machine_, stop); });
+    EXPECT_NE(message.find("the same command goes on where it stopped"), std::string::npos) << message;
+    EXPECT_FALSE(std::filesystem::exists(request.output));
+  }
+  Machine three(chosen_isa(), 3);
+  std::uint64_t total = 0;
+  const QuantizeSummary resumed = quantize_model(source, request, three, [&](const Progress& p) {
+    if (p.stage == "quantize") last = p.done, total = p.total;
+    return true;
+  });
+  EXPECT_EQ(last, total);
+  EXPECT_TRUE(read_text(request.output) == read_text(whole.output));
+  ASSERT_EQ(resumed.learnt.size(), expected.learnt.size());
+  for (std::size_t i = 0; i < resumed.learnt.size(); ++i) {
+    EXPECT_EQ(resumed.learnt[i].kept_step, expected.learnt[i].kept_step);
+    EXPECT_FLOAT_EQ(static_cast<float>(resumed.learnt[i].after), static_cast<float>(expected.learnt[i].after));
+  }
+  QuantizeModelOptions other = request;
+  other.learning.rate = 0.25;
+  quantize(other);
+  EXPECT_FALSE(read_text(other.output) == read_text(whole.output));
+}
+
+TEST_F(Learning, LeavesAloneWhatIsNotQuantizedAndBeginsWhereItIsTold) {
+  make("llama");
+  QuantizeModelOptions request = options("int4:g32", "signround", "some");
+  request.exclude = {"*down*"};
+  request.round = "nearest";
+  request.transform = "awq";
+  EXPECT_EQ(quantize(request).learnt.size(), 2U);
+  request.include = {"*.1.*"};
+  EXPECT_EQ(quantize(request).learnt.size(), 1U);
+}
+
+TEST_F(Learning, SaysWhatItNeeds) {
+  make("llama");
+  const auto message = [&](const QuantizeModelOptions& request) { return error_of([&] { quantize(request); }); };
+  QuantizeModelOptions request = options("int4:g32:s6", "signround", "x");
+  EXPECT_NE(message(request).find("rounding is not learned in int4:g32:s6, its scales are counted in others; take the "
+                                  "method gptq or descent"),
+            std::string::npos)
+      << message(request);
+  request = options("int4:g32", "blockwise", "x");
+  const Statistics statistics;
+  request.calibration.statistics = &statistics;
+  request.calibration.texts.clear();
+  EXPECT_NE(message(request).find("statistics do not tell what a layer gives"), std::string::npos) << message(request);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "x"));
+  std::string note;
+  request = options("int4:g32", "blockwise", "x");
+  request.learning.batch = 4096;  // more than there are
+  request.note = [&](const std::string& text) { note = text; };
+  quantize(request);
+  EXPECT_NE(note.find("a batch of 16 windows of 32 tokens"), std::string::npos) << note;
+}
+
+}  // namespace
+}  // namespace nibble
