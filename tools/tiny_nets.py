@@ -96,6 +96,49 @@ def mobile():
     return n
 
 
+def mobile_places():  # what TensorFlow Lite has operators for
+    n = Net(12, 13)
+    x = n.add("Conv", n.input("image", 1, 4, 9, 7), n.weight(6, 4, 3, 3), n.weight(6), strides=[2, 2], pads=[0, 1, 1, 0])
+    x = n.add("Clip", x, n.constant(np.float32(0)), n.constant(np.float32(6)))
+    grouped = n.add("Conv", x, n.weight(4, 3, 1, 1), group=2)
+    deep = n.add("Conv", x, n.weight(12, 1, 3, 3), n.weight(12), group=6, dilations=[2, 2], pads=[2, 2, 2, 2])
+    largest = n.add("MaxPool", x, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 0, 0, 1])
+    means = n.add("AveragePool", x, kernel_shape=[2, 3], pads=[1, 1, 0, 1], count_include_pad=1)
+    same = n.add("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    none = n.constant(np.zeros(0, np.float32))
+    larger = n.add("Resize", x, none, n.constant(np.array([1, 1, 2, 3], np.float32)), mode="nearest", coordinate_transformation_mode="asymmetric",
+                   nearest_mode="floor")
+    smooth = n.add("Resize", x, none, n.constant(np.array([1, 1, 2, 2], np.float32)), mode="linear")
+    back = n.add("ConvTranspose", x, n.weight(6, 3, 3, 2), n.weight(3), strides=[2, 2], pads=[1, 0, 0, 1])
+    joined = n.add("Concat", x, n.add("Neg", x), axis=1)
+    cut = n.add("Slice", joined, n.whole(1, 0), n.whole(10, 3), n.whole(1, 3), n.whole(3, 2))
+    norm = n.add("Add", n.add("Mul", joined, n.weight(12, 1, 1)), n.weight(1, 12, 1, 1))
+    mirrored = n.add("Pad", x, n.whole(0, 0, 1, 2, 0, 0, 2, 1), mode="reflect")
+    filled = n.add("Pad", x, n.whole(0, 1, 0, 0, 0, 0, 0, 2), n.constant(np.float32(1.5)))
+    n.output(grouped, deep, largest, means, same, larger, smooth, back, cut, norm, mirrored, filled)
+    n.output(n.add("ReduceMax", x, axes=[1], keepdims=1), n.add("ReduceMean", x, axes=[2, 3], keepdims=0), n.add("Softmax", x, axis=1))
+    line = n.add("Conv", n.input("line", 1, 3, 11), n.weight(5, 3, 4), n.weight(5), strides=[2], pads=[1, 2])
+    n.output(line, n.add("MaxPool", line, kernel_shape=[2], strides=[2]), n.add("GlobalAveragePool", line))
+    return n
+
+
+def rows():  # of numbers, for TensorFlow Lite
+    n = Net(13, 17)
+    x = n.input("rows", 2, 3, 8)
+    positive = n.add("Add", n.add("Abs", x), n.constant(np.float32(0.5)))
+    n.output(*(n.add(op, x) for op in ("Tanh", "Sigmoid", "Elu", "LeakyRelu", "HardSwish", "Floor", "Ceil", "Sin", "Cos", "Exp")))
+    n.output(*(n.add(op, positive) for op in ("Sqrt", "Log", "Reciprocal")))
+    n.output(n.add("HardSigmoid", x, alpha=0.25, beta=0.4), n.add("PRelu", x, n.constant(n.normal(8))))
+    row = n.constant(n.normal(1, 8) + 3)
+    n.output(*(n.add(op, x, row) for op in ("Sub", "Div", "Max", "Min")), n.add("Pow", positive, row))
+    turned = n.add("Transpose", x, perm=[0, 2, 1])
+    n.output(n.add("MatMul", x, turned), n.add("MatMul", x, n.weight(8, 5)), n.add("LayerNormalization", x, n.weight(8), n.weight(8)))
+    n.output(n.add("ReduceSum", x, n.whole(1), keepdims=0), n.add("ReduceMin", x, axes=[2]), n.add("ReduceProd", x, axes=[1]))
+    n.output(n.add("Gather", x, n.constant(np.array([2, 0, -2])), axis=1), n.add("Gather", x, n.constant(np.array(1)), axis=2))
+    n.output(n.add("Expand", n.add("ReduceMax", x, axes=[1]), n.whole(2, 3, 8)), n.add("Reshape", turned, n.whole(4, 12)))
+    return n
+
+
 def transposed():
     n = Net(3, 13)
     x = n.add("ConvTranspose", n.input("x", 2, 4, 5), n.weight(4, 3, 3), n.weight(6), group=2, strides=[2], pads=[1, 0], output_padding=[1])
@@ -262,7 +305,7 @@ def elementwise():
     return n
 
 
-NETS = (classifier, mobile, transposed, shapes, attention, recurrent, resized, upsampled, quantized_pairs, quantized_operators, blocks_of_four_bits, elementwise)
+NETS = (classifier, mobile, mobile_places, rows, transposed, shapes, attention, recurrent, resized, upsampled, quantized_pairs, quantized_operators, blocks_of_four_bits, elementwise)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

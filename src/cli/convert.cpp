@@ -12,6 +12,7 @@
 #include <tuple>
 
 #include "base/elapsed.h"
+#include "cli/convert_net.h"
 #include "cli/onnx_options.h"
 #include "cli/option_checks.h"
 #include "cli/places.h"
@@ -33,6 +34,7 @@ struct Options {
   std::string model, output, shard_size;
   std::vector<std::string> texts;
   bool no_verdict = false;
+  NetArguments net;
   OnnxArguments onnx;
   ConvertOptions request;
 };
@@ -136,6 +138,13 @@ void judge_places(const Options& options, const Container& container) {
 }
 
 void convert(const CLI::App& verb, Options& options, Session& session) {
+  if (is_net(options.model)) {
+    const std::string& names = options.request.container;
+    return convert_net(verb, options.model, options.net, names.empty() ? std::vector<std::string>{} : split_list(names),
+                       options.output, !options.request.dry_run, session);
+  }
+  for (const char* const option : {"--shape", "--constant"})
+    refuse_without_effect(verb, option, false, "of models other than nets (.onnx, .tflite)");
   options.request.output = options.output;
   if (options.request.container.find(',') != std::string::npos)
     throw Error(ErrorKind::invalid_argument,
@@ -180,13 +189,18 @@ void add_convert(CLI::App& app, Session& session) {
       "  nibble convert model.gguf -o model --shard-size 2GB  and back, in weight files of 2 GB\n"
       "  nibble convert model -o half --dtype f16 --lossy     numbers that f16 has not are rounded, and judged\n"
       "  nibble convert q4_k.gguf -o plain.gguf --dtype f32   codes written out\n"
-      "  nibble convert q4_0.gguf -o out --to gptq            the same codes as vLLM reads them\n\n"
+      "  nibble convert q4_0.gguf -o out --to gptq            the same codes as vLLM reads them\n"
+      "  nibble convert net.onnx -o net.tflite                a small net, in f32 or in the codes that it has\n\n"
       "Codes find their place again where a format has the same numbers ('nibble formats --containers' shows which);\n"
       "what has none is an error unless --lossy. 'nibble quantize' makes a model smaller.");
-  verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
-  verb->add_option("-o,--output", options->output, "NAME.gguf: one file; anything else: a directory")->required();
+  verb->add_option("model", options->model, "Hugging Face directory or .gguf; or a net (.onnx, .tflite)")->required();
+  verb->add_option("-o,--output", options->output,
+                   "NAME.gguf: one file; anything else: a directory; of a net OUT.onnx, OUT.tflite or OUT.c")
+      ->required();
   verb->add_option("--to", options->request.container,
-                   "Container, where the name does not say it: " + container_names());
+                   "Container, where the name does not say it: " + container_names() +
+                       "; of a net onnx, tflite, c, or several by commas, as OUT.onnx and so on");
+  add_net_shape_options(*verb, options->net);
   add_onnx_options(*verb, options->onnx);
   verb->add_option("--for", options->request.runtime,
                    "The program that is to load the output, and must take all of it: " + runtime_names());

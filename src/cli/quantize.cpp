@@ -290,6 +290,7 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
                                  .activation_fit = options.activation_fit,
                                  .runtime = options.request.runtime,
                                  .exclude = options.request.exclude,
+                                 .containers = options.containers,
                                  .seed = options.request.calibration.sampling.seed,
                                  .writes = !options.request.dry_run},
                                 session);

@@ -149,6 +149,9 @@ std::string container_help() {
       "numbers, as OUT-NAME and OUT.gguf:";
   for (const Container* const container : list_containers())
     text += fmt::format("\n{}: {}", container->name(), container->description());
+  text +=
+      "\nof a net (.onnx, .tflite): onnx, tflite, c (with a header), or several of one quantization as OUT.onnx, "
+      "OUT.tflite, OUT.c and OUT.h";
   return text;
 }
 
@@ -177,7 +180,7 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
                 "Print size against expected divergence of the best mixes; write nothing");
   verb.add_option("--save-recipe", arguments.recipe_output, "Write the recipe that was used as JSON");
   verb.add_option("-o,--output", arguments.output,
-                  "OUT.gguf for a GGUF file, any other name for a directory; of a net OUT.onnx");
+                  "OUT.gguf for a GGUF file, any other name for a directory; of a net OUT.onnx, OUT.tflite or OUT.c");
   verb.add_option("--to", arguments.containers, container_help())->delimiter(',');
   verb.add_option("--shard-size", arguments.shard_size,
                   "The largest weight file of a directory: 2GB, 500MB (default 5GB)");

@@ -20,10 +20,10 @@ namespace {
 
 constexpr std::array kOfNetsAlone = {"--shape",  "--constant", "--generate",      "--max-drop",
                                      "--metric", "--equalize", "--correct-biases"};
-constexpr std::array kOfNets = {"model",      "--method",   "--format",         "--output",   "--samples",
-                                "--generate", "--max-drop", "--metric",         "--equalize", "--correct-biases",
-                                "--exclude",  "--for",      "--activation-fit", "--seed",     "--shape",
-                                "--constant", "--dry-run",  "--json",           "--threads",  "--help"};
+constexpr std::array kOfNets = {
+    "model",    "--method",   "--format",         "--output",  "--samples", "--generate",       "--max-drop",
+    "--metric", "--equalize", "--correct-biases", "--exclude", "--for",     "--activation-fit", "--seed",
+    "--shape",  "--constant", "--dry-run",        "--json",    "--threads", "--help",           "--to"};
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::invalid_argument, message); }
 
@@ -111,12 +111,26 @@ void quantize_net_command(const CLI::App& verb, const NetQuantizeArguments& argu
     if (const std::string name = option->get_name(); std::ranges::find(kOfNets, name) == kOfNets.end())
       refuse_without_effect(verb, name, false, "of nets");
   if (shared.format.empty()) refuse("name a format: -f int8, or -f int4 of weights alone");
-  if (shared.output.empty() && shared.writes) refuse("no output is named; add -o OUT.onnx");
+  if (shared.output.empty() && shared.writes) refuse("no output is named; add -o OUT.onnx, OUT.tflite or OUT.c");
   if (arguments.samples.empty() != arguments.generates)
     refuse(arguments.generates
                ? "--samples and --generate exclude each other; leave out one of the two"
                : "ranges of values are found on samples: give --samples DATA, or --generate where there are none");
-  NetFileRequest request{.samples = arguments.samples, .output = shared.writes ? shared.output : ""};
+  Places places;
+  places.reads("the net", shared.model);
+  for (const std::string& sample : arguments.samples) {
+    const std::size_t sign = sample.find('=');
+    const bool is_named = sign != std::string::npos && !std::filesystem::exists(sample);
+    places.reads("--samples", is_named ? sample.substr(sign + 1) : sample);
+  }
+  Places outputs = places;
+  if (shared.writes) places.writes_file("--output", shared.output);
+  places.judge();
+  NetFileRequest request{.samples = arguments.samples,
+                         .outputs = arrange_net_outputs(shared.containers, shared.writes ? shared.output : "")};
+  for (const NetOutput& output : request.outputs)
+    for (const std::filesystem::path& file : output.files()) outputs.writes_file("--output", file);
+  outputs.judge();
   if (verb.count("--seed") > 0) request.seed = shared.seed;
   refuse_without_effect(verb, "--seed", arguments.generates, "without --generate");
   NetQuantizeOptions& options = request.quantize;
@@ -129,22 +143,13 @@ void quantize_net_command(const CLI::App& verb, const NetQuantizeArguments& argu
   options.corrects_biases = choice_of(arguments.correct_biases, "--correct-biases");
   options.exclude = shared.exclude;
   if (!shared.activation_fit.empty()) options.fit = find_fit(shared.activation_fit);
-  Places places;
-  places.reads("the net", shared.model);
-  for (const std::string& sample : arguments.samples) {
-    const std::size_t sign = sample.find('=');
-    const bool is_named = sign != std::string::npos && !std::filesystem::exists(sample);
-    places.reads("--samples", is_named ? sample.substr(sign + 1) : sample);
-  }
-  if (!request.output.empty()) places.writes_file("--output", request.output);
-  places.judge();
   request.quantize.progress = session.progress();
   const NetFileSummary summary =
       quantize_net_file(shared.model, net_options(arguments.net), request, session.machine());
   session.end_progress();
   for (const std::string& note : net_notes(summary)) session.note(note);
   if (session.json()) return session.print_json(to_json(summary));
-  session.print(net_layers_table(summary).text(session.style()) + "\n" + net_summary_text(summary, request.output));
+  session.print(net_layers_table(summary).text(session.style()) + "\n" + net_summary_text(summary));
 }
 
 }  // namespace nibble::cli

@@ -23,7 +23,7 @@ struct NetQuantizeArguments {
 // What a net and a model are asked alike, as it was given.
 struct SharedQuantizeArguments {
   std::string model, format, output, method, activation_fit, runtime;
-  std::vector<std::string> exclude;
+  std::vector<std::string> exclude, containers;
   std::uint64_t seed = 0;
   bool writes = true;
 };

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Codes that the numbers of a net's weights stand on. Plain values.
+//
+//   const NetCodes codes = weight_codes_of(open_net("net8.onnx", {}));
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
+
+#include "net/net.h"
 
 namespace nibble {
 
@@ -21,5 +25,8 @@ struct WeightCodes {
 };
 
 using NetCodes = std::map<std::string, WeightCodes, std::less<>>;  // by part
+
+// Of a net that is rounded already: weights of 8 bits and a sign that products of codes multiply, -127 .. 127.
+NetCodes weight_codes_of(const Net& net);
 
 }  // namespace nibble

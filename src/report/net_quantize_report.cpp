@@ -66,7 +66,7 @@ std::vector<std::string> net_notes(const NetFileSummary& summary) {
   return notes;
 }
 
-std::string net_summary_text(const NetFileSummary& summary, const std::filesystem::path& output) {
+std::string net_summary_text(const NetFileSummary& summary) {
   const NetQuantization& made = summary.quantization;
   std::string text = fmt::format("{} samples calibrated ({}{}{}), {} judged{}\n", made.calibrated, made.fit,
                                  made.is_equalized ? ", channels equalized" : "",
@@ -86,19 +86,21 @@ std::string net_summary_text(const NetFileSummary& summary, const std::filesyste
                             made.operations.size())
               : fmt::format("{} of {} layers have weights in int{}\n", count(RoundedOperation::Arithmetic::stored),
                             made.operations.size(), made.weight_bits);
-  text += fmt::format("{}{}, {} of the source's {}; opset {}, in {}\n", output.empty() ? "" : output.string() + ": ",
-                      bytes_text(summary.bytes),
-                      percent_text(static_cast<double>(summary.bytes) / static_cast<double>(summary.source_bytes)),
-                      bytes_text(summary.source_bytes), summary.opset, duration_text(summary.seconds));
+  for (const NetFileSummary::File& file : summary.files)
+    text += fmt::format("{}{}, {} of the source's {}{}\n",
+                        file.output.path.empty() ? "" : file.output.path.string() + ": ", bytes_text(file.bytes),
+                        percent_text(static_cast<double>(file.bytes) / static_cast<double>(summary.source_bytes)),
+                        bytes_text(summary.source_bytes), file.opset == 0 ? "" : fmt::format("; opset {}", file.opset));
+  text += fmt::format("in {}\n", duration_text(summary.seconds));
   return text;
 }
 
 Json to_json(const NetFileSummary& summary) {
   const NetQuantization& made = summary.quantization;
-  Json json = {{"bytes", summary.bytes},
+  Json json = {{"bytes", summary.files.front().bytes},
                {"source_bytes", summary.source_bytes},
                {"parameters", summary.parameters},
-               {"opset", summary.opset},
+               {"opset", summary.files.front().opset},
                {"weight_bits", made.weight_bits},
                {"fit", made.fit},
                {"equalized", made.is_equalized},
@@ -111,6 +113,11 @@ Json to_json(const NetFileSummary& summary) {
                {"sqnr", json_decibels(made.made.worst)},
                {"agreement", made.made.agreement()},
                {"seconds", summary.seconds}};
+  Json& files = json["files"] = Json::array();
+  for (const NetFileSummary::File& file : summary.files)
+    files.push_back({{"container", net_container_name(file.output.container)},
+                     {"path", file.output.path.string()},
+                     {"bytes", file.bytes}});
   Json& outputs = json["outputs"] = Json::array();
   for (std::size_t i = 0; i < made.outputs.size(); ++i)
     outputs.push_back({{"name", made.outputs[i]}, {"sqnr", json_decibels(made.made.noise[i])}});

@@ -3,7 +3,6 @@
 // What quantizing a small net did, for people and as JSON.
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -17,8 +16,7 @@ namespace nibble {
 Table net_layers_table(const NetFileSummary& summary);
 // What a reader must know: made samples, roundings that were left out, a judgement on what was calibrated with.
 std::vector<std::string> net_notes(const NetFileSummary& summary);
-// output: empty: nothing was written.
-std::string net_summary_text(const NetFileSummary& summary, const std::filesystem::path& output);
+std::string net_summary_text(const NetFileSummary& summary);
 Json to_json(const NetFileSummary& summary);
 
 }  // namespace nibble

@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "io/npy/npy_file.h"
 #include "io/onnx/onnx_model.h"
+#include "io/tflite/tflite_model.h"
 
 namespace nibble {
 namespace {
@@ -60,6 +61,97 @@ TEST_F(QuantizeNetCommand, WritesAFileThatRuns) {
   EXPECT_EQ(four["opset"], 21);
   EXPECT_EQ(four["layers"][0]["arithmetic"], "weights in int4");
   run("run q4.onnx --input i.npy -o y.npy", 0);
+}
+
+TEST_F(QuantizeNetCommand, WritesSeveralContainersOfOneQuantization) {
+  if (!has_tflite()) GTEST_SKIP() << kTfliteMissing;
+  const auto json =
+      nlohmann::json::parse(run(classifier() + "--samples s.npy --max-drop 100 --to onnx,tflite,c -o q --json", 0).out);
+  ASSERT_EQ(json["files"].size(), 3u);
+  EXPECT_EQ(json["files"][1]["container"], "tflite");
+  EXPECT_EQ(json["files"][1]["path"], "q.tflite");
+  EXPECT_EQ(json["files"][1]["bytes"], std::filesystem::file_size(scratch_ / "q.tflite"));
+  scratch_.write("i.npy", serialize_npy(image_));
+  run("run q.tflite --input i.npy -o lite.npy", 0);
+  run("run q.onnx --input i.npy -o onnx.npy", 0);
+  const std::string lite = read_text(scratch_ / "lite.npy"), onnx = read_text(scratch_ / "onnx.npy");
+  const std::vector<float> a = parse_npy(std::as_bytes(std::span(lite)), "lite").numbers,
+                           b = parse_npy(std::as_bytes(std::span(onnx)), "onnx").numbers;
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1.0F / 256);
+  EXPECT_NE(read_text(scratch_ / "q.h").find("int q_run(const int8_t *input, int8_t *output);"), std::string::npos);
+  // Replaced as they are one's own; what is somebody else's stays.
+  run(classifier() + "--samples s.npy -o q.c", 0);
+  scratch_.write("mine.h", "int x;\n");
+  EXPECT_NE(error_of("--samples s.npy -o mine.c", 1).find("mine.h: exists and was not written by nibble"),
+            std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "mine.c"));
+}
+
+TEST_F(QuantizeNetCommand, RefusesContainersThatCannotHoldIt) {
+  if (!has_tflite()) GTEST_SKIP() << kTfliteMissing;
+  EXPECT_NE(error_of("--samples s.npy --to gguf -o q", 2).find("nets are written as onnx, tflite, c"),
+            std::string::npos);
+  EXPECT_NE(error_of("--samples s.npy --for tensorrt -o q.tflite", 2).find("TensorRT reads ONNX"), std::string::npos);
+  EXPECT_NE(run("quantize " + net("classifier.onnx") + " -f int4 --samples s.npy -o q.tflite", 2).error.find("-f int8"),
+            std::string::npos);
+  // Before samples are looked at.
+  const std::string error = run("quantize " + net("recurrent.onnx") + " -f int8 --samples s.npy -o q.tflite", 1).error;
+  EXPECT_NE(error.find("lstm: this operation (v3)"), std::string::npos) << error;
+  EXPECT_EQ(std::filesystem::exists(scratch_ / "q.tflite"), false);
+}
+
+TEST_F(QuantizeNetCommand, ConvertsNets) {
+  if (!has_tflite()) GTEST_SKIP() << kTfliteMissing;
+  run("convert " + net("classifier.onnx") + " -o c.tflite", 0);
+  scratch_.write("i.npy", serialize_npy(image_));
+  run("run c.tflite --input i.npy -o y.npy", 0);
+  run(classifier() + "--samples s.npy -o q.onnx", 0);
+  run("convert q.onnx -o q.tflite", 0);
+  EXPECT_NE(run("inspect q.tflite", 0).out.find("quantize"), std::string::npos);
+  run("convert " + net("codes.tflite") + " --to c -o codes.c", 0);
+  EXPECT_NE(read_text(scratch_ / "codes.h").find("codes_run"), std::string::npos);
+  EXPECT_NE(run("convert " + net("classifier.onnx") + " -o c.gguf", 2).error.find("written as .onnx, .tflite or .c"),
+            std::string::npos);
+  EXPECT_NE(run("convert " + net("classifier.onnx") + " -o c.tflite --lossy", 2).error.find("--lossy"),
+            std::string::npos);
+}
+
+TEST_F(QuantizeNetCommand, JudgesNetsWithConstants) {
+  // What is a number in the one is part of the other.
+  NpyArray images{{12, 1, 4, 9, 7}, {}};
+  for (std::size_t i = 0; i < 12 * 252; ++i) images.numbers.push_back(image_.numbers[i % image_.numbers.size()]);
+  scratch_.write("images.npy", serialize_npy(images));
+  const std::string places = net("mobile_places.onnx");
+  run("quantize " + places + " -f int8 --constant line=0.5 --samples image=images.npy -o q.onnx", 0);
+  run("eval q.onnx --against " + places + " --constant line=0.5 --data image=images.npy", 0);
+}
+
+TEST_F(QuantizeNetCommand, ComparesFormats) {
+  std::string labels;
+  for (int i = 0; i < 12; ++i) labels += std::to_string(i % 5) + "\n";
+  scratch_.write("labels.txt", labels);
+  const std::string compare = "compare " + net("classifier.onnx") + " --data s.npy ";
+  const auto json = nlohmann::json::parse(run(compare + "--labels labels.txt --json", 0).out);
+  EXPECT_EQ(json["calibrated"], 6);
+  EXPECT_EQ(json["judged"], 6);
+  ASSERT_EQ(json["formats"].size(), 6u);
+  EXPECT_EQ(json["formats"][0]["agreement"]["value"], 1);
+  EXPECT_EQ(json["formats"][0]["top1"]["candidate"]["count"], 6);
+  std::uint64_t bytes = std::numeric_limits<std::uint64_t>::max();
+  for (const auto& one : json["formats"]) {
+    EXPECT_LT(one["weight_bytes"].get<std::uint64_t>(), bytes) << one["format"];
+    bytes = one["weight_bytes"];
+  }
+  // 112 + 20 + 325 numbers of which 108 + 16 + 320 are weights of 13 channels.
+  EXPECT_EQ(json["formats"][0]["weight_bytes"], 4 * 457);
+  EXPECT_EQ(json["formats"][5]["weight_bytes"], 14 + 2 + 40 + 4 * 13 + 4 * 13);
+  EXPECT_FALSE(json["formats"][2]["seconds"].is_null());
+  const std::string text = run(compare + "--markdown", 0).out;
+  EXPECT_NE(text.find("| ternary"), std::string::npos) << text;
+  EXPECT_NE(run("compare " + net("classifier.onnx"), 2).error.find("--data"), std::string::npos);
+  EXPECT_NE(run("compare " + net("classifier.onnx") + " --data s.npy --windows 3", 2).error.find("--windows"),
+            std::string::npos);
 }
 
 TEST_F(QuantizeNetCommand, TakesSamplesAsTheyLie) {

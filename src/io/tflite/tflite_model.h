@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A TensorFlow Lite model as plain data: tensors, operators in order. What the format's own tables say and nobody here
-// asks for is left out. Whether files can be read is decided when nibble is built, by whether FlatBuffers are there.
+// asks for is left out. Whether files can be read and written is decided when nibble is built, by whether FlatBuffers
+// are there.
 //
 //   const TfliteModel model = parse_tflite(file.bytes(), "kws.tflite");
+//   const std::string bytes = serialize_tflite(model);
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,7 +25,7 @@ struct TfliteTensor {
   std::string name;
   TfliteType type = TfliteType::f32;
   std::vector<std::uint64_t> shape;
-  std::span<const std::byte> bytes;  // of the file; empty: it is made when the net runs
+  std::span<const std::byte> bytes;  // of the file, or of TfliteModel::kept; empty: it is made when the net runs
   // Of codes: one scale, or one for each place along `dimension`.
   std::vector<float> scales;
   std::vector<std::int64_t> zeros;
@@ -37,9 +40,15 @@ struct TfliteOptions {
   std::uint64_t stride_w = 1, stride_h = 1, dilation_w = 1, dilation_h = 1, filter_w = 1, filter_h = 1;
   TfliteActivation activation = TfliteActivation::none;
   float beta = 1;
+  float alpha = 0;  // of leaky_relu
   std::int64_t axis = 0;
   bool keeps_dimensions = false;
   bool is_shuffled = false;  // weights in another order
+  bool aligns_corners = false, centres_half_pixels = false;
+  bool repeats_edge = false;                                    // of mirrored pads: the last number, too
+  bool turns_x = false, turns_y = false;                        // of products of two values: their last two dimensions
+  bool is_approximate = false;                                  // of gelu: by tanh
+  std::uint32_t begin_mask = 0, end_mask = 0, other_masks = 0;  // of strided slices
 };
 
 struct TfliteOperator {
@@ -54,6 +63,7 @@ struct TfliteModel {
   std::vector<TfliteTensor> tensors;
   std::vector<TfliteOperator> operators;
   std::vector<int> inputs, outputs;
+  std::vector<std::shared_ptr<const std::string>> kept;  // numbers of tensors that no file has
 };
 
 bool has_tflite() noexcept;
@@ -64,5 +74,11 @@ inline constexpr std::string_view kTfliteMissing =
 // The bytes must outlive the model. source: the file's name in messages. Error(corrupt): damage; Error(unsupported): a
 // model of several graphs, built without FlatBuffers.
 TfliteModel parse_tflite(std::span<const std::byte> bytes, const std::string& source);
+
+// The least version of an operator that takes its tensors, by which runtimes know whether they are new enough.
+int version_of(const TfliteModel& model, const TfliteOperator& op);
+
+// A file's bytes, the same ones for the same model. Error(unsupported): built without FlatBuffers.
+std::string serialize_tflite(const TfliteModel& model);
 
 }  // namespace nibble

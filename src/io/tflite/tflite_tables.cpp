@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one place that sees FlatBuffers and what is generated of tflite.fbs.
+// With tflite_writer.cpp what alone sees FlatBuffers and what is generated of tflite.fbs.
 #include <fmt/format.h>
 
 #include <cstring>
@@ -107,6 +107,27 @@ class OptionsReader {
   }
   void operator()(const tflite::Sum& table) { activation(table.activation()); }
   void operator()(const tflite::Reduction& table) { options_.keeps_dimensions = table.keeps_dimensions(); }
+  void operator()(const tflite::Resizing& table) { resizing(table); }
+  void operator()(const tflite::NearestResizing& table) { resizing(table); }
+  void operator()(const tflite::LeakyRelu& table) { options_.alpha = table.alpha(); }
+  void operator()(const tflite::Mirror& table) { options_.repeats_edge = table.mode() != 0; }
+  void operator()(const tflite::Gelu& table) { options_.is_approximate = table.is_approximate(); }
+  void operator()(const tflite::MatrixProduct& table) {
+    options_.turns_x = table.turns_x();
+    options_.turns_y = table.turns_y();
+  }
+  void operator()(const tflite::Gathering& table) {
+    if (table.batch_dimensions() != 0)
+      throw Error(ErrorKind::unsupported, fmt::format("{}: places for each of a batch", where_));
+    options_.axis = table.axis();
+  }
+  void operator()(const tflite::StridedSlice& table) {
+    options_.begin_mask = static_cast<std::uint32_t>(table.begin_mask());
+    options_.end_mask = static_cast<std::uint32_t>(table.end_mask());
+    options_.other_masks = static_cast<std::uint32_t>(table.ellipsis_mask() | table.new_axis_mask() |
+                                                      table.shrink_axis_mask() | (table.is_offset() ? 1 : 0));
+  }
+  void operator()(const tflite::TransposedConvolution& table) { window(table); }
 
  private:
   template <class Table>
@@ -116,6 +137,11 @@ class OptionsReader {
     options_.stride_w = step(table.stride_w());
     options_.stride_h = step(table.stride_h());
     activation(table.activation());
+  }
+  template <class Table>
+  void resizing(const Table& table) {
+    options_.aligns_corners = table.aligns_corners();
+    options_.centres_half_pixels = table.centres_half_pixels();
   }
   std::uint64_t step(std::int32_t number) const {
     if (number < 1 || number > kMostStride)
@@ -146,7 +172,17 @@ void read_options(const tflite::Operator& op, TfliteOptions& options, const std:
   use(op.options_as_Sum());
   use(op.options_as_Product());
   use(op.options_as_Difference());
+  use(op.options_as_Quotient());
   use(op.options_as_Reduction());
+  use(op.options_as_Resizing());
+  use(op.options_as_NearestResizing());
+  use(op.options_as_LeakyRelu());
+  use(op.options_as_Mirror());
+  use(op.options_as_MatrixProduct());
+  use(op.options_as_Gelu());
+  use(op.options_as_Gathering());
+  use(op.options_as_StridedSlice());
+  use(op.options_as_TransposedConvolution());
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ RoundingScheme::RoundingScheme(const Net& net, NetRuntime runtime)
   };
   for (const Node& node : net.graph.nodes) {
     if (roles_[node.output] == Role::moving) joins(node.inputs[0], node.output);
-    if (runtime == NetRuntime::tensorrt && std::holds_alternative<Concat>(node.operation))
+    if (runtime != NetRuntime::any && std::holds_alternative<Concat>(node.operation))
       for (const ValueId input : node.inputs) joins(input, node.output);
   }
   for (const Node& node : net.graph.nodes) {
@@ -38,7 +38,51 @@ RoundingScheme::RoundingScheme(const Net& net, NetRuntime runtime)
     for (const ValueId input : data_of(node)) all_.values.insert(input);
     if (needs_output(node)) all_.values.insert(end_of(node));
   }
+  if (runtime == NetRuntime::tflite)
+    for (const ValueId output : net.graph.outputs)
+      if (passes_codes(output)) all_.values.insert(output);
   close(all_.values, nullptr);
+  fix_grids();
+}
+
+bool RoundingScheme::passes_codes(ValueId value) const {
+  const Node* const node = operator_of(value);
+  if (node == nullptr) return false;
+  const Role role = roles_[node->output];
+  return role == Role::own || role == Role::moving;
+}
+
+namespace {
+
+// Of functions that TensorFlow Lite gives a grid of their own.
+std::optional<ActivationGrid> grid_of_function(const Operation& operation) {
+  if (std::holds_alternative<Softmax>(operation) || std::holds_alternative<Sigmoid>(operation))
+    return ActivationGrid{1.0F / 256, kLowestActivation};
+  const auto* const unary = std::get_if<Unary>(&operation);
+  if (unary != nullptr && unary->kind == Unary::Kind::tanh) return ActivationGrid{1.0F / 128, 0};
+  return std::nullopt;
+}
+
+}  // namespace
+
+// Where all that have a grid in common come from such functions.
+void RoundingScheme::fix_grids() {
+  if (runtime_ != NetRuntime::tflite) return;
+  std::set<ValueId> open;
+  for (ValueId value = 0; value < grid_of_.size(); ++value) {
+    const Node* const node = maker(value);
+    if (node != nullptr && (roles_[value] == Role::moving || std::holds_alternative<Concat>(node->operation))) continue;
+    const auto grid = node == nullptr ? std::nullopt : grid_of_function(node->operation);
+    const ValueId key = grid_of_[value];
+    if (!grid || (fixed_.contains(key) && fixed_.at(key) != *grid)) open.insert(key);
+    if (grid) fixed_.emplace(key, *grid);
+  }
+  for (const ValueId key : open) fixed_.erase(key);
+}
+
+std::optional<ActivationGrid> RoundingScheme::fixed_grid(ValueId grid) const {
+  const auto found = fixed_.find(grid);
+  return found == fixed_.end() ? std::nullopt : std::optional(found->second);
 }
 
 bool RoundingScheme::is_product(const Node& node) {
@@ -52,8 +96,26 @@ bool RoundingScheme::is_constant(ValueId value) const {
   return maker(value) != nullptr && std::holds_alternative<Constant>(maker(value)->operation);
 }
 
+// What other runtimes compute in floats, or by another grid.
+RoundingScheme::Role RoundingScheme::role_in_tflite(const Node& node) const {
+  const Operation& op = node.operation;
+  const auto* const softmax = std::get_if<Softmax>(&op);
+  if (softmax != nullptr) return softmax->is_logarithm ? Role::other : Role::own;
+  if (std::holds_alternative<Pooling>(op)) return Role::moving;
+  if (std::holds_alternative<MatrixProduct>(op)) return Role::other;
+  const auto* const unary = std::get_if<Unary>(&op);
+  if (unary == nullptr) return Role::other;
+  const bool is_known = unary->kind == Unary::Kind::tanh || unary->kind == Unary::Kind::hard_swish ||
+                        unary->kind == Unary::Kind::relu ||
+                        (unary->kind == Unary::Kind::clip && unary->a == 0 && unary->b == 6);
+  return is_known ? Role::own : Role::other;
+}
+
 RoundingScheme::Role RoundingScheme::role_of(const Node& node) const {
   const Operation& op = node.operation;
+  if (runtime_ == NetRuntime::tflite && (std::holds_alternative<Softmax>(op) || std::holds_alternative<Pooling>(op) ||
+                                         std::holds_alternative<MatrixProduct>(op)))
+    return role_in_tflite(node);
   const bool has_constant = std::ranges::any_of(node.inputs, [&](ValueId input) { return is_constant(input); });
   if (std::holds_alternative<Convolution>(op) || std::holds_alternative<Linear>(op)) return Role::product;
   if (std::holds_alternative<MatrixProduct>(op)) return has_constant ? Role::other : Role::product;
@@ -76,7 +138,8 @@ RoundingScheme::Role RoundingScheme::role_of(const Node& node) const {
       const Role role = roles_[before->output];
       if (role == Role::product || role == Role::own) return Role::absorbed;
     }
-    return unary->kind == Unary::Kind::leaky_relu ? Role::own : Role::other;
+    if (unary->kind == Unary::Kind::leaky_relu) return Role::own;
+    return runtime_ == NetRuntime::tflite ? role_in_tflite(node) : Role::other;
   }
   if (has_constant) return Role::other;
   if (std::holds_alternative<Add>(op) || std::holds_alternative<Multiply>(op) || std::holds_alternative<Concat>(op) ||
@@ -108,9 +171,10 @@ ValueId RoundingScheme::end_of(const Node& node) const {
   return node.output;
 }
 
-// Products of matrices may have sums in f32.
+// Elsewhere products of matrices may have sums in f32.
 bool RoundingScheme::needs_output(const Node& node) const {
-  return runtime_ != NetRuntime::tensorrt && std::holds_alternative<Convolution>(node.operation);
+  return (runtime_ != NetRuntime::tensorrt && std::holds_alternative<Convolution>(node.operation)) ||
+         (runtime_ == NetRuntime::tflite && std::holds_alternative<Linear>(node.operation));
 }
 
 bool RoundingScheme::is_integer(const Node& node, const RoundedParts& rounded) const {
@@ -149,6 +213,15 @@ std::set<ValueId> RoundingScheme::useful(const RoundedParts& rounded) const {
     if (!is_integer(node, rounded)) continue;
     for (const ValueId input : data_of(node)) kept.insert(input);
     if (needs_output(node)) kept.insert(end_of(node));
+  }
+  if (runtime_ == NetRuntime::tflite) {
+    const auto ends_in_kept = [&](auto self, ValueId value) -> bool {
+      if (kept.contains(value)) return true;
+      if (!rounded.values.contains(value) || !passes_codes(value)) return false;
+      return std::ranges::all_of(data_of(*operator_of(value)), [&](ValueId input) { return self(self, input); });
+    };
+    for (const ValueId output : net_.graph.outputs)
+      if (ends_in_kept(ends_in_kept, output)) kept.insert(output);
   }
   close(kept, &rounded.values);
   return kept;

@@ -10,17 +10,22 @@
 //   rounded.values = scheme.useful(rounded);   // what no product in integers needs any more
 #pragma once
 
+#include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "format/activation_format.h"
 #include "net/net.h"
 
 namespace nibble {
 
 // any: what ONNX Runtime, OpenVINO and others with asymmetric grids read. tensorrt: grids without zero points, before
-// products alone.
-enum class NetRuntime { any, tensorrt };
+// products alone. tflite: codes from end to end, as TensorFlow Lite computes: products make codes, too, means of
+// windows and values that are put together have the grid of what they read, and functions whose results are bounded a
+// fixed one.
+enum class NetRuntime { any, tensorrt, tflite };
 
 struct RoundedParts {
   std::set<ValueId> values;
@@ -37,6 +42,8 @@ class RoundingScheme {
   std::set<ValueId> useful(const RoundedParts& rounded) const;
   // Values that share a grid have the same one here: what only moves numbers keeps their codes.
   ValueId grid_of(ValueId value) const { return grid_of_[value]; }
+  // Of all that share this grid; nothing: samples say it.
+  std::optional<ActivationGrid> fixed_grid(ValueId grid) const;
   // Whether a node multiplies in integers.
   bool is_integer(const Node& node, const RoundedParts& rounded) const;
   // Whether a node multiplies by weights, or two values.
@@ -50,6 +57,9 @@ class RoundingScheme {
   enum class Role { product, stored, moving, own, absorbed, other };
 
   Role role_of(const Node& node) const;
+  Role role_in_tflite(const Node& node) const;
+  void fix_grids();
+  bool passes_codes(ValueId value) const;
   bool is_constant(ValueId value) const;
   std::vector<ValueId> data_of(const Node& node) const;  // inputs that a product or an operator on codes rounds
   const Node* maker(ValueId value) const { return makers_[value]; }
@@ -64,6 +74,7 @@ class RoundingScheme {
   std::set<ValueId> outputs_;
   std::vector<Role> roles_;  // by value that a node makes
   std::vector<ValueId> grid_of_;
+  std::map<ValueId, ActivationGrid> fixed_;  // by grid_of
   RoundedParts all_;
 };
 

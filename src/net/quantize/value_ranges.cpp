@@ -64,7 +64,8 @@ ValueGrids fit_grids(const ValueStatistics& seen, const RoundingScheme& scheme, 
     auto grid = shared.find(key);
     if (grid == shared.end()) {
       const ActivationFormat format{.grain = ActivationGrain::tensor, .is_asymmetric = has_zero_points};
-      grid = shared.emplace(key, fit_activation_grid(seen.at(key), format, fit)).first;
+      const auto fixed = scheme.fixed_grid(key);
+      grid = shared.emplace(key, fixed ? *fixed : fit_activation_grid(seen.at(key), format, fit)).first;
     }
     grids.emplace(value, grid->second);
   }

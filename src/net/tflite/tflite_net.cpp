@@ -17,8 +17,8 @@ namespace {
 
 class TfliteImport {
  public:
-  TfliteImport(std::span<const std::byte> bytes, const std::filesystem::path& path, const NetOptions& options)
-      : source_(path.string()), options_(options), model_(parse_tflite(bytes, source_)), pen_(model_, source_) {}
+  TfliteImport(const TfliteModel& model, const std::filesystem::path& path, const NetOptions& options)
+      : source_(path.string()), options_(options), model_(model), pen_(model_, source_) {}
 
   Net read() {
     judge_operators();
@@ -99,14 +99,18 @@ class TfliteImport {
 
   std::string source_;
   const NetOptions& options_;
-  TfliteModel model_;
+  const TfliteModel& model_;
   TflitePen pen_;
 };
 
 }  // namespace
 
 Net read_tflite_net(std::span<const std::byte> bytes, const std::filesystem::path& path, const NetOptions& options) {
-  return TfliteImport(bytes, path, options).read();
+  return draw_tflite_net(parse_tflite(bytes, path.string()), path, options);
+}
+
+Net draw_tflite_net(const TfliteModel& model, const std::filesystem::path& path, const NetOptions& options) {
+  return TfliteImport(model, path, options).read();
 }
 
 std::vector<std::string> tflite_input_names(std::span<const std::byte> bytes, const std::filesystem::path& path) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "io/tflite/tflite_model.h"
 #include "net/net.h"
 
 namespace nibble {
@@ -18,6 +19,7 @@ namespace nibble {
 // path: the file's, for messages. Error(corrupt): damage, by file and operator; Error(unsupported): operators or uses
 // of them that are not known.
 Net read_tflite_net(std::span<const std::byte> bytes, const std::filesystem::path& path, const NetOptions& options);
+Net draw_tflite_net(const TfliteModel& model, const std::filesystem::path& path, const NetOptions& options);
 std::vector<std::string> tflite_input_names(std::span<const std::byte> bytes, const std::filesystem::path& path);
 
 }  // namespace nibble

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "io/tflite/tflite_codes.h"
 #include "net/tflite/tflite_pen.h"
 
 namespace nibble {
@@ -13,6 +14,10 @@ namespace {
 // for.
 std::vector<float> weights_of(TfliteView& v, std::size_t input, bool is_exact) {
   const TfliteTensor& tensor = v.tensor(input);
+  if (tensor.bytes.empty() && v.in(input).is_constant()) {  // what an operator before has made of stored ones
+    if (is_exact) v.damaged("weights in floats beside codes");
+    return NetPen::numbers_of_constant(*channels_last(v.pen(), v.in(input)).constant);
+  }
   const NetConstant stored = v.stored(input);
   std::vector<float> numbers = NetPen::numbers_of_constant(stored);
   if (is_floating(stored.type)) {
@@ -131,9 +136,19 @@ void fully_connected(TfliteView& v) {
   v.out_real(sums);
 }
 
+// Dimensions are aligned at the file's last ones, which are the channels.
+NetValue as_picture(NetPen& pen, const NetValue& x) {
+  if (x.rank() == 0 || x.rank() >= 4) return x;
+  Extents extents(4 - x.rank(), 1);
+  for (const std::uint64_t extent : x.extents()) extents.push_back(extent);
+  return channels_second(pen, pen.reshape(x, extents));
+}
+
 template <Binary::Kind kind>
 void arithmetic(TfliteView& v) {
-  v.out_real(v.pen().binary(kind, v.real(0), v.real(1)));
+  const NetValue a = v.real(0), b = v.real(1);
+  const bool is_picture = a.rank() == 4 || b.rank() == 4;
+  v.out_real(v.pen().binary(kind, is_picture ? as_picture(v.pen(), a) : a, is_picture ? as_picture(v.pen(), b) : b));
 }
 
 // Means of codes are codes, rounded half away from 0.
@@ -194,54 +209,235 @@ void unary(TfliteView& v) {
 void logistic(TfliteView& v) { v.out_real(v.pen().apply(Sigmoid{}, {v.real(0)})); }
 
 // Codes to floats, floats to codes, codes to other codes; stored halves to floats.
-void convert(TfliteView& v) { v.out_real(v.real(0)); }
+void convert(TfliteView& v) {
+  const TfliteTensor& x = v.tensor(0);
+  if (!v.is_coded(0) || x.scales.size() < 2 || v.gives_codes()) return v.out_real(v.real(0));
+  v.out(channels_second(v.pen(), v.pen().numbers(weights_of(v, 0, false), x.shape)));
+}
 
-void pad(TfliteView& v) {
-  const std::vector<std::int64_t> pads = v.whole_numbers(1);
+void pad_as(TfliteView& v, Pad op, std::span<const std::int64_t> pads) {
   const NetValue x = channels_last(v.pen(), v.in(0));
   if (pads.size() != 2 * x.rank()) v.damaged("pads of another number of dimensions");
-  Pad op;
   for (std::size_t i = 0; i < pads.size(); ++i) {
     if (pads[i] < 0 || pads[i] > static_cast<std::int64_t>(kMostNumbers)) v.damaged("a pad that is none");
     (i % 2 == 0 ? op.before : op.behind).push_back(static_cast<std::uint64_t>(pads[i]));
   }
-  op.value = v.gives_codes() && !v.result().zeros.empty() ? static_cast<float>(v.result().zeros[0]) : 0;
   v.out(channels_second(v.pen(), v.pen().apply(std::move(op), {x})));
 }
 
-void mean(TfliteView& v) {
+void pad(TfliteView& v) {
+  Pad op;
+  op.value = v.gives_codes() && !v.result().zeros.empty() ? static_cast<float>(v.result().zeros[0]) : 0;
+  pad_as(v, std::move(op), v.whole_numbers(1));
+}
+
+// The dimension that a number names, of so many.
+std::uint64_t dimension_of(const TfliteView& v, std::int64_t axis, std::size_t rank) {
+  const std::int64_t counted = axis < 0 ? axis + static_cast<std::int64_t>(rank) : axis;
+  if (counted < 0 || counted >= static_cast<std::int64_t>(rank)) v.damaged("a dimension that is not there");
+  return static_cast<std::uint64_t>(counted);
+}
+
+template <Reduce::Kind kind>
+void reduce(TfliteView& v) {
   const NetValue x = channels_last(v.pen(), v.real(0));
-  Reduce op{Reduce::Kind::mean, {}, v.options().keeps_dimensions};
-  for (const std::int64_t axis : v.whole_numbers(1)) {
-    const std::int64_t counted = axis < 0 ? axis + static_cast<std::int64_t>(x.rank()) : axis;
-    if (counted < 0) v.damaged("a dimension that is not there");
-    op.axes.push_back(static_cast<std::uint64_t>(counted));
-  }
+  Reduce op{kind, {}, v.options().keeps_dimensions};
+  for (const std::int64_t axis : v.whole_numbers(1)) op.axes.push_back(dimension_of(v, axis, x.rank()));
   std::ranges::sort(op.axes);
   v.out_real(channels_second(v.pen(), v.pen().apply(std::move(op), {x})));
 }
 
-constexpr TfliteConverter kConverters[] = {{0, "ADD", arithmetic<Binary::Kind::add>},
-                                           {1, "AVERAGE_POOL_2D", average_pool},
-                                           {2, "CONCATENATION", concatenation},
-                                           {3, "CONV_2D", convolution},
-                                           {4, "DEPTHWISE_CONV_2D", depthwise},
-                                           {6, "DEQUANTIZE", convert},
-                                           {9, "FULLY_CONNECTED", fully_connected},
-                                           {14, "LOGISTIC", logistic},
-                                           {17, "MAX_POOL_2D", max_pool},
-                                           {18, "MUL", arithmetic<Binary::Kind::multiply>},
-                                           {19, "RELU", unary<Unary::Kind::relu>},
-                                           {21, "RELU6", unary<Unary::Kind::clip>},
-                                           {22, "RESHAPE", reshape},
-                                           {25, "SOFTMAX", softmax},
-                                           {28, "TANH", unary<Unary::Kind::tanh>},
-                                           {34, "PAD", pad},
-                                           {40, "MEAN", mean},
-                                           {41, "SUB", arithmetic<Binary::Kind::subtract>},
-                                           {43, "SQUEEZE", reshape},
-                                           {114, "QUANTIZE", convert},
-                                           {117, "HARD_SWISH", unary<Unary::Kind::hard_swish>}};
+void pad_with(TfliteView& v) {
+  const std::vector<std::int64_t> pads = v.whole_numbers(1);
+  const NetConstant number = v.stored(2);
+  if (numbers_of(std::span(number.extents)) != 1) v.damaged("pads of several numbers");
+  Pad op{Pad::Kind::constant, {}, {}, NetPen::numbers_of_constant(number)[0]};
+  pad_as(v, std::move(op), pads);
+}
+
+void mirror_pad(TfliteView& v) {
+  if (v.options().repeats_edge) v.refuse("a mirrored pad that repeats the last number");
+  pad_as(v, Pad{Pad::Kind::reflect, {}, {}, 0}, v.whole_numbers(1));
+}
+
+void transpose(TfliteView& v) {
+  const NetValue x = channels_last(v.pen(), v.in(0));
+  std::vector<std::uint64_t> order;
+  for (const std::int64_t one : v.whole_numbers(1)) order.push_back(dimension_of(v, one, x.rank()));
+  if (order.size() != x.rank()) v.damaged("an order of another number of dimensions");
+  v.out(channels_second(v.pen(), v.pen().transpose(x, std::move(order))));
+}
+
+void strided_slice(TfliteView& v) {
+  const NetValue x = channels_last(v.pen(), v.in(0));
+  if (v.options().other_masks != 0) v.refuse("dimensions that are left out or added");
+  const std::vector<std::int64_t> begin = v.whole_numbers(1), end = v.whole_numbers(2), step = v.whole_numbers(3);
+  if (begin.size() != x.rank() || end.size() != x.rank() || step.size() != x.rank())
+    v.damaged("places of another number of dimensions");
+  StridedSlice op;
+  for (std::size_t i = 0; i < x.rank(); ++i) {
+    const auto extent = static_cast<std::int64_t>(x.extent(i));
+    if (step[i] < 1) v.refuse("steps backwards");
+    const auto place = [&](std::int64_t at) { return std::clamp<std::int64_t>(at < 0 ? at + extent : at, 0, extent); };
+    const std::int64_t first = (v.options().begin_mask >> i & 1) != 0 ? 0 : place(begin[i]),
+                       last = (v.options().end_mask >> i & 1) != 0 ? extent : place(end[i]);
+    if (last <= first) v.damaged("nothing that is left");
+    op.begin.push_back(static_cast<std::uint64_t>(first));
+    op.count.push_back(static_cast<std::uint64_t>((last - first - 1) / step[i] + 1));
+    op.step.push_back(step[i]);
+  }
+  v.out(channels_second(v.pen(), v.pen().apply(std::move(op), {x})));
+}
+
+void gather(TfliteView& v) {
+  const NetValue x = channels_last(v.pen(), v.in(0));
+  const std::uint64_t axis = dimension_of(v, v.options().axis, x.rank());
+  v.out(channels_second(v.pen(), v.pen().apply(Gather{axis}, {x, channels_last(v.pen(), v.in(1))}, x.type)));
+}
+
+void broadcast_to(TfliteView& v) {
+  const NetValue x = channels_last(v.pen(), v.in(0));
+  v.out(channels_second(v.pen(), v.pen().apply(Expand{named(v.result().shape)}, {x})));
+}
+
+template <Resize::Kind kind>
+void resize(TfliteView& v) {
+  const std::vector<std::int64_t> to = v.whole_numbers(1);
+  const NetValue& x = v.in(0);
+  if (to.size() != 2 || x.rank() != 4) v.damaged("a value that is no picture");
+  Resize op;
+  op.kind = kind;
+  const TfliteOptions& o = v.options();
+  op.places = o.aligns_corners        ? Resize::Places::align_corners
+              : o.centres_half_pixels ? Resize::Places::half_pixel
+                                      : Resize::Places::asymmetric;
+  // Where half pixels are counted: down from the place that is half a pixel further.
+  op.rounding = o.aligns_corners || o.centres_half_pixels ? Resize::Rounding::up_at_half : Resize::Rounding::down;
+  op.extents = {x.extent(0), x.extent(1)};
+  op.scales = {1, 1};
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (to[i] < 1 || to[i] > static_cast<std::int64_t>(kMostNumbers)) v.damaged("an extent that is none");
+    op.extents.push_back(static_cast<std::uint64_t>(to[i]));
+    op.scales.push_back(static_cast<float>(to[i]) / static_cast<float>(x.extent(i + 2)));
+  }
+  const NetValue y = v.pen().apply(std::move(op), {v.real(0)});
+  v.out_real(y);
+}
+
+// Of two values; y as it is stored, or with its last two dimensions turned.
+void matrix_product(TfliteView& v) {
+  NetPen& pen = v.pen();
+  const auto operand = [&](std::size_t input, bool turns) {
+    const NetValue x = channels_last(pen, v.real(input));
+    if (x.rank() < 2) v.damaged("an operand that is no matrix");
+    std::vector<std::uint64_t> order(x.rank());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    if (turns) std::swap(order[order.size() - 1], order[order.size() - 2]);
+    return pen.transpose(x, std::move(order));
+  };
+  const NetValue a = operand(0, v.options().turns_x), b = operand(1, v.options().turns_y);
+  v.out_real(channels_second(pen, pen.apply(MatrixProduct{}, {a, b}, NumberType::f32)));
+}
+
+// Weights [outputs, height, width, channels]; the first input is the result's shape.
+void transposed_convolution(TfliteView& v) {
+  NetPen& pen = v.pen();
+  const Extents shape = v.tensor(1).shape, made = v.result().shape;
+  const NetValue& x = v.in(2);
+  if (v.gives_codes() || v.is_coded(2)) v.refuse("codes");
+  if (shape.size() != 4 || x.rank() != 4 || made.size() != 4 || shape[3] != x.extent(1))
+    v.damaged("an input or weights of another number of dimensions or channels");
+  TransposedConvolution op;
+  op.outputs = shape[0];
+  op.window = {{shape[1], shape[2]}, {v.options().stride_h, v.options().stride_w}, {1, 1}, {0, 0}, {0, 0}};
+  op.further = {0, 0};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::uint64_t full = (x.extent(i + 2) - 1) * op.window.strides[i] + shape[i + 1];
+    if (made[i + 1] > full) op.further[i] = made[i + 1] - full;
+    const std::uint64_t pads = full + op.further[i] - made[i + 1];
+    op.window.before[i] = v.options().pads ? pads / 2 : 0;
+    op.window.behind[i] = pads - op.window.before[i];
+  }
+  op.part = pen.part(v.tensor(1).name, reordered(pen, weights_of(v, 1, false), shape, {3, 0, 1, 2}));
+  op.has_bias = v.has(3);
+  if (op.has_bias) pen.put(op.bias(), bias_of(v, 3, op.outputs, false));
+  v.out_real(pen.apply(op, {x}, NumberType::f32));
+}
+
+void leaky_relu(TfliteView& v) { v.out_real(v.pen().unary(Unary::Kind::leaky_relu, v.real(0), v.options().alpha)); }
+void elu(TfliteView& v) { v.out_real(v.pen().unary(Unary::Kind::elu, v.real(0), 1)); }
+void clip_at_one(TfliteView& v) { v.out_real(v.pen().unary(Unary::Kind::clip, v.real(0), -1, 1)); }
+void reciprocal_root(TfliteView& v) {
+  v.out_real(v.pen().unary(Unary::Kind::reciprocal, v.pen().unary(Unary::Kind::square_root, v.real(0))));
+}
+void gelu(TfliteView& v) {
+  if (v.options().is_approximate) return v.out_real(v.pen().apply(Gelu{}, {v.real(0)}));
+  v.out_real(v.pen().unary(Unary::Kind::gelu, v.real(0)));
+}
+// Whole numbers are held in f32 already.
+void cast(TfliteView& v) {
+  if (!is_floating(v.in(0).type) && !v.gives_codes()) return v.out(v.in(0));
+  v.refuse("to whole numbers");
+}
+
+constexpr TfliteConverter kConverters[] = {
+    {tflite_code::kAdd, "ADD", arithmetic<Binary::Kind::add>},
+    {tflite_code::kAveragePool, "AVERAGE_POOL_2D", average_pool},
+    {tflite_code::kConcatenation, "CONCATENATION", concatenation},
+    {tflite_code::kConvolution, "CONV_2D", convolution},
+    {tflite_code::kDepthwiseConvolution, "DEPTHWISE_CONV_2D", depthwise},
+    {tflite_code::kDequantize, "DEQUANTIZE", convert},
+    {tflite_code::kFloor, "FLOOR", unary<Unary::Kind::floor>},
+    {tflite_code::kFullyConnected, "FULLY_CONNECTED", fully_connected},
+    {tflite_code::kLogistic, "LOGISTIC", logistic},
+    {tflite_code::kMaxPool, "MAX_POOL_2D", max_pool},
+    {tflite_code::kMultiply, "MUL", arithmetic<Binary::Kind::multiply>},
+    {tflite_code::kRelu, "RELU", unary<Unary::Kind::relu>},
+    {tflite_code::kReluN1To1, "RELU_N1_TO_1", clip_at_one},
+    {tflite_code::kRelu6, "RELU6", unary<Unary::Kind::clip>},
+    {tflite_code::kReshape, "RESHAPE", reshape},
+    {tflite_code::kResizeBilinear, "RESIZE_BILINEAR", resize<Resize::Kind::linear>},
+    {tflite_code::kSoftmax, "SOFTMAX", softmax},
+    {tflite_code::kTanh, "TANH", unary<Unary::Kind::tanh>},
+    {tflite_code::kPad, "PAD", pad},
+    {tflite_code::kGather, "GATHER", gather},
+    {tflite_code::kTranspose, "TRANSPOSE", transpose},
+    {tflite_code::kMean, "MEAN", reduce<Reduce::Kind::mean>},
+    {tflite_code::kSubtract, "SUB", arithmetic<Binary::Kind::subtract>},
+    {tflite_code::kDivide, "DIV", arithmetic<Binary::Kind::divide>},
+    {tflite_code::kSqueeze, "SQUEEZE", reshape},
+    {tflite_code::kStridedSlice, "STRIDED_SLICE", strided_slice},
+    {tflite_code::kExp, "EXP", unary<Unary::Kind::exponential>},
+    {tflite_code::kCast, "CAST", cast},
+    {tflite_code::kPrelu, "PRELU", arithmetic<Binary::Kind::parametric_relu>},
+    {tflite_code::kMaximum, "MAXIMUM", arithmetic<Binary::Kind::maximum>},
+    {tflite_code::kMinimum, "MINIMUM", arithmetic<Binary::Kind::minimum>},
+    {tflite_code::kNegative, "NEG", unary<Unary::Kind::negative>},
+    {tflite_code::kPadV2, "PADV2", pad_with},
+    {tflite_code::kSin, "SIN", unary<Unary::Kind::sine>},
+    {tflite_code::kTransposeConvolution, "TRANSPOSE_CONV", transposed_convolution},
+    {tflite_code::kLog, "LOG", unary<Unary::Kind::logarithm>},
+    {tflite_code::kSum, "SUM", reduce<Reduce::Kind::sum>},
+    {tflite_code::kSqrt, "SQRT", unary<Unary::Kind::square_root>},
+    {tflite_code::kRsqrt, "RSQRT", reciprocal_root},
+    {tflite_code::kPower, "POW", arithmetic<Binary::Kind::power>},
+    {tflite_code::kReduceProduct, "REDUCE_PROD", reduce<Reduce::Kind::product>},
+    {tflite_code::kReduceMax, "REDUCE_MAX", reduce<Reduce::Kind::maximum>},
+    {tflite_code::kReduceMin, "REDUCE_MIN", reduce<Reduce::Kind::minimum>},
+    {tflite_code::kResizeNearest, "RESIZE_NEAREST_NEIGHBOR", resize<Resize::Kind::nearest>},
+    {tflite_code::kLeakyRelu, "LEAKY_RELU", leaky_relu},
+    {tflite_code::kMirrorPad, "MIRROR_PAD", mirror_pad},
+    {tflite_code::kAbs, "ABS", unary<Unary::Kind::absolute>},
+    {tflite_code::kCeil, "CEIL", unary<Unary::Kind::ceiling>},
+    {tflite_code::kCos, "COS", unary<Unary::Kind::cosine>},
+    {tflite_code::kElu, "ELU", elu},
+    {tflite_code::kQuantize, "QUANTIZE", convert},
+    {tflite_code::kRound, "ROUND", unary<Unary::Kind::round>},
+    {tflite_code::kHardSwish, "HARD_SWISH", unary<Unary::Kind::hard_swish>},
+    {tflite_code::kBatchMatmul, "BATCH_MATMUL", matrix_product},
+    {tflite_code::kBroadcastTo, "BROADCAST_TO", broadcast_to},
+    {tflite_code::kGelu, "GELU", gelu},
+};
 
 }  // namespace
 

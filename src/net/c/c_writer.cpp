@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/c/c_writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "graph/extents.h"
+#include "io/tflite/tflite_codes.h"
+#include "net/engine/buffer_plan.h"
+#include "net/refused_nodes.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+std::uint64_t count_of(const TfliteTensor& tensor) { return numbers_of(std::span(tensor.shape)); }
+
+std::string c_number(float number) {
+  if (std::isinf(number)) return number < 0 ? "-3.402823466e38f" : "3.402823466e38f";
+  std::string text = fmt::format("{:.9g}", number);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text + "f";
+}
+
+std::string comment_text(std::string_view text) {
+  std::string kept;
+  for (const char c : text) kept += c >= ' ' && c < 127 && c != '*' && c != '\\' && c != '?' ? c : '_';
+  return kept;
+}
+
+// What stored codes stand for.
+std::vector<float> CWriter::stored_floats(const TfliteTensor& codes) {
+  std::vector<float> numbers;
+  const std::vector<std::ptrdiff_t> steps = row_major(codes.shape);
+  const std::size_t step = steps.empty() ? 1 : static_cast<std::size_t>(steps[codes.dimension]);
+  for (std::size_t i = 0; i < codes.bytes.size(); ++i) {
+    const std::size_t at = i / step % codes.scales.size();
+    numbers.push_back(
+        static_cast<float>(static_cast<std::int8_t>(codes.bytes[i]) - static_cast<std::int32_t>(codes.zeros[at])) *
+        codes.scales[at]);
+  }
+  return numbers;
+}
+
+void CWriter::write() {
+  plan();
+  RefusedNodes refused;
+  for (const TfliteOperator& op : model_.operators) {
+    try {
+      write(op);
+    } catch (const Refusal& refusal) {
+      refused.add(refusal.reason, out(op).name);
+    }
+  }
+  if (!refused.empty())
+    throw Error(ErrorKind::unsupported,
+                fmt::format("the net is not written to C, which has no functions here for {}; TensorFlow Lite and ONNX "
+                            "have them",
+                            refused.text()),
+                "container");
+}
+
+// Values that are not parameters lie in the arena from the operator that makes them to the last that reads them. What
+// is only reshaped lies where it lay.
+void CWriter::plan() {
+  std::vector<net_engine::PlannedBuffer> buffers;
+  std::vector<int> buffer_of(model_.tensors.size(), -1), same_as(model_.tensors.size(), -1);
+  for (std::size_t i = 0; i < model_.operators.size(); ++i) {
+    const TfliteOperator& op = model_.operators[i];
+    const auto made = static_cast<std::size_t>(op.outputs[0]);
+    for (const int input : op.inputs) {
+      if (input < 0) continue;
+      std::size_t at = static_cast<std::size_t>(input);
+      while (same_as[at] >= 0) at = static_cast<std::size_t>(same_as[at]);
+      if (buffer_of[at] >= 0) buffers[static_cast<std::size_t>(buffer_of[at])].last = i;
+    }
+    if (!pointers_[made].empty()) continue;
+    if (op.code == tflite_code::kDequantize && is_constant(op.inputs[0])) {
+      pointers_[made] = array(stored_floats(in(op, 0)), out(op).name);
+      continue;
+    }
+    if (op.code == tflite_code::kReshape || op.code == tflite_code::kSqueeze) {
+      same_as[made] = op.inputs[0];
+      continue;
+    }
+    buffer_of[made] = static_cast<int>(buffers.size());
+    const std::uint64_t bytes = count_of(tensor(op.outputs[0])) * (is_code(op.outputs[0]) ? 1 : sizeof(float));
+    buffers.push_back({.bytes = static_cast<std::size_t>(bytes), .first = i, .last = i});
+  }
+  arena_bytes_ = plan_buffers(buffers);
+  for (std::size_t i = 0; i < model_.tensors.size(); ++i) {
+    std::size_t at = i;
+    while (same_as[at] >= 0) at = static_cast<std::size_t>(same_as[at]);
+    if (!pointers_[i].empty()) continue;
+    if (buffer_of[at] >= 0)
+      pointers_[i] = fmt::format("({} *)(arena.bytes + {})", is_code(static_cast<int>(i)) ? "int8_t" : "float",
+                                 buffers[static_cast<std::size_t>(buffer_of[at])].offset);
+    else
+      pointers_[i] = pointers_[at];
+  }
+}
+
+std::string CWriter::pointer(int index) {
+  std::string& known = pointers_[static_cast<std::size_t>(index)];
+  if (!known.empty()) return known;
+  const TfliteTensor& one = tensor(index);
+  if (one.bytes.empty()) refuse("values that nothing makes");
+  if (one.type == TfliteType::f32) {
+    std::vector<float> numbers(count_of(one));
+    std::memcpy(numbers.data(), one.bytes.data(), one.bytes.size());
+    return known = array(numbers, one.name);
+  }
+  std::vector<std::int64_t> numbers;
+  if (one.type != TfliteType::i8) refuse("stored numbers of this type");
+  for (const std::byte byte : one.bytes) numbers.push_back(static_cast<std::int8_t>(byte));
+  return known = array("int8_t", numbers, one.name);
+}
+
+namespace {
+
+template <class Spell, class T>
+std::string rows_of_numbers(std::span<const T> numbers, Spell spell) {
+  constexpr std::size_t kInRow = 16;
+  std::string text;
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    text +=
+        fmt::format("{}{}{}", i % kInRow == 0 ? "\n  " : " ", spell(numbers[i]), i + 1 == numbers.size() ? "" : ",");
+  return text;
+}
+
+}  // namespace
+
+std::string CWriter::array(std::string_view type, std::span<const std::int64_t> numbers, const std::string& what) {
+  const std::string text = rows_of_numbers(numbers, [&](std::int64_t x) {
+    // The least whole number has no constant of its own in C.
+    return x == INT32_MIN ? std::string("-2147483647 - 1") : fmt::format("{}{}", x, type == "uint32_t" ? "u" : "");
+  });
+  const std::string key = std::string(type) + text;
+  if (const auto known = arrays_.find(key); known != arrays_.end()) return known->second;
+  const std::string name = fmt::format("a{}", arrays_.size());
+  constants_ += fmt::format("/* {} */\nstatic const {} {}[{}] = {{{}}};\n\n", comment_text(what), type, name,
+                            numbers.size(), text);
+  return arrays_[key] = name;
+}
+
+std::string CWriter::array(std::span<const float> numbers, const std::string& what) {
+  const std::string text = rows_of_numbers(numbers, c_number);
+  const std::string key = "float" + text;
+  if (const auto known = arrays_.find(key); known != arrays_.end()) return known->second;
+  const std::string name = fmt::format("a{}", arrays_.size());
+  constants_ +=
+      fmt::format("/* {} */\nstatic const float {}[{}] = {{{}}};\n\n", comment_text(what), name, numbers.size(), text);
+  return arrays_[key] = name;
+}
+
+std::vector<std::int32_t> CWriter::whole_numbers(const TfliteOperator& op, std::size_t input) const {
+  const TfliteTensor& one = in(op, input);
+  if (one.type != TfliteType::i32 || one.bytes.empty()) refuse("places that are known only when the net runs");
+  std::vector<std::int32_t> numbers(count_of(one));
+  std::memcpy(numbers.data(), one.bytes.data(), one.bytes.size());
+  return numbers;
+}
+
+void CWriter::call(std::string_view function, const std::string& arguments) {
+  functions_.use(function);
+  body_ += fmt::format("  {}({});\n", function, arguments);
+}
+
+void CWriter::write(const TfliteOperator& op) {
+  using namespace tflite_code;
+  for (const int index : op.inputs)
+    if (index >= 0 && !is_constant(index) && tensor(index).type != TfliteType::f32 && !is_code(index))
+      refuse("values that are neither floats nor codes of 8 bits and a sign");
+  if (op.outputs.size() != 1 || (!is_code(op.outputs[0]) && out(op).type != TfliteType::f32))
+    refuse("results that are neither floats nor codes of 8 bits and a sign");
+  const bool is_coded = is_code(op.inputs[0]);
+  switch (op.code) {
+    case kConvolution:
+    case kDepthwiseConvolution:
+    case kFullyConnected:
+      return write_convolution(op);
+    case kAveragePool:
+    case kMaxPool:
+      return write_pooling(op);
+    case kAdd:
+    case kSubtract:
+    case kMultiply:
+    case kDivide:
+    case kMaximum:
+    case kMinimum:
+      return write_pair(op);
+    case kMean:
+      return write_mean(op);
+    case kSoftmax:
+      return write_softmax(op);
+    case kReshape:
+    case kSqueeze:
+      return write_reshape(op);
+    case kTranspose:
+      return write_transpose(op);
+    case kConcatenation:
+      return write_concatenation(op);
+    case kPad:
+    case kPadV2:
+      return write_pad(op);
+    case kStridedSlice:
+      return write_slice(op);
+    case kResizeNearest:
+      return write_enlarging(op);
+    case kQuantize:
+      if (is_coded) return write_point(op);
+      return call("to_codes", fmt::format("{}, {}, {}, {}, {}", pointer(op.inputs[0]), c_number(out(op).scales[0]),
+                                          out(op).zeros[0], count_of(out(op)), pointer(op.outputs[0])));
+    case kDequantize:
+      if (is_constant(op.inputs[0])) return;  // an array of floats
+      return call("to_floats", fmt::format("{}, {}, {}, {}, {}", pointer(op.inputs[0]), c_number(in(op, 0).scales[0]),
+                                           in(op, 0).zeros[0], count_of(out(op)), pointer(op.outputs[0])));
+    default:
+      return write_point(op);
+  }
+}
+
+}  // namespace nibble
