@@ -79,33 +79,54 @@ double equalize_pair(Net& net, const Layer& maker, const Layer& reader) {
   return largest;
 }
 
-}  // namespace
+struct Pair {
+  Layer maker, reader;
+  std::vector<ValueId> between;
+};
 
-std::size_t equalize(Net& net) {
+std::vector<Pair> pairs_of(const Net& net) {
   const std::map<std::string, std::size_t> uses = uses_of(net);
   const auto is_alone = [&](const Layer& layer) {
     return uses.at(layer.part) == 1 && (layer.bias.empty() || uses.at(layer.bias) == 1);
   };
-  std::vector<std::pair<Layer, Layer>> pairs;
   const auto read_once = [&](ValueId value) -> const Node* {
     const std::vector<const Node*> readers = net.graph.consumers(value);
     return readers.size() == 1 && std::ranges::find(net.graph.outputs, value) == net.graph.outputs.end() ? readers[0]
                                                                                                          : nullptr;
   };
+  std::vector<Pair> pairs;
   for (const Node& node : net.graph.nodes) {
     const std::optional<Layer> maker = layer_of(net, node);
     if (!maker || !is_alone(*maker)) continue;
     const bool is_linear = std::holds_alternative<Linear>(node.operation);
+    std::vector<ValueId> between = {node.output};
     const Node* next = read_once(node.output);
-    while (next != nullptr && passes_factors(*next, is_linear)) next = read_once(next->output);
+    while (next != nullptr && passes_factors(*next, is_linear)) {
+      between.push_back(next->output);
+      next = read_once(next->output);
+    }
     if (next == nullptr || std::holds_alternative<Linear>(next->operation) != is_linear) continue;
     const std::optional<Layer> reader = layer_of(net, *next);
-    if (reader && is_alone(*reader) && reader->cols == maker->rows) pairs.emplace_back(*maker, *reader);
+    if (reader && is_alone(*reader) && reader->cols == maker->rows)
+      pairs.push_back({*maker, *reader, std::move(between)});
   }
+  return pairs;
+}
+
+}  // namespace
+
+std::vector<ValueId> equalized_values(const Net& net) {
+  std::vector<ValueId> values;
+  for (const Pair& pair : pairs_of(net)) values.insert(values.end(), pair.between.begin(), pair.between.end());
+  return values;
+}
+
+std::size_t equalize(Net& net) {
+  const std::vector<Pair> pairs = pairs_of(net);
   constexpr int kMostTurns = 20;
   for (int turn = 0; turn < kMostTurns; ++turn) {
     double largest = 0;
-    for (const auto& [maker, reader] : pairs) largest = std::max(largest, equalize_pair(net, maker, reader));
+    for (const Pair& pair : pairs) largest = std::max(largest, equalize_pair(net, pair.maker, pair.reader));
     if (largest < 1e-3) break;
   }
   return pairs.size();

@@ -14,6 +14,8 @@ namespace nibble {
 // Bias Correction, arXiv:1906.04721, section 4.1). Between the two may stand what passes positive factors on: a Relu, a
 // pooling. Returns how many pairs there are.
 std::size_t equalize(Net& net);
+// Of the net as it was or as it is: the values whose channels are scaled so, which then are others than those before.
+std::vector<ValueId> equalized_values(const Net& net);
 
 // Every convolution and Linear that does not share its weights gets a bias, of zeros.
 void give_biases(Net& net);

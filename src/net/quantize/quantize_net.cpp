@@ -357,6 +357,10 @@ NetQuantization quantize_net(const Net& net, std::span<const NetSample> samples,
   drop_zero_biases(made.net);
   made.fit = fit_spelling(best_fit);
   made.is_equalized = prepared.size() > 1 ? best == prepared[0].get() : options.equalizes == true;
+  // Who compares values by name is not to take them for what they were.
+  if (made.is_equalized)
+    for (const ValueId value : equalized_values(best->net()))
+      if (!made.net.names[value].empty()) made.net.names[value] += "/equalized";
   made.has_corrected_biases = rounding->has_corrected_biases;
   made.holds_out = parts.holds_out;
   made.calibrated = parts.calibration.size();

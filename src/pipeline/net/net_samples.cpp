@@ -228,6 +228,7 @@ std::vector<NetSample> make_samples(const Net& net, std::size_t count, std::uint
     best = &range;
   }
   told = best->told;
+  if (!std::isfinite(least)) told += " (it has no norms that would say what it was trained on)";
   return random_samples(net, *best, count, seed);
 }
 
