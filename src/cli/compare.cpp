@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/output_file.h"
+#include "cli/compare_net.h"
 #include "cli/option_checks.h"
 #include "cli/places.h"
 #include "cli/text_files.h"
@@ -25,6 +26,7 @@ struct Options {
   std::string model, formats, protocol = "llama.cpp", method = "rtn", scratch, html;
   std::size_t context = 0, windows = 0, split = kUsualSplitWindows, prompt = 512, generated = 32, repetitions = 3;
   bool layers = false, markdown = false;
+  NetEvalArguments net;
 };
 
 std::vector<std::string> texts_to_measure_on(const Options& options) {
@@ -116,6 +118,11 @@ void judge_places(const Options& options, const std::vector<std::string>& texts)
 }
 
 void compare(const CLI::App& verb, const Options& options, Session& session) {
+  if (is_net(options.model)) {
+    refuse_without_effect(verb, "--markdown", verb.count("--json") == 0, "beside --json");
+    return compare_net_formats(verb, options.model, options.net, options.markdown, session);
+  }
+  refuse_net_eval_options(verb);
   CompareOptions request;
   if (!options.formats.empty()) request.formats = split_list(options.formats);
   for (std::string& format : request.formats) format = resolve_shorthand(format, true);
@@ -162,8 +169,10 @@ void add_compare(CLI::App& app, Session& session) {
       "Examples:\n"
       "  nibble compare models/tale-4M\n"
       "  nibble compare models/tale-4M -f q8_0,q4_k_m,int4:g64 --text my.txt --markdown\n"
-      "  nibble compare models/tale-4M --html report.html");
-  verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
+      "  nibble compare models/tale-4M --html report.html\n"
+      "  nibble compare digits.onnx --data digits.npy --labels labels.txt    a small net");
+  verb->add_option("model", options->model, "Hugging Face directory or .gguf; or a net (.onnx, .tflite)")->required();
+  add_net_eval_options(*verb, options->net);
   verb->add_option("-f,--formats", options->formats,
                    "Comma-separated formats (default: "
                    "f32,f16,bf16,q8_0,int8:row,q6_k,q4_k_m,q4_0,int4:g32,int4:row,int3:g32:signed,int2:g32:half)");

@@ -123,10 +123,12 @@ Table outputs_table(const NetRun& run) {
   return table;
 }
 
+std::string run_time_text(double seconds) {
+  return seconds < 1e-3 ? fmt::format("{:.1f} us", 1e6 * seconds) : fmt::format("{:.2f} ms", 1e3 * seconds);
+}
+
 Table speed_table(const NetSpeed& speed, const std::string& file) {
-  const auto time = [](double seconds) {
-    return seconds < 1e-3 ? fmt::format("{:.1f} us", 1e6 * seconds) : fmt::format("{:.2f} ms", 1e3 * seconds);
-  };
+  const auto time = run_time_text;
   Table table({{"net"},
                {"size", Align::right},
                {"multiply-adds", Align::right},

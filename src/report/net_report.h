@@ -19,6 +19,8 @@ Json to_json(const NetPortrait& portrait);
 // A line for each output: its shape, range and mean, and its largest numbers.
 Table outputs_table(const NetRun& run);
 Json to_json(const NetRun& run);
+// In microseconds, or milliseconds from one on.
+std::string run_time_text(double seconds);
 // One line: what the net takes, for how much work.
 Table speed_table(const NetSpeed& speed, const std::string& file);
 Json to_json(const NetSpeed& speed);

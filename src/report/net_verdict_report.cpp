@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "net/quantize/noise_meter.h"
+#include "report/net_report.h"
 #include "report/number_text.h"
 
 namespace nibble {
@@ -72,6 +74,42 @@ Json to_json(const NetVerdict& verdict) {
     json["mcnemar_p"] = verdict.mcnemar_p;
   }
   return json;
+}
+
+Table net_comparison_table(const NetComparison& comparison) {
+  const bool is_labelled = !comparison.rows.empty() && comparison.rows[0].verdict.candidate.has_value();
+  std::vector<Column> columns = {{"format"}, {"weights", Align::right}};
+  if (is_labelled) columns.push_back({"accuracy", Align::right});
+  columns.insert(columns.end(), {{"agreement with f32", Align::right},
+                                 {"95 %", Align::right},
+                                 {"worst output", Align::right},
+                                 {"a run", Align::right}});
+  Table table(std::move(columns));
+  for (const NetComparisonRow& row : comparison.rows) {
+    double worst = 0;
+    for (const NetDistance& one : row.verdict.outputs) worst = std::max(worst, one.noise);
+    const CountedShare& same = row.verdict.agreement;
+    std::vector<std::string> cells = {std::string(net_format_name(row.format)), bytes_text(row.weight_bytes)};
+    if (is_labelled) cells.push_back(percent_text(row.verdict.candidate->top1.value, 2));
+    cells.insert(cells.end(), {percent_text(same.value, 2),
+                               fmt::format("{} to {}", percent_text(same.low, 2), percent_text(same.high, 2)),
+                               decibels_text(worst), row.seconds > 0 ? run_time_text(row.seconds) : "as f32"});
+    table.add(std::move(cells));
+  }
+  return table;
+}
+
+Json to_json(const NetComparison& comparison) {
+  Json rows = Json::array();
+  for (const NetComparisonRow& row : comparison.rows) {
+    Json one = to_json(row.verdict);
+    one.erase("layers");
+    one["format"] = net_format_name(row.format);
+    one["weight_bytes"] = row.weight_bytes;
+    one["seconds"] = row.seconds > 0 ? Json(row.seconds) : Json();
+    rows.push_back(std::move(one));
+  }
+  return {{"calibrated", comparison.calibrated}, {"judged", comparison.judged}, {"formats", std::move(rows)}};
 }
 
 }  // namespace nibble

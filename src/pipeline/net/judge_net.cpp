@@ -25,7 +25,7 @@ namespace {
   throw Error(ErrorKind::unusable_input, fmt::format("{}: {}", where, why));
 }
 
-std::vector<std::int64_t> read_labels(const std::string& path, std::size_t count) {
+std::vector<std::int64_t> parse_labels(const std::string& path, std::size_t count) {
   const MappedFile file(path);
   std::vector<std::int64_t> labels;
   if (lower_extension(path) == ".npy") {
@@ -135,21 +135,50 @@ CountedShare counted_share(std::uint64_t hits, std::uint64_t count) {
   return share;
 }
 
+namespace {
+
+// Inputs that are constants, or that a shape is said of, and that a file does not have any more: they are part of it.
+NetOptions options_of_candidate(const std::filesystem::path& path, const NetOptions& options) {
+  NetOptions made = options;
+  const std::vector<std::string> inputs = input_names(path, {});
+  const auto is_missing = [&](const auto& one) { return std::ranges::find(inputs, one.first) == inputs.end(); };
+  std::erase_if(made.constants, is_missing);
+  std::erase_if(made.shapes, is_missing);
+  return made;
+}
+
+std::size_t num_classes(const Net& net) {
+  return static_cast<std::size_t>(std::max<std::uint64_t>(1, width_of(net.graph.values[net.outputs[0].value])));
+}
+
+}  // namespace
+
+std::vector<std::int64_t> read_labels(const std::string& path, const Net& net, std::size_t count) {
+  const std::size_t width = num_classes(net);
+  std::vector<std::int64_t> labels = parse_labels(path, count);
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    if (labels[i] < 0 || static_cast<std::size_t>(labels[i]) >= std::max<std::size_t>(2, width))
+      refuse(path, fmt::format("label {} is none of the net's {} classes: {}", i + 1, width, labels[i]));
+  return labels;
+}
+
 NetVerdict judge_net(const std::filesystem::path& candidate, const std::filesystem::path& original,
                      const NetOptions& options, const NetJudgeRequest& request, Machine& machine) {
-  const Net net = open_net(candidate, options), reference = open_net(original, options);
+  const Net net = open_net(candidate, options_of_candidate(candidate, options)),
+            reference = open_net(original, options);
   require_same_ports(net, reference, true);
   require_same_ports(net, reference, false);
   const std::size_t most = request.most_samples == 0 ? std::numeric_limits<std::size_t>::max() : request.most_samples;
   const std::vector<NetSample> samples = read_samples(reference, request.samples, most);
   if (samples.empty()) refuse(original.string(), "there are no samples to judge on");
   std::vector<std::int64_t> labels;
-  if (!request.labels.empty()) labels = read_labels(request.labels, samples.size());
-  const std::size_t width = std::max<std::uint64_t>(1, width_of(reference.graph.values[reference.outputs[0].value]));
-  for (std::size_t i = 0; i < labels.size(); ++i)
-    if (labels[i] < 0 || static_cast<std::size_t>(labels[i]) >= std::max<std::size_t>(2, width))
-      refuse(request.labels, fmt::format("label {} is none of the net's {} classes: {}", i + 1, width, labels[i]));
+  if (!request.labels.empty()) labels = read_labels(request.labels, reference, samples.size());
+  return judge_net(net, reference, samples, labels, machine);
+}
 
+NetVerdict judge_net(const Net& net, const Net& reference, std::span<const NetSample> samples,
+                     std::span<const std::int64_t> labels, Machine& machine) {
+  const std::size_t width = num_classes(reference);
   // Values that both call alike, but for constants.
   std::map<std::string, ValueId> named;
   for (const Node& node : reference.graph.nodes)
@@ -169,8 +198,7 @@ NetVerdict judge_net(const std::filesystem::path& candidate, const std::filesyst
   std::vector<Sums> by_output(reference.outputs.size());
   constexpr std::size_t kTogether = 16;
   for (std::size_t first = 0; first < samples.size(); first += kTogether) {
-    const std::span<const NetSample> some =
-        std::span(samples).subspan(first, std::min(kTogether, samples.size() - first));
+    const std::span<const NetSample> some = samples.subspan(first, std::min(kTogether, samples.size() - first));
     std::map<ValueId, SampleValues> kept;  // of the candidate
     std::map<ValueId, ValueId> wanted;
     for (const auto& [of_reference, of_net] : twin) wanted.emplace(of_net, of_reference);

@@ -9,11 +9,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "kernels/machine.h"
 #include "net/net.h"
+#include "net/quantize/sample_walk.h"
 
 namespace nibble {
 
@@ -50,8 +52,16 @@ struct NetVerdict {
   std::vector<NetDistance> layers;   // values that both files call alike, in order; the candidate's operation
 };
 
-// Error(unusable_input): inputs or outputs that are not the same, labels of another number than samples.
+// options: of the original; of the candidate, too, where it has such inputs. Error(unusable_input): inputs or outputs
+// that are not the same, labels of another number than samples.
 NetVerdict judge_net(const std::filesystem::path& candidate, const std::filesystem::path& original,
                      const NetOptions& options, const NetJudgeRequest& request, Machine& machine);
+
+// Of nets with the same inputs and outputs. labels: of each sample, or none.
+NetVerdict judge_net(const Net& net, const Net& reference, std::span<const NetSample> samples,
+                     std::span<const std::int64_t> labels, Machine& machine);
+
+// A label for each sample; of one output, which is on one side of 1/2, two classes. Error(unusable_input): others.
+std::vector<std::int64_t> read_labels(const std::string& path, const Net& net, std::size_t count);
 
 }  // namespace nibble
