@@ -18,12 +18,13 @@
 namespace nibble::cli {
 namespace {
 
-constexpr std::array kOfNetsAlone = {"--shape",  "--constant", "--generate",      "--max-drop",
-                                     "--metric", "--equalize", "--correct-biases"};
-constexpr std::array kOfNets = {
-    "model",    "--method",   "--format",         "--output",  "--samples", "--generate",       "--max-drop",
-    "--metric", "--equalize", "--correct-biases", "--exclude", "--for",     "--activation-fit", "--seed",
-    "--shape",  "--constant", "--dry-run",        "--json",    "--threads", "--help",           "--to"};
+constexpr std::array kOfNetsAlone = {"--dynamic",  "--shape",  "--constant", "--generate",
+                                     "--max-drop", "--metric", "--equalize", "--correct-biases"};
+constexpr std::array kOfNets = {"model",      "--method",   "--format",         "--output",   "--samples",
+                                "--generate", "--max-drop", "--metric",         "--equalize", "--correct-biases",
+                                "--exclude",  "--for",      "--activation-fit", "--seed",     "--shape",
+                                "--constant", "--dry-run",  "--json",           "--threads",  "--dynamic",
+                                "--help",     "--to"};
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::invalid_argument, message); }
 
@@ -75,6 +76,9 @@ void add_net_quantize_options(CLI::App& verb, NetQuantizeArguments& arguments) {
   add_net_shape_options(verb, arguments.net);
   verb.add_flag("--generate", arguments.generates,
                 "Of a net without samples: random numbers in their place, ranges by what its norms have stored");
+  verb.add_flag("--dynamic", arguments.is_dynamic,
+                "Of a net, for ONNX: weights in int8, and what matrices read rounded when the net runs, by its range "
+                "then; samples only judge. Convolutions compute in float");
   verb.add_option("--max-drop", arguments.max_drop,
                   "Of a net: how far its outputs may go from those in f32, in percent; roundings that cost most are "
                   "left out until that holds (default 0.3; 0.05 of nets with LSTM or GRU, whose noise adds up; of "
@@ -137,6 +141,7 @@ void quantize_net_command(const CLI::App& verb, const NetQuantizeArguments& argu
   options.weight_bits = bits_of(shared.format);
   options.method = method_of(verb.count("--method") > 0 ? shared.method : "", options.weight_bits);
   options.runtime = runtime_of(shared.runtime);
+  options.is_dynamic = arguments.is_dynamic;
   options.metric = metric_of(arguments.metric);
   options.max_drop = arguments.max_drop;
   options.equalizes = choice_of(arguments.equalize, "--equalize");

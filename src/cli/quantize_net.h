@@ -15,7 +15,7 @@ namespace nibble::cli {
 struct NetQuantizeArguments {
   NetArguments net;
   std::vector<std::string> samples;  // of models: how many windows, see samples_of_models
-  bool generates = false;
+  bool generates = false, is_dynamic = false;
   std::optional<double> max_drop;
   std::string metric = "sqnr", equalize = "auto", correct_biases = "auto";
 };

@@ -20,6 +20,7 @@ struct WeightCodes {
   std::uint64_t rows = 0;
   std::vector<std::int8_t> codes;
   std::vector<float> scales;  // by row
+  bool is_dynamic = false;    // what they multiply is rounded when the net runs, by its range then
 
   std::uint64_t cols() const { return rows == 0 ? 0 : codes.size() / rows; }
 };

@@ -93,12 +93,23 @@ TEST_F(QuantizeNetCommand, RefusesContainersThatCannotHoldIt) {
   EXPECT_NE(error_of("--samples s.npy --to gguf -o q", 2).find("nets are written as onnx, tflite, c"),
             std::string::npos);
   EXPECT_NE(error_of("--samples s.npy --for tensorrt -o q.tflite", 2).find("TensorRT reads ONNX"), std::string::npos);
-  EXPECT_NE(run("quantize " + net("classifier.onnx") + " -f int4 --samples s.npy -o q.tflite", 2).error.find("-f int8"),
-            std::string::npos);
+  EXPECT_NE(
+      run("quantize " + net("classifier.onnx") + " -f int4 --samples s.npy -o q.tflite", 2).error.find("ask for int8"),
+      std::string::npos);
   // Before samples are looked at.
   const std::string error = run("quantize " + net("recurrent.onnx") + " -f int8 --samples s.npy -o q.tflite", 1).error;
   EXPECT_NE(error.find("lstm: this operation (v3)"), std::string::npos) << error;
   EXPECT_EQ(std::filesystem::exists(scratch_ / "q.tflite"), false);
+}
+
+TEST_F(QuantizeNetCommand, RoundsValuesWhenItRuns) {
+  const auto json = nlohmann::json::parse(run(classifier() + "--dynamic --samples s.npy -o q.onnx --json", 0).out);
+  EXPECT_EQ(json["layers"][0]["arithmetic"], "weights in int8");
+  EXPECT_EQ(json["layers"][2]["arithmetic"], "int8");
+  EXPECT_GT(json["sqnr"], 20);
+  run("eval q.onnx --against " + net("classifier.onnx") + " --data s.npy", 0);
+  EXPECT_NE(error_of("--dynamic --samples s.npy -o q.tflite", 2).find("in ONNX alone"), std::string::npos);
+  EXPECT_NE(error_of("--dynamic --samples s.npy --for tensorrt -o q.onnx", 2).find("in ONNX alone"), std::string::npos);
 }
 
 TEST_F(QuantizeNetCommand, ConvertsNets) {

@@ -3,6 +3,8 @@
 // Nets in codes of 8 bits: what is rounded, what it costs, what is left out, and how it is written.
 #include "net/quantize/quantize_net.h"
 
+#include <algorithm>
+#include <cmath>
 #include <random>
 
 #include "io/onnx/onnx_model.h"
@@ -94,6 +96,58 @@ TEST_F(QuantizeNet, ComputesAllLayersInIntegers) {
   EXPECT_EQ(made.calibrated + made.judged, 24u);
   EXPECT_GT(made.made.worst, 0);
   EXPECT_LE(100 * made.made.worst, 0.3);
+}
+
+TEST_F(QuantizeNet, RoundsWhatMatricesReadWhenItRuns) {
+  if (!has_onnx()) GTEST_SKIP() << kOnnxMissing;
+  const Net net = classifier();
+  const std::vector<NetSample> samples = normal_samples(net, 8);
+  const NetQuantization made = quantize_net(net, samples, {.is_dynamic = true, .max_drop = 100}, machine_);
+  EXPECT_EQ(made.num_grids, 0u);
+  ASSERT_EQ(made.operations.size(), 3u);
+  EXPECT_EQ(made.operations[0].arithmetic, RoundedOperation::Arithmetic::stored);
+  EXPECT_EQ(made.operations[2].arithmetic, RoundedOperation::Arithmetic::integer);
+  const OnnxModel model = spell_onnx(made.net, made.codes);
+  EXPECT_EQ(model.opset, 13);
+  std::vector<std::string> ops;
+  for (const OnnxNode& node : model.nodes) ops.push_back(node.op);
+  const auto first = std::ranges::find(ops, "DynamicQuantizeLinear");
+  ASSERT_NE(first, ops.end());
+  EXPECT_EQ(
+      std::vector<std::string>(first, ops.end()),
+      (std::vector<std::string>{"DynamicQuantizeLinear", "MatMulInteger", "Cast", "Mul", "Mul", "Add", "Softmax"}));
+  // Sums of the codes that the range of what is read gives, by hand.
+  const std::string bytes = serialize_onnx(model);
+  const Net again = read_onnx_net(std::as_bytes(std::span(bytes)), "again.onnx", {});
+  std::vector<float> read, is;
+  evaluate(made.net, samples[0], nullptr, [&](const Node& node, std::span<const float> values) {
+    if (std::holds_alternative<Reshape>(node.operation)) read.assign(values.begin(), values.end());
+  });
+  ASSERT_EQ(read.size(), 128u);
+  const auto linear = std::ranges::find_if(
+      made.net.graph.nodes, [](const Node& node) { return std::holds_alternative<Linear>(node.operation); });
+  const auto& op = std::get<Linear>(linear->operation);
+  const float low = std::min(0.0F, *std::ranges::min_element(read)),
+              high = std::max(0.0F, *std::ranges::max_element(read)), step = (high - low) / 255,
+              zero = std::nearbyint(-low / step);
+  const std::span<const float> w = made.net.weight(op.part), b = made.net.weight(op.bias());
+  std::vector<double> scores;
+  for (std::size_t row = 0; row < 2; ++row)
+    for (std::size_t j = 0; j < 5; ++j) {
+      double sum = static_cast<double>(b[j]);
+      for (std::size_t k = 0; k < 64; ++k) {
+        const float code = std::clamp(std::nearbyint(read[row * 64 + k] / step) + zero, 0.0F, 255.0F) - zero;
+        sum += static_cast<double>(code) * static_cast<double>(step) * static_cast<double>(w[j * 64 + k]);
+      }
+      scores.push_back(sum);
+    }
+  evaluate(again, samples[0], nullptr, [&](const Node& node, std::span<const float> values) {
+    if (std::holds_alternative<Softmax>(node.operation)) return;
+    is.assign(values.begin(), values.end());
+  });
+  ASSERT_EQ(is.size(), scores.size());
+  for (std::size_t i = 0; i < is.size(); ++i)
+    EXPECT_NEAR(static_cast<double>(is[i]), scores[i], 1e-4 * (1 + std::abs(scores[i])));
 }
 
 TEST_F(QuantizeNet, IsWrittenAsRuntimesFuseIt) {

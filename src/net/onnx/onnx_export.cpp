@@ -99,8 +99,11 @@ class OnnxExport {
     if (std::holds_alternative<Constant>(node.operation)) return;  // where it is read
     const std::vector<Dimensions> shapes = net_.graph.input_shapes(node);
     if (write_codes(node) || write_recurrent(node)) return;
-    if (const auto* const linear = std::get_if<Linear>(&node.operation); linear != nullptr && shapes[0].size() == 2)
-      return write_gemm(node, *linear);
+    if (const auto* const linear = std::get_if<Linear>(&node.operation); linear != nullptr) {
+      const auto codes = codes_.find(linear->part);
+      if (codes != codes_.end() && codes->second.is_dynamic) return write_dynamic(node, *linear, codes->second);
+      if (shapes[0].size() == 2) return write_gemm(node, *linear);
+    }
     if (const auto* const reduce = std::get_if<Reduce>(&node.operation);
         reduce != nullptr && is_global(*reduce, shapes[0])) {
       const char* const op = reduce->kind == Reduce::Kind::mean ? "GlobalAveragePool" : "GlobalMaxPool";
@@ -137,6 +140,36 @@ class OnnxExport {
     std::vector<std::string> inputs = {name_of(node.inputs[0]), weight(linear.part, node, false)};
     if (linear.has_bias) inputs.push_back(weight(linear.bias(), node, false));
     names_.emplace(node.output, emit("Gemm", std::move(inputs), wanted_name(node), {{"transB", std::int64_t{1}}}));
+  }
+
+  // Codes of what is read, by its range when the net runs, times codes, and the sums times both scales.
+  void write_dynamic(const Node& node, const Linear& linear, const WeightCodes& codes) {
+    const std::string made = fmt::format("v{}", node.output);
+    auto known = ranged_.find(node.inputs[0]);
+    if (known == ranged_.end()) {
+      const std::vector<std::string> names = {free_name(made + "/codes"), free_name(made + "/scale"),
+                                              free_name(made + "/zero")};
+      model_.nodes.push_back({"", "DynamicQuantizeLinear", "", {name_of(node.inputs[0])}, names, {}});
+      known = ranged_.emplace(node.inputs[0], names).first;
+    }
+    const std::string stored = constant(linear.part + "/columns/codes", OnnxType::i8, {codes.cols(), codes.rows},
+                                        bytes_of(std::span<const std::int8_t>(
+                                            turned(std::span<const std::int8_t>(codes.codes), codes.rows)))),
+                      scales = constant(linear.part + "/scales", OnnxType::f32, {codes.rows},
+                                        bytes_of(std::span<const float>(codes.scales)));
+    const std::vector<std::string>& x = known->second;
+    const std::string sums = emit("MatMulInteger", {x[0], stored, x[2]}, free_name(made + "/sums"));
+    const std::string numbers =
+        emit("Cast", {sums}, free_name(made + "/numbers"), {{"to", static_cast<std::int64_t>(OnnxType::f32)}});
+    const std::string factor = emit("Mul", {x[1], scales}, free_name(made + "/factor"));
+    std::string last = wanted_name(node);
+    if (linear.has_bias) {
+      const std::string product = emit("Mul", {numbers, factor}, free_name(made + "/product"));
+      emit("Add", {product, weight(linear.bias(), node, false)}, last);
+    } else {
+      emit("Mul", {numbers, factor}, last);
+    }
+    names_.emplace(node.output, std::move(last));
   }
 
   const Node* maker(ValueId value) const { return makers_[value]; }
@@ -321,7 +354,7 @@ class OnnxExport {
     if (is_split) dims = {codes.rows, codes.cols()};
     const std::vector<std::int8_t> ordered =
         turns ? turned(std::span<const std::int8_t>(codes.codes), codes.rows) : codes.codes;
-    const OnnxType type = codes.bits == 4 ? OnnxType::i4 : codes.bits == 2 ? OnnxType::i2 : OnnxType::i8;
+    const OnnxType type = codes.bits == 4 ? OnnxType::i4 : OnnxType::i8;
     const std::string stored = free_name(key + "/codes"), scales = free_name(part + "/scales");
     model_.initializers.push_back({stored, type, dims, packed(ordered, codes.bits)});
     model_.initializers.push_back(
@@ -381,7 +414,7 @@ class OnnxExport {
 
   // Lowest bits first.
   static std::string packed(std::span<const std::int8_t> codes, unsigned bits) {
-    if (bits != 4 && bits != 2) return bytes_of(codes);
+    if (bits != 4) return bytes_of(codes);
     const unsigned in_byte = 8 / bits;
     std::string bytes((codes.size() + in_byte - 1) / in_byte, '\0');
     for (std::size_t i = 0; i < codes.size(); ++i) {
@@ -411,6 +444,7 @@ class OnnxExport {
   std::set<ValueId> is_output_;
   std::set<std::string> taken_, given_;  // names; outputs whose value has their name
   std::map<std::string, std::string> stored_, coded_, zeros_;
+  std::map<ValueId, std::vector<std::string>> ranged_;  // rounded when the net runs: codes, scale, zero
 };
 
 }  // namespace

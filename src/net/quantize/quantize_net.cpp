@@ -177,7 +177,7 @@ std::string name_of(const Net& net, ValueId value) {
 
 RoundedParts wanted_parts(const PreparedNet& prepared, const NetQuantizeOptions& options) {
   RoundedParts parts = prepared.scheme().all();
-  if (options.weight_bits < 8) parts.values.clear();
+  if (options.weight_bits < 8 || options.is_dynamic) parts.values.clear();
   for (const std::string& pattern : options.exclude) {
     const std::size_t before = parts.values.size() + parts.weights.size();
     std::erase_if(parts.values,
@@ -311,6 +311,20 @@ void judge(const Net& net, std::span<const NetSample> samples) {
                             net.source, samples[0][0][0]));
 }
 
+// Those matrices that no other kind of product reads as well.
+void round_when_run(NetQuantization& made) {
+  std::size_t place = 0;
+  for (const Node& node : made.net.graph.nodes) {
+    if (!RoundingScheme::is_product(node)) continue;
+    RoundedOperation& told = made.operations[place++];
+    const auto* const linear = std::get_if<Linear>(&node.operation);
+    const auto codes = linear == nullptr ? made.codes.end() : made.codes.find(linear->part);
+    if (codes == made.codes.end()) continue;
+    codes->second.is_dynamic = true;
+    told.arithmetic = RoundedOperation::Arithmetic::integer;
+  }
+}
+
 std::vector<FitOptions> fits_to_try(const NetQuantizeOptions& options) {
   if (options.fit) return {*options.fit};
   return {find_fit("search"), find_fit("minmax"), find_fit("percentile:99.99")};
@@ -371,6 +385,7 @@ NetQuantization quantize_net(const Net& net, std::span<const NetSample> samples,
   for (const NetPort& output : net.outputs) made.outputs.push_back(output.name);
   describe(*best, *rounding, made);
   made.codes = std::move(rounding->codes);
+  if (options.is_dynamic) round_when_run(made);
   return made;
 }
 

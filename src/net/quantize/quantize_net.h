@@ -34,6 +34,9 @@ struct NetQuantizeOptions {
   // Of weights; one that looks at inputs sees those that rounded layers make.
   std::string method = "rtn";
   NetRuntime runtime = NetRuntime::any;
+  // Values have no grids: what matrices multiply is rounded when the net runs. Other weights in codes are multiplied in
+  // f32. What is judged then is the rounding of weights.
+  bool is_dynamic = false;
   std::optional<FitOptions> fit = std::nullopt;  // of values; none: the best of several is taken
   std::optional<bool> equalizes = std::nullopt;  // none: where it helps
   std::optional<bool> corrects_biases = std::nullopt;
