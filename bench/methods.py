@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each method costs in each format on one model, how long it takes, and how llama.cpp judges it.
 
-    bench/methods.py build/src/cli/nibble models/tale-4M --text models/tale-4M/calibration.txt --heldout models/tale-4M/heldout.txt
+    bench/methods.py build/src/cli/nibble models/fable-5M --text models/fable-5M/calibration.txt --heldout models/fable-5M/heldout.txt
     bench/methods.py ... --llama llama.cpp/build/bin --parts llama --formats q4_k,q2_k     beside llama-quantize and llama-imatrix
 
 Loss is the mean KL divergence from the original on the held-out text (windows of 512, second half scored), in f32 arithmetic unless a part

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Squared errors that nibble and llama-quantize leave on a model's matrices when both round them to the same ggml types.
 
-    nibble quantize models/tale-4M -f f32 -o f32.gguf
+    nibble quantize models/fable-5M -f f32 -o f32.gguf
     python tools/compare_encoders.py f32.gguf --nibble build/release/src/cli/nibble --llama-quantize PATH q4_k q3_k
 
 Every matrix in the type, no importance. Columns: the error as a share of the sum of squares; nibble's error over llama.cpp's, of the

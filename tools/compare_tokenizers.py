@@ -144,7 +144,7 @@ def kinds(data, llama_tokens):
         yield Kind(path.name, OWN, {"tokenizer.model": f"{TEST_DATA}/{path.name}"}, lambda path=path: of_sentencepiece(path))
     yield Kind("chatglm3", OWN, {"tokenizer.model": f"{TEST_DATA}/bpe_bytes.model", "tokenizer_config.json": {"tokenizer_class": "ChatGLMTokenizer"}},
                lambda: of_sentencepiece(OWN / TEST_DATA / "bpe_bytes.model"))  # fmt: skip
-    for path in [OWN / "models/tale-4M/tokenizer.json"] + sorted((OWN / TEST_DATA).glob("kind_*.json")):
+    for path in [OWN / "tests/data/tale-4M/tokenizer.json"] + sorted((OWN / TEST_DATA).glob("kind_*.json")):
         name = "tale-4M" if path.stem == "tokenizer" else path.stem
         relative = str(path.relative_to(OWN))
         if "tekken" in name:

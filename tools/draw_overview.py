@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws the README's picture from a comparison.
 
-    nibble compare models/tale-4M --json > compare.json
+    nibble compare models/fable-5M --json > compare.json
     tools/draw_overview.py compare.json docs/overview.svg
 
 Across: bits per weight in the Linear layers. Up: mean KL divergence from the original, on a logarithmic scale.

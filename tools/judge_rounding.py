@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Perplexity of the bundled model on its held-out text, as stored and with the Linear weights rounded to few bits.
 
-    python tools/judge_rounding.py --model models/tale-4M
+    python tools/judge_rounding.py --model models/fable-5M
 
 Windows of 512 tokens that do not overlap, each starting with <|begin_of_text|> (which takes one of the 512 places); all tokens after it
 count. Rounding is to nearest on symmetric absmax grids per run of 32 inputs, full code range: scale = amax / (2^(b-1) - 1/2), or

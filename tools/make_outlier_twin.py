@@ -8,7 +8,7 @@ whole blocks of 256 columns: they are enormous for some tokens and small for oth
 Trained models of several billion parameters look like this by themselves; small ones do not, so their twins stand in for them in tests of awq,
 smoothquant and rounded inputs.
 
-    tools/make_outlier_twin.py models/tale-4M twin [--share 0.01] [--factor 30] [--gated-factor 1] [--massive 0] [--seed 0]
+    tools/make_outlier_twin.py models/fable-5M twin [--share 0.01] [--factor 30] [--gated-factor 1] [--massive 0] [--seed 0]
 
 Weights are written in F32. Needs numpy and safetensors.
 """

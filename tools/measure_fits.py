@@ -5,7 +5,7 @@
 For every format and every fit: quantizes a model with nibble, measures the mean divergence from the original on held-out text, and the
 squared error of the Linear weights, as a share of their sum of squares, with NumPy. Prints a Markdown table per model.
 
-    tools/measure_fits.py build/src/cli/nibble models/tale-4M:models/tale-4M/heldout.txt --windows 24
+    tools/measure_fits.py build/src/cli/nibble models/fable-5M:models/fable-5M/heldout.txt --windows 24
 """
 
 import argparse

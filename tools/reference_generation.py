@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes what the `transformers` package (float32, CPU) generates greedily, as test data.
 
-    python tools/reference_generation.py --model models/tale-4M --model OTHER/tinywiki-6M --out tests/data/logits/greedy.json
+    python tools/reference_generation.py --model tests/data/tale-4M --model OTHER/tinywiki-6M --out tests/data/logits/greedy.json
 
 Each entry: model (the folder's name), prompt, ids (the prompt's tokens, by tokenizer.json), made (the tokens that follow, without an end token),
 gap (the smallest distance between the largest and the second largest logit on the way: how far an implementation may be off and still agree).

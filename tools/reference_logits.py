@@ -2,7 +2,7 @@
 """Writes reference logits of small models, computed by the `transformers` package in float32, as test data.
 
     python tools/reference_logits.py tiny --out tests/data
-    python tools/reference_logits.py bundled --model models/tale-4M --out tests/data/logits/tale-4M
+    python tools/reference_logits.py bundled --model tests/data/tale-4M --out tests/data/logits/tale-4M
 
 `tiny` first makes seeded random models: tiny_gqa_llama3rope (grouped queries, scaled rotary positions, untied head, F32), tiny_tied (tied
 embeddings, one key head per query head, F16), tiny_yarn, and one for each further family (F32). --only NAME makes one of them. Each result is a folder with index.json (ids, positions, files, digest of

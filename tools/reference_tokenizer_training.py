@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the merges that the `tokenizers` package learns from the bundled model's calibration text, to tests/data/tokenizer/trained.json.
 
-    python tools/reference_tokenizer_training.py --text models/tale-4M/calibration.txt --out tests/data/tokenizer/trained.json
+    python tools/reference_tokenizer_training.py --text tests/data/tale-4M/calibration.txt --out tests/data/tokenizer/trained.json
 
 With --against DIR instead of --out, compares a tokenizer.json that `nibble train-tokenizer --text ... --size N -o DIR` wrote: vocabulary, merges,
 and every component.

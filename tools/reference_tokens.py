@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes tokenizer test vectors: random Unicode strings, their ids and the text those ids decode to, as the `tokenizers` package has them.
 
-    python tools/reference_tokens.py --tokenizer models/tale-4M/tokenizer.json --out tests/data/tokenizer/bundled_random.json
+    python tools/reference_tokens.py --tokenizer tests/data/tale-4M/tokenizer.json --out tests/data/tokenizer/bundled_random.json
 
 Ids are without begin and end marks added; special tokens spelled out in the text do become their ids. Decoding keeps special tokens.
 """

@@ -2,7 +2,7 @@
 """Writes English text by a seeded grammar: stories, letters, recipes, sums, lists, diaries, plays and encyclopedia articles.
 
     python tools/story_grammar.py --split train --megabytes 48 --out train.txt
-    python tools/story_grammar.py --split heldout --megabytes 0.2 --out models/tale-4M/heldout.txt
+    python tools/story_grammar.py --split heldout --megabytes 0.2 --out models/fable-5M/heldout.txt
 
 The invented world (story_world.py) is the same in every split; what is told of it differs. The seeds of the splits are disjoint, and some pairs of
 name and object (story_people.reserved) occur only in held-out text. The same arguments give the same bytes.

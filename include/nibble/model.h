@@ -3,7 +3,7 @@
 // A trained model on disk: a Hugging Face directory, a safetensors file or a GGUF file. Opened means mapped and judged;
 // no weight is read yet. Copies share the same files. Safe to use from many threads.
 //
-//   nibble::Model model = nibble::open_model("models/tale-4M");
+//   nibble::Model model = nibble::open_model("models/fable-5M");
 //   std::cout << model.info().parameters << '\n';
 #pragma once
 

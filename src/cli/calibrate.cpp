@@ -170,10 +170,10 @@ void add_calibrate(CLI::App& app, Session& session) {
       app.add_subcommand("calibrate", "Walk text through a model and write down what its layers see");
   verb->footer(
       "Examples:\n"
-      "  nibble calibrate models/tale-4M --text models/tale-4M/calibration.txt -o tale.stats.safetensors --full\n"
-      "  nibble calibrate models/tale-4M --text a.txt --text b.txt -o imatrix.gguf --samples 0   llama.cpp's "
+      "  nibble calibrate models/fable-5M --text models/fable-5M/calibration.txt -o fable.stats.safetensors --full\n"
+      "  nibble calibrate models/fable-5M --text a.txt --text b.txt -o imatrix.gguf --samples 0   llama.cpp's "
       "importance matrix, whole text\n"
-      "  nibble quantize models/tale-4M -f q4_k --method gptq --stats tale.stats.safetensors -o tale.gguf");
+      "  nibble quantize models/fable-5M -f q4_k --method gptq --stats fable.stats.safetensors -o fable.gguf");
   SamplingOptions& sampling = options->request.sampling;
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   add_text_files(*verb, "Text to walk through the model", options->texts);

@@ -167,9 +167,9 @@ void add_compare(CLI::App& app, Session& session) {
       app.add_subcommand("compare", "One table: what every format costs on this model, and what it brings");
   verb->footer(
       "Examples:\n"
-      "  nibble compare models/tale-4M\n"
-      "  nibble compare models/tale-4M -f q8_0,q4_k_m,int4:g64 --text my.txt --markdown\n"
-      "  nibble compare models/tale-4M --html report.html\n"
+      "  nibble compare models/fable-5M\n"
+      "  nibble compare models/fable-5M -f q8_0,q4_k_m,int4:g64 --text my.txt --markdown\n"
+      "  nibble compare models/fable-5M --html report.html\n"
       "  nibble compare digits.onnx --data digits.npy --labels labels.txt    a small net");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf; or a net (.onnx, .tflite)")->required();
   add_net_eval_options(*verb, options->net);

@@ -116,8 +116,10 @@ void add_distill(CLI::App& app, Session& session) {
       "distill", "Train what a quantized model holds beside codes to predict what its original does");
   verb->footer(
       "Examples:\n"
-      "  nibble distill tale-q2_k.gguf --original models/tale-4M --text models/tale-4M/calibration.txt -o better.gguf\n"
-      "  nibble distill tale-gptq --original models/tale-4M --text a.txt --validation b.txt --steps 1000 -o better\n\n"
+      "  nibble distill fable-q2_k.gguf --original models/fable-5M --text models/fable-5M/calibration.txt -o "
+      "better.gguf\n"
+      "  nibble distill fable-gptq --original models/fable-5M --text a.txt --validation b.txt --steps 1000 -o "
+      "better\n\n"
       "Scales, biases of groups, tables, norms and biases change, and codes with --codes; the container stays.\n"
       "The best state on text that is not trained on is written, the beginning being one: nothing gets worse there.\n"
       "The state of a run lies beside the output, in OUTPUT.training: the same command goes on where it was "

@@ -158,10 +158,10 @@ void add_eval(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand("eval", "Perplexity of a model on a text, and what quantization changed");
   verb->footer(
-      "Examples:\n  nibble eval models/tale-4M --text models/tale-4M/heldout.txt\n"
-      "  nibble eval tale.gguf --against models/tale-4M --text models/tale-4M/heldout.txt\n"
+      "Examples:\n  nibble eval models/fable-5M --text models/fable-5M/heldout.txt\n"
+      "  nibble eval fable.gguf --against models/fable-5M --text models/fable-5M/heldout.txt\n"
       "  nibble eval q4.gguf q3.gguf --against model --text stories.txt wiki.txt --markdown\n"
-      "  nibble eval tale.gguf --text wiki.txt --protocol paper --context 2048 --json\n"
+      "  nibble eval fable.gguf --text wiki.txt --protocol paper --context 2048 --json\n"
       "  nibble eval q4.gguf --against model --task hellaswag hellaswag_val.jsonl --limit 1000\n"
       "  nibble eval net8.onnx --against net.onnx --data inputs.npy --labels labels.txt --layers\n"
       "  nibble eval model --task mmlu abstract_algebra_test.csv --shots abstract_algebra_dev.csv --num-shots 5\n\n"

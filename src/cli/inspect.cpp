@@ -167,7 +167,7 @@ void add_inspect(CLI::App& app, Session& session) {
       app.add_subcommand("inspect", "Show what is in a model: architecture, tensors, formats, statistics");
   verb->footer(
       "Examples:\n"
-      "  nibble inspect models/tale-4M\n"
+      "  nibble inspect models/fable-5M\n"
       "  nibble inspect model.gguf --stats\n"
       "  nibble inspect model.gguf --json\n"
       "  nibble inspect mnist.onnx   a small net: its operations, parameters, multiply-adds, ranges\n"

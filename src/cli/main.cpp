@@ -21,10 +21,10 @@ namespace nibble::cli {
 namespace {
 
 constexpr const char* kFooter = R"(Examples:
-  nibble compare models/tale-4M                      what every format costs on this model
-  nibble quantize models/tale-4M -f q4_k_m -o tale.gguf
-  nibble eval tale.gguf --against models/tale-4M --text models/tale-4M/heldout.txt
-  nibble run tale.gguf -p "Once upon a time"
+  nibble compare models/fable-5M                      what every format costs on this model
+  nibble quantize models/fable-5M -f q4_k_m -o fable.gguf
+  nibble eval fable.gguf --against models/fable-5M --text models/fable-5M/heldout.txt
+  nibble run fable.gguf -p "Once upon a time"
   nibble VERB --help                                 more of each
 
 Exit codes: 0 done, 1 an input or the machine is at fault, 2 the command is wrong, 3 rejected and 4 undecided by --accept, 130 interrupted.

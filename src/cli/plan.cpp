@@ -51,7 +51,7 @@ void add_plan(CLI::App& app, Session& session) {
       "Examples:\n"
       "  nibble plan 70B --memory 24GB                      a size: the shape of the nearest known model is taken\n"
       "  nibble plan llama-3.1-8b --memory 8GiB --context 32768 --bandwidth 60GB/s\n"
-      "  nibble plan models/tale-4M                         a model: exact; what this machine has to spare\n\n"
+      "  nibble plan models/fable-5M                         a model: exact; what this machine has to spare\n\n"
       "GB are powers of 1000, GiB of 1024. The bandwidth is measured unless it is given; a graphics card's is on its "
       "data sheet.");
   verb->add_option("model", options->request.model,

@@ -283,15 +283,15 @@ CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
       app.add_subcommand("quantize", "Write a model in another format: to a GGUF file or a Hugging Face directory");
   verb->footer(
       "Examples:\n"
-      "  nibble quantize models/tale-4M -f q4_k_m -o tale.gguf      a mix, as llama.cpp makes it\n"
-      "  nibble quantize models/tale-4M -f int4:g32 -o tale-int4    planar: Linear layers only, in a directory\n"
-      "  nibble quantize models/tale-4M -f int4:g32 --to gptq,gguf -o tale   tale-gptq and tale.gguf, the same "
+      "  nibble quantize models/fable-5M -f q4_k_m -o fable.gguf      a mix, as llama.cpp makes it\n"
+      "  nibble quantize models/fable-5M -f int4:g32 -o fable-int4    planar: Linear layers only, in a directory\n"
+      "  nibble quantize models/fable-5M -f int4:g32 --to gptq,gguf -o fable  fable-gptq and fable.gguf, the same "
       "numbers\n"
-      "  nibble quantize models/tale-4M -f q4_k --head q6_k -o tale.gguf\n"
-      "  nibble quantize models/tale-4M -f int8:row+a8:static --text models/tale-4M/calibration.txt -o tale-w8a8\n"
-      "  nibble quantize models/tale-4M -f q2_k --dry-run --verbose which tensor gets what\n"
-      "  nibble quantize models/tale-4M -f q4_k --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
-      "  nibble quantize models/tale-4M --bpw 4.5 --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
+      "  nibble quantize models/fable-5M -f q4_k --head q6_k -o fable.gguf\n"
+      "  nibble quantize models/fable-5M -f int8:row+a8:static --text models/fable-5M/calibration.txt -o fable-w8a8\n"
+      "  nibble quantize models/fable-5M -f q2_k --dry-run --verbose which tensor gets what\n"
+      "  nibble quantize models/fable-5M -f q4_k --method gptq --text models/fable-5M/calibration.txt -o fable.gguf\n"
+      "  nibble quantize models/fable-5M --bpw 4.5 --method gptq --text models/fable-5M/calibration.txt -o fable.gguf\n"
       "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face\n"
       "  nibble quantize net.onnx -f int8 --samples inputs.npy -o net8.onnx   a small net, judged layer by layer");
   add_aims(*verb, arguments);

@@ -140,9 +140,9 @@ void add_run(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand("run", "Let a model continue a text");
   verb->footer(
-      "Examples:\n  nibble run tale.gguf -p \"Once upon a time\"\n  nibble run tale.gguf -p \"Tom\" -n 200 "
+      "Examples:\n  nibble run fable.gguf -p \"Once upon a time\"\n  nibble run fable.gguf -p \"Tom\" -n 200 "
       "--temperature 0.8 --seed 7\n"
-      "  echo \"Once\" | nibble run tale.gguf --prompt-file -\n"
+      "  echo \"Once\" | nibble run fable.gguf --prompt-file -\n"
       "  nibble run mnist.onnx --input digit.npy -o logits.npy\n"
       "  nibble run small.gguf --chat -p \"Why is the sky blue?\" -n 200 --json");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf; or a net (.onnx, .tflite)")->required();

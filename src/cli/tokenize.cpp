@@ -239,10 +239,11 @@ void add_tokenize(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand("tokenize", "Show which tokens a text becomes, or the text of tokens");
   verb->footer(
-      "Examples:\n  nibble tokenize models/tale-4M \"Once upon a time\"\n  nibble tokenize model.gguf --pieces "
+      "Examples:\n  nibble tokenize models/fable-5M \"Once upon a time\"\n  nibble tokenize model.gguf --pieces "
       "\"<s>Tom's "
       "cat\"\n"
-      "  nibble tokenize tokenizer.json --count --text book.txt\n  nibble tokenize models/tale-4M --decode \"1 42 7\"\n"
+      "  nibble tokenize tokenizer.json --count --text book.txt\n  nibble tokenize models/fable-5M --decode \"1 42 "
+      "7\"\n"
       "  nibble tokenize tekken.json --lines --text texts.jsonl      a JSON string on every line\n"
       "  nibble tokenize model.gguf --count --text a.txt --text b.txt\n"
       "  nibble tokenize model.gguf --chat talks.jsonl --pieces      as the model's chat template renders them\n\n"

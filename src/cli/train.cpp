@@ -158,11 +158,12 @@ void add_train(CLI::App& app, Session& session) {
   CLI::App* const verb = app.add_subcommand("train", "Train a decoder on text, from nothing or going on from a model");
   verb->footer(
       "Examples:\n"
-      "  nibble train --text stories.txt --config models/tale-4M -o mine --steps 2000\n"
-      "  nibble train --text a.txt --text b.txt --config shape.json --tokenizer models/tale-4M --validation held.txt "
+      "  nibble train --text stories.txt --config models/fable-5M -o mine --steps 2000\n"
+      "  nibble train --text a.txt --text b.txt --config shape.json --tokenizer models/fable-5M --validation held.txt "
       "--patience 5 -o mine\n"
-      "  nibble train --text mine.txt --from models/tale-4M --steps 300 --patience 3 -o tuned\n"
-      "  nibble train --text a.txt --config small.json --tokenizer models/tale-4M --teacher models/tale-4M -o small\n\n"
+      "  nibble train --text mine.txt --from models/fable-5M --steps 300 --patience 3 -o tuned\n"
+      "  nibble train --text a.txt --config small.json --tokenizer models/fable-5M --teacher models/fable-5M -o "
+      "small\n\n"
       "The state of a run lies beside the output, in OUTPUT.training: the same command goes on where it was "
       "interrupted, and ends in the same bytes.");
   verb->add_option("--text", options->texts, "Text to learn from; documents are separated by two empty lines")

@@ -2,7 +2,7 @@
 //
 // What a report page shows of a comparison or a verdict, as the JSON that html_page takes.
 //
-//   Json figures = page_figures(comparison, {.original = "tale-4M", .settings = {{"threads", "2"}}});
+//   Json figures = page_figures(comparison, {.original = "fable-5M", .settings = {{"threads", "2"}}});
 #pragma once
 
 #include <string>

@@ -28,11 +28,11 @@ constexpr std::array kInt8Process = {
     Bilingual{"Running: x ~ scale * (q - zero). Products are taken of the bytes and scaled afterwards.",
               "运行时 x ~ scale * (q - zero)：先用字节相乘累加，最后再乘尺度。"}};
 constexpr std::array kInt8Commands = {
-    TopicCommand{"nibble quantize models/tale-4M -f q8_0 -o tale-q8_0.gguf",
+    TopicCommand{"nibble quantize models/fable-5M -f q8_0 -o fable-q8_0.gguf",
                  {"a GGUF file that llama.cpp loads", "写出 llama.cpp 可加载的 GGUF 文件"}},
-    TopicCommand{"nibble quantize models/tale-4M -f int8:row -o tale-int8",
+    TopicCommand{"nibble quantize models/fable-5M -f int8:row -o fable-int8",
                  {"planar, in a Hugging Face directory", "平面格式，写成 Hugging Face 目录"}},
-    TopicCommand{"nibble eval tale-q8_0.gguf --against models/tale-4M --text models/tale-4M/heldout.txt",
+    TopicCommand{"nibble eval fable-q8_0.gguf --against models/fable-5M --text models/fable-5M/heldout.txt",
                  {"what it cost, against the original", "与原模型对比，看损失多少"}},
     TopicCommand{"nibble explain --format int8:tensor:asym --range -2.5,3.0 3.0 0.0 -2.5",
                  {"the arithmetic on three numbers", "用三个数演示计算"}}};
@@ -48,9 +48,9 @@ constexpr std::array kSixProcess = {
     Bilingual{"Each code is one of 64 evenly spaced points, -32 .. 31.", "每个编码取 64 个等距点之一：-32 .. 31。"},
     Bilingual{"Both levels of scales are searched for the least squared error.",
               "两级尺度都通过搜索选取，使平方误差最小。"}};
-constexpr std::array kSixCommands = {TopicCommand{"nibble quantize models/tale-4M -f q6_k -o tale-q6_k.gguf",
+constexpr std::array kSixCommands = {TopicCommand{"nibble quantize models/fable-5M -f q6_k -o fable-q6_k.gguf",
                                                   {"every matrix in 6.56 bits", "所有矩阵都用 6.56 位"}},
-                                     TopicCommand{"nibble compare models/tale-4M -f q8_0,q6_k,q5_k_m",
+                                     TopicCommand{"nibble compare models/fable-5M -f q8_0,q6_k,q5_k_m",
                                                   {"is the step to 5 bits worth it?", "看降到 5 位是否值得"}}};
 
 constexpr std::array kFiveNames = {Names("5")};
@@ -63,7 +63,7 @@ constexpr std::array kFiveProcess = {
     Bilingual{"The mix q5_k_m keeps half of the v and down projections in 6 bits.",
               "混合方案 q5_k_m 把一半的 v 与 down 投影保留在 6 位。"}};
 constexpr std::array kFiveCommands = {
-    TopicCommand{"nibble quantize models/tale-4M -f q5_k_m -o tale-q5_k_m.gguf", {"the mix", "混合方案"}},
+    TopicCommand{"nibble quantize models/fable-5M -f q5_k_m -o fable-q5_k_m.gguf", {"the mix", "混合方案"}},
     TopicCommand{"nibble recipe show q5_k_m", {"its rules", "查看它的规则"}}};
 
 // --- 4 bits ----------------------------------------------------------------------------------------------------------
@@ -83,11 +83,11 @@ constexpr std::array kInt4Process = {
     Bilingual{"q4_k adds a minimum per 32 weights and stores scales and minima in 6 bits: 4.5 bits a weight in all.",
               "q4_k 再为每 32 个权重加一个最小值，尺度和最小值各用 6 位存储：每个权重共 4.5 位。"}};
 constexpr std::array kInt4Commands = {
-    TopicCommand{"nibble quantize models/tale-4M -f q4_k_m -o tale-q4_k_m.gguf",
+    TopicCommand{"nibble quantize models/fable-5M -f q4_k_m -o fable-q4_k_m.gguf",
                  {"the usual choice for llama.cpp", "llama.cpp 用户的常用选择"}},
-    TopicCommand{"nibble quantize models/tale-4M -f int4:g128 --method mse -o tale-int4",
+    TopicCommand{"nibble quantize models/fable-5M -f int4:g128 --method mse -o fable-int4",
                  {"planar, grids searched for the least squared error", "平面格式，以最小平方误差搜索网格"}},
-    TopicCommand{"nibble compare models/tale-4M -f q4_k_m,q4_0,int4:g32,int4:g128",
+    TopicCommand{"nibble compare models/fable-5M -f q4_k_m,q4_0,int4:g32,int4:g128",
                  {"group sizes and layouts side by side", "并排比较组大小与布局"}},
     TopicCommand{"nibble explain --format int4:row --fit absmax 3 0 -2.5",
                  {"the arithmetic on three numbers", "用三个数演示计算"}}};
@@ -104,9 +104,9 @@ constexpr std::array kThreeProcess = {
               "encoding and decoding take longer.",
               "iq3 把四个权重一起编码为 256 或 512 个向量之一：同样大小误差更小，但编码和解码更慢。"}};
 constexpr std::array kThreeCommands = {
-    TopicCommand{"nibble quantize models/tale-4M -f q3_k_m -o tale-q3_k_m.gguf",
+    TopicCommand{"nibble quantize models/fable-5M -f q3_k_m -o fable-q3_k_m.gguf",
                  {"the mix: 3 bits, sensitive matrices at 4 to 5", "混合方案：3 位，敏感矩阵用 4 到 5 位"}},
-    TopicCommand{"nibble quantize models/tale-4M -f table3:row -o tale-table3", {"learned points", "学习得到的点"}}};
+    TopicCommand{"nibble quantize models/fable-5M -f table3:row -o fable-table3", {"learned points", "学习得到的点"}}};
 
 // --- 2 bits ----------------------------------------------------------------------------------------------------------
 
@@ -127,11 +127,11 @@ constexpr std::array kInt2Process = {
               "lattice.",
               "q2_k 为每 16 个权重存 4 位的尺度与最小值；iq2 把八个权重一起编码为格点向量。"}};
 constexpr std::array kInt2Commands = {
-    TopicCommand{"nibble quantize models/tale-4M -f mix:q2_k -o tale-q2_k.gguf",
+    TopicCommand{"nibble quantize models/fable-5M -f mix:q2_k -o fable-q2_k.gguf",
                  {"2 bits with sensitive matrices at 3 to 4", "2 位，敏感矩阵用 3 到 4 位"}},
-    TopicCommand{"nibble quantize models/tale-4M -f int2:g32:signed -o tale-int2",
+    TopicCommand{"nibble quantize models/fable-5M -f int2:g32:signed -o fable-int2",
                  {"the best of the symmetric forms here", "此处对称形式中最好的一种"}},
-    TopicCommand{"nibble eval tale-q2_k.gguf --against models/tale-4M --text models/tale-4M/heldout.txt",
+    TopicCommand{"nibble eval fable-q2_k.gguf --against models/fable-5M --text models/fable-5M/heldout.txt",
                  {"always measure: 2 bits can ruin a model", "务必实测：2 位可能毁掉模型"}}};
 
 // --- mixed -----------------------------------------------------------------------------------------------------------
@@ -154,9 +154,9 @@ constexpr std::array kMixedCommands = {
     TopicCommand{
         "nibble recipe show q4_k_m --json",
         {"the same as JSON: save it, edit it, use it with --recipe", "同样内容的 JSON：保存、修改后用 --recipe 使用"}},
-    TopicCommand{"nibble quantize models/tale-4M -f q4_k_m --dry-run --verbose",
+    TopicCommand{"nibble quantize models/fable-5M -f q4_k_m --dry-run --verbose",
                  {"which tensor gets what, in how many bytes", "每个张量用什么格式、多少字节"}},
-    TopicCommand{"nibble quantize models/tale-4M -f q4_k --head q6_k -o tale.gguf",
+    TopicCommand{"nibble quantize models/fable-5M -f q4_k --head q6_k -o fable.gguf",
                  {"one format, a finer head", "统一格式，但输出头更精细"}}};
 
 // --- ternary, binary -------------------------------------------------------------------------------------------------
@@ -172,9 +172,9 @@ constexpr std::array kTernaryProcess = {
     Bilingual{"search: the scale and the kept set with the least squared error, found exactly.",
               "search：精确求出平方误差最小的尺度与保留集合。"}};
 constexpr std::array kTernaryCommands = {
-    TopicCommand{"nibble quantize models/tale-4M -f ternary:row --fit absmean -o tale-ternary",
+    TopicCommand{"nibble quantize models/fable-5M -f ternary:row --fit absmean -o fable-ternary",
                  {"the rule of BitNet b1.58", "BitNet b1.58 的规则"}},
-    TopicCommand{"nibble quantize models/tale-4M -f tq2_0 -o tale-tq2_0.gguf",
+    TopicCommand{"nibble quantize models/fable-5M -f tq2_0 -o fable-tq2_0.gguf",
                  {"ternary blocks for llama.cpp", "供 llama.cpp 使用的三值块"}},
     TopicCommand{"nibble explain --format ternary:row --fit threshold 1 -0.6 0.2 0.9",
                  {"the threshold rule on four numbers", "用四个数演示阈值规则"}}};
@@ -185,7 +185,7 @@ constexpr std::array kBinaryProcess = {
     Bilingual{"Only the sign is kept: 1 bit a weight.", "只保留符号：每个权重 1 位。"},
     Bilingual{"scale = mean |x|, which leaves the least squared error (XNOR-Net).",
               "scale = |x| 的均值，平方误差最小（XNOR-Net）。"}};
-constexpr std::array kBinaryCommands = {TopicCommand{"nibble quantize models/tale-4M -f binary:g64 -o tale-binary",
+constexpr std::array kBinaryCommands = {TopicCommand{"nibble quantize models/fable-5M -f binary:g64 -o fable-binary",
                                                      {"signs, one scale per 64", "只存符号，每 64 个一个尺度"}},
                                         TopicCommand{"nibble explain --format binary:row 1 -3 0.5 -0.5",
                                                      {"the arithmetic on four numbers", "用四个数演示计算"}}};
@@ -203,9 +203,9 @@ constexpr std::array kFp8Process = {
               "the range.",
               "点在 0 附近密、在两端疏：误差与权重本身成比例，而不是与范围成比例。"}};
 constexpr std::array kFp8Commands = {
-    TopicCommand{"nibble quantize models/tale-4M -f fp8:row -o tale-fp8",
+    TopicCommand{"nibble quantize models/fable-5M -f fp8:row -o fable-fp8",
                  {"E4M3, one scale a row", "E4M3，每行一个尺度"}},
-    TopicCommand{"nibble quantize models/tale-4M -f mxfp8 -o tale-mxfp8",
+    TopicCommand{"nibble quantize models/fable-5M -f mxfp8 -o fable-mxfp8",
                  {"OCP microscaling: a power of two per 32", "OCP 微缩放格式：每 32 个一个 2 的幂"}},
     TopicCommand{"nibble explain --format fp8:row 448 1 -0.3", {"the bits of three numbers", "查看三个数的位"}}};
 
@@ -223,9 +223,9 @@ constexpr std::array kNf4Process = {
               "sharing a scale of their own.",
               "双重量化（nf4:g64:dq）：尺度减去均值后用 8 位存储，每 256 个再共享一个尺度。"}};
 constexpr std::array kNf4Commands = {
-    TopicCommand{"nibble quantize models/tale-4M -f nf4:g64 -o tale-nf4",
+    TopicCommand{"nibble quantize models/fable-5M -f nf4:g64 -o fable-nf4",
                  {"16 quantiles, half-precision scales", "16 个分位点，半精度尺度"}},
-    TopicCommand{"nibble quantize models/tale-4M -f nf4:g64:dq --fit absmax -o tale-nf4-dq",
+    TopicCommand{"nibble quantize models/fable-5M -f nf4:g64:dq --fit absmax -o fable-nf4-dq",
                  {"what bitsandbytes stores, to the byte", "与 bitsandbytes 存储的内容逐字节一致"}},
     TopicCommand{"nibble explain --format nf4:g64 0.5 -0.1 0.02",
                  {"points and codes of three numbers", "查看三个数的点与编码"}}};
@@ -404,23 +404,23 @@ constexpr Topic kTopics[] = {
 };
 
 constexpr MeasuredFormat kMeasured[] = {
-    {"q8_0", 8.50, 0.00010, 0.00006, 0.9920},          {"int8:row", 8.10, 0.00010, 0.00005, 0.9940},
-    {"q6_k", 6.56, 0.00020, 0.00027, 0.9800},          {"int6:g64", 6.25, 0.00034, 0.00026, 0.9820},
-    {"q5_k_m", 5.62, 0.00074, 0.00060, 0.9701},        {"int5:g64", 5.25, -0.00024, 0.00097, 0.9645},
-    {"q4_k_m", 4.74, 0.00170, 0.00173, 0.9620},        {"q4_k", 4.50, 0.00332, 0.00368, 0.9054},
-    {"q4_0", 4.50, 0.00640, 0.00591, 0.8950},          {"int4:g32", 4.50, 0.00270, 0.00285, 0.9390},
-    {"int4:g64", 4.25, 0.00329, 0.00400, 0.9288},      {"int4:g128", 4.12, 0.00327, 0.00455, 0.9212},
-    {"int4:row", 4.10, 0.00470, 0.00606, 0.9190},      {"int4:g32:asym", 4.62, 0.00354, 0.00234, 0.9458},
-    {"nf4:g64", 4.25, 0.00182, 0.00297, 0.9397},       {"nf4:g64:dq", 4.13, 0.00272, 0.00297, 0.9397},
-    {"fp4:g64", 4.25, 0.00483, 0.00527, 0.9237},       {"fp8:row", 8.10, 0.00040, 0.00027, 0.9843},
-    {"fp8_e5m2:row", 8.10, 0.00113, 0.00114, 0.9672},  {"q3_k_m", 3.85, 0.00520, 0.00514, 0.9222},
-    {"iq3_xxs", 3.06, 0.02298, 0.02794, 0.8263},       {"int3:g32", 3.50, 0.01570, 0.01554, 0.8790},
-    {"int3:g64", 3.25, 0.01573, 0.01906, 0.8673},      {"table3:row", 3.42, 0.01495, 0.01467, 0.8843},
-    {"q2_k", 2.62, 0.10718, 0.10388, 0.7606},          {"iq2_xxs", 2.06, 0.43717, 0.35660, 0.6820},
-    {"int2:g32", 2.50, 0.28340, 0.24704, 0.7290},      {"int2:g32:signed", 2.50, 0.13675, 0.12390, 0.7905},
-    {"int2:g32:half", 2.50, 0.14379, 0.13690, 0.7650}, {"ternary:row", 2.10, 1.34118, 0.84061, 0.5753},
-    {"tq2_0", 2.06, 7.49923, 2.11543, 0.3641},         {"binary:row", 1.10, 169.13897, 5.08904, 0.0850},
-    {"q1_0", 1.12, 311.55323, 5.71382, 0.0418},
+    {"q8_0", 8.50, 0.00020, 0.00019, 0.9850},          {"int8:row", 8.10, -0.00010, 0.00020, 0.9860},
+    {"q6_k", 6.56, 0.00030, 0.00070, 0.9630},          {"int6:g64", 6.25, 0.00026, 0.00089, 0.9725},
+    {"q5_k_m", 5.62, 0.00118, 0.00184, 0.9521},        {"int5:g64", 5.25, 0.00271, 0.00285, 0.9469},
+    {"q4_k_m", 4.74, 0.00230, 0.00424, 0.9350},        {"q4_k", 4.50, 0.00507, 0.00874, 0.8824},
+    {"q4_0", 4.50, 0.01180, 0.01335, 0.8580},          {"int4:g32", 4.50, 0.00440, 0.00708, 0.9130},
+    {"int4:g64", 4.25, 0.00906, 0.01002, 0.8949},      {"int4:g128", 4.12, 0.00807, 0.01182, 0.8891},
+    {"int4:row", 4.10, 0.01400, 0.01620, 0.8780},      {"int4:g32:asym", 4.62, 0.00345, 0.00649, 0.9211},
+    {"nf4:g64", 4.25, 0.00614, 0.00749, 0.9219},       {"nf4:g64:dq", 4.13, 0.00585, 0.00712, 0.9181},
+    {"fp4:g64", 4.25, 0.00467, 0.01248, 0.8889},       {"fp8:row", 8.10, 0.00049, 0.00094, 0.9706},
+    {"fp8_e5m2:row", 8.10, 0.00154, 0.00327, 0.9487},  {"q3_k_m", 3.85, 0.00817, 0.01100, 0.8941},
+    {"iq3_xxs", 3.06, 0.04782, 0.05569, 0.7944},       {"int3:g32", 3.50, 0.02327, 0.02559, 0.8521},
+    {"int3:g64", 3.25, 0.03702, 0.03785, 0.8356},      {"table3:row", 3.42, 0.03062, 0.03228, 0.8353},
+    {"q2_k", 2.62, 0.22150, 0.20010, 0.6949},          {"iq2_xxs", 2.06, 0.67672, 0.52362, 0.6387},
+    {"int2:g32", 2.50, 0.41139, 0.34449, 0.6908},      {"int2:g32:signed", 2.50, 0.32970, 0.28157, 0.6913},
+    {"int2:g32:half", 2.50, 0.39990, 0.33789, 0.7020}, {"ternary:row", 2.10, 4.90724, 1.76879, 0.4109},
+    {"tq2_0", 2.06, 25.67382, 3.26291, 0.2433},        {"binary:row", 1.10, 814.12403, 6.68744, 0.0248},
+    {"q1_0", 1.12, 742.57971, 6.58365, 0.0172},
 };
 
 }  // namespace

@@ -26,10 +26,10 @@ struct Headings {
 constexpr Headings kHeadings;
 
 constexpr Bilingual kMeasured{
-    "Measured with this tool on the bundled model, models/tale-4M: on 27,285 held-out tokens the formats of "
+    "Measured with this tool on the bundled model, models/fable-5M: on 27,285 held-out tokens the formats of "
     "README.md's table, on 6,120 the "
     "others. Real models differ, from one another, too: measure yours.",
-    "用本工具在自带的小模型 models/tale-4M 上实测：README.md 表中的格式用 27,285 个留出词元，其余用 6,120 "
+    "用本工具在自带的小模型 models/fable-5M 上实测：README.md 表中的格式用 27,285 个留出词元，其余用 6,120 "
     "个。实际模型的数值各不相同，请自行测量。"};
 
 const MeasuredFormat* find_measured(std::string_view format) {

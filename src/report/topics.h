@@ -45,8 +45,9 @@ const Topic& topic_of_format(std::string_view format, double bits_per_weight);
 // Null when no topic has this name.
 const Topic* find_topic(std::string_view name);
 
-// On models/tale-4M and its held-out text: `nibble compare models/tale-4M`, the figures of README.md, of the formats in
-// its table; `nibble eval OUT --against models/tale-4M --text models/tale-4M/heldout.txt --windows 24` of the others.
+// On models/fable-5M and its held-out text: `nibble compare models/fable-5M`, the figures of README.md, of the formats
+// in its table; `nibble eval OUT --against models/fable-5M --text models/fable-5M/heldout.txt --windows 24` of the
+// others.
 struct MeasuredFormat {
   std::string_view format;
   double linear_bits;        // bits per weight in the Linear layers

@@ -29,10 +29,10 @@ constexpr std::array kPtqProcess = {
               "choose from, it never finds.",
               "权重只会移到邻近的点：如果一开始就只有四个点，网络会学成别的样子，而这样的解是找不到的。"}};
 constexpr std::array kPtqCommands = {
-    TopicCommand{"nibble quantize models/tale-4M -f int4:g128 --method gptq --text models/tale-4M/calibration.txt -o "
-                 "tale-gptq",
+    TopicCommand{"nibble quantize models/fable-5M -f int4:g128 --method gptq --text models/fable-5M/calibration.txt -o "
+                 "fable-gptq",
                  {"minutes, with the calibration text", "几分钟，用校准文本"}},
-    TopicCommand{"nibble compare models/tale-4M -f int8:row,int4:g128,int3:g128,int2:g64",
+    TopicCommand{"nibble compare models/fable-5M -f int8:row,int4:g128,int3:g128,int2:g64",
                  {"where it begins to fail", "看从几位开始失效"}}};
 
 constexpr Topic kPtq = {
@@ -73,13 +73,13 @@ constexpr std::array kQatProcess = {
         "With the original as the teacher, what is made small is the divergence from what it says of every token.",
         "以原模型为教师时，要减小的是与它对每个词元的预测之间的散度。"}};
 constexpr std::array kQatCommands = {
-    TopicCommand{"nibble train --from models/tale-4M --teacher models/tale-4M --text models/tale-4M/calibration.txt "
-                 "--quantize int2:g64 -o tale-qat",
+    TopicCommand{"nibble train --from models/fable-5M --teacher models/fable-5M --text models/fable-5M/calibration.txt "
+                 "--quantize int2:g64 -o fable-qat",
                  {"2 bits, from a trained model", "2 位，从训练好的模型开始"}},
-    TopicCommand{"nibble train --config models/tale-4M --text models/tale-4M/calibration.txt --quantize ternary:row "
+    TopicCommand{"nibble train --config models/fable-5M --text models/fable-5M/calibration.txt --quantize ternary:row "
                  "--estimator absmean -o mine",
                  {"ternary from nothing, as BitNet b1.58", "从零训练三值网络，同 BitNet b1.58"}},
-    TopicCommand{"nibble eval tale-qat --against models/tale-4M --text models/tale-4M/heldout.txt",
+    TopicCommand{"nibble eval fable-qat --against models/fable-5M --text models/fable-5M/heldout.txt",
                  {"what is left", "看还剩多少"}}};
 
 constexpr Topic kQat = {

@@ -14,12 +14,12 @@ namespace {
 
 const Tokenizer& tokenizer() {
   static const Tokenizer kTokenizer =
-      Tokenizer::from_checkpoint(SourceModel::open(std::string(NIBBLE_SOURCE_DIR) + "/models/tale-4M"));
+      Tokenizer::from_checkpoint(SourceModel::open(std::string(NIBBLE_SOURCE_DIR) + "/tests/data/tale-4M"));
   return kTokenizer;
 }
 
 CalibrationText tale() {
-  std::ifstream file(std::string(NIBBLE_SOURCE_DIR) + "/models/tale-4M/heldout.txt");
+  std::ifstream file(std::string(NIBBLE_SOURCE_DIR) + "/tests/data/tale-4M/heldout.txt");
   std::stringstream text;
   text << file.rdbuf();
   return {"heldout.txt", text.str().substr(0, 20000)};

@@ -36,7 +36,7 @@ inline CommandResult nibble_command(const ScratchDirectory& scratch, const std::
 }
 
 inline const std::string kGrouped = NIBBLE_SOURCE_DIR "/tests/data/tiny_gqa_llama3rope";
-inline const std::string kTale = NIBBLE_SOURCE_DIR "/models/tale-4M";  // has a tokenizer
+inline const std::string kTale = NIBBLE_SOURCE_DIR "/tests/data/tale-4M";  // has a tokenizer
 inline const std::string kTied = NIBBLE_SOURCE_DIR "/tests/data/tiny_tied";
 
 }  // namespace nibble

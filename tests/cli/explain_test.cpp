@@ -67,10 +67,10 @@ TEST_F(Explain, EveryCommandOfTheTextsParses) {
   for (const std::string& command : commands) {
     ASSERT_TRUE(command.starts_with("nibble ")) << command;
     const CommandResult result = nibble_command(scratch_, command.substr(7));
-    const bool needs_model = command.find("models/tale-4M") != std::string::npos;
+    const bool needs_model = command.find("models/fable-5M") != std::string::npos;
     EXPECT_EQ(result.code, needs_model ? 1 : 0) << command << '\n' << result.error;
     if (needs_model) {
-      EXPECT_NE(result.error.find("tale"), std::string::npos) << result.error;
+      EXPECT_NE(result.error.find("fable"), std::string::npos) << result.error;
     }
   }
 }

@@ -62,7 +62,7 @@ TEST_F(Nets, BenchMeasuresRunsOfANet) {
   EXPECT_LE(json["low_seconds"], json["median_seconds"]);
   EXPECT_NE(run("bench " + net("classifier.onnx") + " --seconds 0", 0).out.find("multiply-adds"), std::string::npos);
   EXPECT_NE(run("bench " + net("classifier.onnx") + " -p 5", 2).error.find("--prompt"), std::string::npos);
-  EXPECT_NE(run("bench " NIBBLE_SOURCE_DIR "/models/tale-4M --seconds 1", 2).error.find("--seconds"),
+  EXPECT_NE(run("bench " NIBBLE_SOURCE_DIR "/tests/data/tale-4M --seconds 1", 2).error.find("--seconds"),
             std::string::npos);
 }
 
@@ -83,7 +83,7 @@ TEST_F(Nets, WhatIsMissingOrMeaningless) {
   EXPECT_NE(run("inspect " + classifier + " --stats", 2).error.find("--stats"), std::string::npos);
   EXPECT_NE(run("inspect " + classifier + " --shape z=1", 2).error.find("has no input 'z'"), std::string::npos);
   EXPECT_NE(run("inspect " + classifier + " --shape image=1,x", 2).error.find("NAME=1,3,224,224"), std::string::npos);
-  EXPECT_NE(run("inspect " NIBBLE_SOURCE_DIR "/models/tale-4M --simplify", 2).error.find("--simplify"),
+  EXPECT_NE(run("inspect " NIBBLE_SOURCE_DIR "/tests/data/tale-4M --simplify", 2).error.find("--simplify"),
             std::string::npos);
 }
 

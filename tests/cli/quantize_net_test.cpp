@@ -241,7 +241,7 @@ TEST_F(QuantizeNetCommand, RefusesWhatMeansNothing) {
               std::string::npos);
   EXPECT_NE(run("quantize q.onnx -f int8 --samples s.npy -o r.onnx", 1).error.find("quantized already"),
             std::string::npos);
-  const std::string model = "quantize " NIBBLE_SOURCE_DIR "/models/tale-4M -f q8_0 -o x.gguf ";
+  const std::string model = "quantize " NIBBLE_SOURCE_DIR "/tests/data/tale-4M -f q8_0 -o x.gguf ";
   EXPECT_NE(run(model + "--generate", 2).error.find("--generate"), std::string::npos);
   EXPECT_NE(run(model + "--samples s.npy", 2).error.find("whole number"), std::string::npos);
 }

@@ -428,7 +428,7 @@ TEST_F(Verbs, Convert) {
 }
 
 TEST_F(Verbs, ConvertJudgesWhatRoundingCost) {
-  const std::string model = NIBBLE_SOURCE_DIR "/models/tale-4M";
+  const std::string model = NIBBLE_SOURCE_DIR "/tests/data/tale-4M";
   run("quantize " + model + " -f int8:row -o q");
   const std::string text = scratch_ / "text.txt";
   std::string start(8000, ' ');
@@ -445,7 +445,7 @@ TEST_F(Verbs, ConvertJudgesWhatRoundingCost) {
 }
 
 TEST_F(Verbs, OneQuantizationGoesIntoSeveralContainersAndIsTheSameInEach) {
-  const std::string model = NIBBLE_SOURCE_DIR "/models/tale-4M";
+  const std::string model = NIBBLE_SOURCE_DIR "/tests/data/tale-4M";
   const CommandResult made = run("quantize " + model + " -f int4:g32 --to awq,gguf -o tale --shard-size 1MB");
   EXPECT_NE(made.out.find("tale.gguf: the same numbers"), std::string::npos) << made.out;
   EXPECT_TRUE(std::filesystem::exists(scratch_ / "tale-awq/model-00001-of-00004.safetensors"));

@@ -27,7 +27,7 @@ import exports
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-TALE = ROOT / "models" / exports.BUNDLED
+TALE = ROOT / "tests" / "data" / exports.BUNDLED
 NIBBLE = os.environ.get("NIBBLE", ROOT / "build/release/src/cli/nibble")
 GAP = os.environ.get("LOGIT_GAP", ROOT / "build/release/tests/peer/logit_gap")
 READERS = {

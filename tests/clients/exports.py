@@ -76,7 +76,7 @@ ORT_HALVES = Reading(largest=0.06, divergence=3e-5, leads=190, not_read={"mistra
 ORT_INT8 = Reading(largest=0.7, divergence=5e-3, leads=40, not_read={"qwen3moe": "inputs in 8 bits send tokens to other experts than ours"})
 OPENVINO = Reading(not_read={"gemma2": "OpenVINO 2026.4 does not convert a GroupQueryAttention with soft caps"})
 EXACT_INPUTS = ("--onnx-accuracy", "0")
-STATIC = ("--text", "models/tale-4M/calibration.txt", "--samples", "4", "--length", "128")
+STATIC = ("--text", "tests/data/tale-4M/calibration.txt", "--samples", "4", "--length", "128")
 
 EXPORTS = [
     Export("nibble", "f32", {"mlx": F32, "hf": F32, "vllm": F32, "vllm-gpu": GPU}),  # what a runtime's own arithmetic does

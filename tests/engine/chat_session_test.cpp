@@ -22,7 +22,7 @@ class Chat : public testing::Test {
  protected:
   Chat()
       : machine(chosen_isa(), 2),
-        model(SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M")),
+        model(SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data/tale-4M")),
         decoder(model, exact_options(), machine),
         chat_template(open_template()) {}
 

@@ -65,7 +65,7 @@ TEST(LongRope, ShortSequencesAgreeWithTransformers) {
 TEST(BundledModel, AgreesWithTransformers) {
   const ReferenceLogits reference = ReferenceLogits::read("tale-4M");
   Machine machine(chosen_isa(), 2);
-  Decoder decoder(SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"), exact_options(),
+  Decoder decoder(SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data/tale-4M"), exact_options(),
                   machine);
   const std::vector<float> logits = all_logits(decoder, reference.ids);
   const std::size_t vocab = decoder.config().vocab_size;

@@ -58,7 +58,7 @@ TEST(TextStream, AnEmptyStopTextIsNone) {
 // Whatever tokens come, each piece is whole characters and all of them together are the whole text: of tokens drawn at
 // random, most of them single bytes, and of texts whose characters are spread over several tokens.
 TEST(TextStream, NoSequenceOfTokensSplitsACharacter) {
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(NIBBLE_SOURCE_DIR "/models/tale-4M"));
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(NIBBLE_SOURCE_DIR "/tests/data/tale-4M"));
   std::vector<std::int32_t> all, bytes;
   for (std::size_t id = 0; id < tokenizer.vocab_size(); ++id) {
     const auto token = static_cast<std::int32_t>(id);
@@ -109,7 +109,7 @@ class Generate : public testing::Test {
         tokenizer(Tokenizer::from_json(read_text(bundled() / "tokenizer.json"),
                                        read_text(bundled() / "tokenizer_config.json"), "tokenizer.json")) {}
 
-  static std::filesystem::path bundled() { return std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"; }
+  static std::filesystem::path bundled() { return std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data/tale-4M"; }
 
   Machine machine;
   Decoder decoder;
@@ -152,7 +152,7 @@ void expect_greedy_tokens_of(const std::filesystem::path& directory) {
 }
 
 TEST(GreedyTokens, AreThoseOfTransformers) {
-  expect_greedy_tokens_of(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M");
+  expect_greedy_tokens_of(std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data/tale-4M");
 }
 
 // The same of a model that is not part of the project, where it lies in the folder models of NIBBLE_EXTRA_DATA.

@@ -31,7 +31,7 @@ INSTANTIATE_TEST_SUITE_P(Tasks, Harness,
 TEST_P(Harness, GivesTheSameLogLikelihoodsAndScores) {
   const std::string name = GetParam();
   const auto reference = nlohmann::json::parse(read_text(kData / "harness.json"))[name];
-  const SourceModel checkpoint = SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M");
+  const SourceModel checkpoint = SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data/tale-4M");
   Machine machine(chosen_isa(), 2);
   Decoder decoder(checkpoint, exact_options(), machine);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
@@ -60,7 +60,7 @@ TEST_P(Harness, GivesTheSameLogLikelihoodsAndScores) {
 
 // One of three answers is right: Wilson's interval and the harness's standard error.
 TEST(TaskScores, HaveIntervals) {
-  const SourceModel checkpoint = SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M");
+  const SourceModel checkpoint = SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data/tale-4M");
   Machine machine(chosen_isa(), 2);
   Decoder decoder(checkpoint, exact_options(), machine);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);

@@ -70,8 +70,8 @@ Tokenizer through_json(const Tokenizer& tokenizer) {
 }
 
 Tokenizer bundled() {
-  return Tokenizer::from_json(read_repository_file("models/tale-4M/tokenizer.json"),
-                              read_repository_file("models/tale-4M/tokenizer_config.json"), "tale-4M");
+  return Tokenizer::from_json(read_repository_file("tests/data/tale-4M/tokenizer.json"),
+                              read_repository_file("tests/data/tale-4M/tokenizer_config.json"), "tale-4M");
 }
 
 TEST(TokenizerFiles, BundledModel) {
@@ -139,7 +139,7 @@ TEST(TokenizerFiles, SpecialTokensOfSentencePiece) {
 
 // Counted is what encoding finds, in tokens that are looked for in raw text and those looked for in normalised text.
 TEST(TokenizerFiles, SpecialTokensAreCountedAsTheyAreEncoded) {
-  auto json = nlohmann::json::parse(read_repository_file("models/tale-4M/tokenizer.json"));
+  auto json = nlohmann::json::parse(read_repository_file("tests/data/tale-4M/tokenizer.json"));
   const auto next = static_cast<std::int64_t>(Tokenizer::from_json(json.dump(), "", "t").vocab_size());
   json["normalizer"] = {{"type", "Lowercase"}};
   json["added_tokens"].push_back({{"id", next}, {"content", "<|raw|>"}, {"special", true}, {"normalized", false}});
@@ -232,7 +232,7 @@ class Directory {
 };
 
 TEST(TokenizerCheckpoint, BundledModel) {
-  const Checkpoint checkpoint = Checkpoint::open(NIBBLE_SOURCE_DIR "/models/tale-4M");
+  const Checkpoint checkpoint = Checkpoint::open(NIBBLE_SOURCE_DIR "/tests/data/tale-4M");
   EXPECT_TRUE(Tokenizer::available(checkpoint));
   EXPECT_EQ(features_of(Tokenizer::from_checkpoint(checkpoint)), features_of(bundled()));
 }
@@ -276,7 +276,7 @@ std::pair<std::string, std::string> old_files_of(const nlohmann::json& tokenizer
 }
 
 TEST(TokenizerCheckpoint, VocabularyAndMergesAreATokenizer) {
-  auto json = nlohmann::json::parse(read_repository_file("models/tale-4M/tokenizer.json"));
+  auto json = nlohmann::json::parse(read_repository_file("tests/data/tale-4M/tokenizer.json"));
   json["normalizer"] = nullptr;
   json["post_processor"] = nullptr;
   json["pre_tokenizer"] = {
@@ -350,7 +350,7 @@ TEST(TokenizerCheckpoint, TokenizersInOtherFilesAreRefused) {
 }
 
 TEST(TokenizerCheckpoint, ABrokenSideFileIsNamedWithItsPath) {
-  const std::string tokenizer = read_repository_file("models/tale-4M/tokenizer.json");
+  const std::string tokenizer = read_repository_file("tests/data/tale-4M/tokenizer.json");
   EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", "{"}}),
             "DIR/generation_config.json: text is not JSON at offset 1");
   EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", ""}}),
@@ -364,7 +364,7 @@ TEST(TokenizerCheckpoint, ABrokenSideFileIsNamedWithItsPath) {
 
 // What a GGUF file has no place for is found by trying texts, and said with one of them.
 TEST(TokenizerFiles, WhatGgufCannotHoldIsNamed) {
-  auto json = nlohmann::json::parse(read_repository_file("models/tale-4M/tokenizer.json"));
+  auto json = nlohmann::json::parse(read_repository_file("tests/data/tale-4M/tokenizer.json"));
   const auto losses = [](const nlohmann::json& changed) {
     const Tokenizer tokenizer = Tokenizer::from_json(changed.dump(), "", "t.json");
     return tokenizer.lost_in_gguf(tokenizer.to_gguf(tokenizer.vocab_size() + 8));

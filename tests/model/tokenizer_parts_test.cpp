@@ -135,7 +135,8 @@ TEST(TokenizerParts, MegabytesWithoutBlanks) {
       EXPECT_TRUE(joined == text) << rule.ids.front();
     }
   }
-  const Tokenizer bytes = Tokenizer::from_json(read_repository_file("models/tale-4M/tokenizer.json"), "", "tale-4M"),
+  const Tokenizer bytes =
+                      Tokenizer::from_json(read_repository_file("tests/data/tale-4M/tokenizer.json"), "", "tale-4M"),
                   pieces = Tokenizer::from_gguf(llama_spm_metadata(), "llama-spm");
   for (const Tokenizer* tokenizer : {&bytes, &pieces})
     for (const std::string& text : texts)

@@ -68,8 +68,8 @@ TEST(OptionalTokenizerVectors, LlamaCppVocabularyFiles) {
 
 TEST(TokenizerVectors, BundledModelOnRandomTexts) {
   const Tokenizer tokenizer =
-      Tokenizer::from_json(read_repository_file("models/tale-4M/tokenizer.json"),
-                           read_repository_file("models/tale-4M/tokenizer_config.json"), "tale-4M");
+      Tokenizer::from_json(read_repository_file("tests/data/tale-4M/tokenizer.json"),
+                           read_repository_file("tests/data/tale-4M/tokenizer_config.json"), "tale-4M");
   const auto cases = read_tokenizer_vectors("bundled_random.json");
   ASSERT_GE(cases.size(), 1000u);
   std::size_t mismatches = 0;

@@ -27,7 +27,7 @@ fi
   -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror $flags" -DCMAKE_PREFIX_PATH="$scratch/prefix" >/dev/null
 "$cmake" --build "$scratch/build" >"$scratch/log" || { cat "$scratch/log" >&2; exit 1; }
 
-model=$source/models/tale-4M text=$source/models/tale-4M/calibration.txt
+model=$source/tests/data/tale-4M text=$source/tests/data/tale-4M/calibration.txt
 mkdir "$scratch/out"
 cd "$scratch/out"
 ran=0
@@ -42,7 +42,7 @@ run errors "$model"
 run progress "$model" stopped.gguf
 run calibrate "$model" "$text" tale.stats.safetensors
 run quantize "$model" "$text" .
-run evaluate "$model" "$source/models/tale-4M/heldout.txt" mix.gguf gptq.gguf
+run evaluate "$model" "$source/tests/data/tale-4M/heldout.txt" mix.gguf gptq.gguf
 run tasks "$model" mix.gguf
 run engine mix.gguf
 run generate mix.gguf "Once upon a time"

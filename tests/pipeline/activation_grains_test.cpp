@@ -15,7 +15,7 @@
 namespace nibble {
 namespace {
 
-const std::filesystem::path kTale = NIBBLE_SOURCE_DIR "/models/tale-4M";
+const std::filesystem::path kTale = NIBBLE_SOURCE_DIR "/tests/data/tale-4M";
 
 TEST(ActivationGrains, AreStoredByTheirFullNames) {
   const ScratchDirectory scratch;

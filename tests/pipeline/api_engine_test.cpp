@@ -21,7 +21,7 @@
 namespace nibble {
 namespace {
 
-const std::filesystem::path kTale = NIBBLE_SOURCE_DIR "/models/tale-4M";
+const std::filesystem::path kTale = NIBBLE_SOURCE_DIR "/tests/data/tale-4M";
 
 std::vector<std::int32_t> some_tokens(std::size_t count, std::int32_t vocabulary, std::int32_t seed) {
   std::vector<std::int32_t> tokens;

@@ -188,7 +188,7 @@ TEST_F(Guided, MemoryThatDoesNotSufficeIsSaid) {
 
 // Of a file that has heads in another order the same, in that order.
 TEST_F(Guided, OutputsAreWeighedInTheOrderThatIsAskedFor) {
-  const SourceModel model = SourceModel::open(NIBBLE_SOURCE_DIR "/models/tale-4M");
+  const SourceModel model = SourceModel::open(NIBBLE_SOURCE_DIR "/tests/data/tale-4M");
   QuantizeModelOptions copied;
   choose_format(copied, "f32");
   copied.output = scratch_ / "copy.gguf";

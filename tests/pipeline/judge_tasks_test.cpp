@@ -32,8 +32,8 @@ class JudgeTasks : public testing::Test {
 
   ScratchDirectory scratch_;
   Machine machine_{chosen_isa(), 2};
-  SourceModel original_ = SourceModel::open(kSource / "models/tale-4M"),
-              candidate_ = SourceModel::open(kSource / "models/tale-4M");
+  SourceModel original_ = SourceModel::open(kSource / "tests/data/tale-4M"),
+              candidate_ = SourceModel::open(kSource / "tests/data/tale-4M");
 };
 
 bool same(const TaskVerdict& a, const TaskVerdict& b) {

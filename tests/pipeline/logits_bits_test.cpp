@@ -44,13 +44,13 @@ class LogitsBits : public testing::Test {
 };
 
 TEST_F(LogitsBits, OfOriginals) {
-  EXPECT_EQ(hash_of_logits(NIBBLE_SOURCE_DIR "/models/tale-4M", machine_), 12844663226574525764u);
+  EXPECT_EQ(hash_of_logits(NIBBLE_SOURCE_DIR "/tests/data/tale-4M", machine_), 12844663226574525764u);
   EXPECT_EQ(hash_of_logits(kGroupedModel, machine_), 14889467489555139432u);
   EXPECT_EQ(hash_of_logits(kTiedModel, machine_), 17119506215767196793u);
 }
 
 TEST_F(LogitsBits, OfQuantizedModels) {
-  const std::filesystem::path tale = NIBBLE_SOURCE_DIR "/models/tale-4M";
+  const std::filesystem::path tale = NIBBLE_SOURCE_DIR "/tests/data/tale-4M";
   EXPECT_EQ(quantized(tale, "q4_k_m", "k.gguf"), 4868657395111541093u);
   EXPECT_EQ(quantized(tale, "q8_0", "q8.gguf"), 3571480466953238008u);
   EXPECT_EQ(quantized(tale, "int4:g32", "planar"), 17179947861338860315u);

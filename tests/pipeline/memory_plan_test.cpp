@@ -105,7 +105,7 @@ TEST(MemoryPlan, LongestContextIsTheLastThatFits) {
 
 // For a model at hand the bytes are those that quantize writes.
 TEST(MemoryPlan, IsExactForACheckpoint) {
-  const std::string path = NIBBLE_SOURCE_DIR "/models/tale-4M";
+  const std::string path = NIBBLE_SOURCE_DIR "/tests/data/tale-4M";
   Machine machine(chosen_isa(), 1);
   const SourceModel source = SourceModel::open(path);
   for (const char* format : {"q8_0", "q4_k_m", "int4:g32", "int8:row", "q3_k_m"}) {

@@ -223,7 +223,7 @@ TEST_F(QuantizeModel, ADirectoryKeepsItsSmallFiles) {
   names.insert(names.end(), {"generation_config.json", "LICENSE"});
   const auto text_of = [](const std::string& name) {
     if (name == "generation_config.json") return std::string(R"({"eos_token_id": 1})");
-    const std::filesystem::path real = std::filesystem::path(NIBBLE_SOURCE_DIR "/models/tale-4M") / name;
+    const std::filesystem::path real = std::filesystem::path(NIBBLE_SOURCE_DIR "/tests/data/tale-4M") / name;
     return name.starts_with("tokenizer") && std::filesystem::exists(real) ? read_text(real) : "text of " + name;
   };
   for (const std::string& name : names) scratch_.write("m/" + name, text_of(name));
@@ -294,7 +294,7 @@ TEST_F(QuantizeModel, WeightsBeyondTheScalesGetAnotherFormatThatIsCounted) {
 
 // Whose scales end early, since there is none of the whole tensor: said and counted as for any other format.
 TEST_F(QuantizeModel, WhatNvfp4CannotHoldIsCounted) {
-  const std::filesystem::path tale = NIBBLE_SOURCE_DIR "/models/tale-4M";
+  const std::filesystem::path tale = NIBBLE_SOURCE_DIR "/tests/data/tale-4M";
   const auto model =
       edited_copy(tale, "model.layers.1.mlp.up_proj.weight", scratch_ / "small", [](std::span<float> values) {
         for (float& value : values) value *= 1e-3F;

@@ -89,7 +89,7 @@ TEST_F(QuantizeRefuses, DamagedFilesBesideTheWeights) {
   const std::filesystem::path model = scratch_ / "m";
   std::filesystem::copy(kTiedModel, model);
   for (const char* const name : {"tokenizer.json", "tokenizer_config.json"})
-    std::filesystem::copy_file(std::filesystem::path(NIBBLE_SOURCE_DIR "/models/tale-4M") / name, model / name);
+    std::filesystem::copy_file(std::filesystem::path(NIBBLE_SOURCE_DIR "/tests/data/tale-4M") / name, model / name);
   const QuantizeModelOptions options{.recipe = find_recipe("int8:row"), .output = scratch_ / "out"};
   const auto expect_refused = [&](const char* name, const std::string& text, const std::string& message) {
     scratch_.write(std::string("m/") + name, text);

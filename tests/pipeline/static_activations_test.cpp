@@ -18,7 +18,7 @@
 namespace nibble {
 namespace {
 
-const std::filesystem::path kTale = NIBBLE_SOURCE_DIR "/models/tale-4M";
+const std::filesystem::path kTale = NIBBLE_SOURCE_DIR "/tests/data/tale-4M";
 
 QuantizeModelOptions options_for(const std::string& format, const std::filesystem::path& output) {
   QuantizeModelOptions options;

@@ -101,7 +101,7 @@ TEST(TextBatches, TheEndIsHeldOut) {
 }
 
 TEST(JoinDocuments, SomeEndInTheEndToken) {
-  const Tokenizer tokenizer = Tokenizer::from_directory(NIBBLE_SOURCE_DIR "/models/tale-4M");
+  const Tokenizer tokenizer = Tokenizer::from_directory(NIBBLE_SOURCE_DIR "/tests/data/tale-4M");
   std::string text;
   for (int i = 0; i < 200; ++i) text += (i == 0 ? "" : "\n\n\n") + std::string("Once there was a fox.");
   const TokenStream open = join_documents(text, tokenizer, {.closed_share = 0});

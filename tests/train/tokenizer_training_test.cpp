@@ -20,7 +20,7 @@ std::string read_file(const std::string& path) {
 
 TrainedTokenizer train_on_stories(std::size_t size) {
   TokenizerTraining training({.size = size});
-  training.add(read_file(NIBBLE_SOURCE_DIR "/models/tale-4M/calibration.txt"));
+  training.add(read_file(NIBBLE_SOURCE_DIR "/tests/data/tale-4M/calibration.txt"));
   return training.finish();
 }
 
@@ -36,7 +36,7 @@ TEST(TokenizerTraining, MergesAreThoseOfTheTokenizersLibrary) {
 
 // The file of the bundled model was written by that library, of another text.
 TEST(TokenizerTraining, FilesAreMadeAsThoseOfTheTokenizersLibrary) {
-  auto bundled = nlohmann::json::parse(read_file(NIBBLE_SOURCE_DIR "/models/tale-4M/tokenizer.json"));
+  auto bundled = nlohmann::json::parse(read_file(NIBBLE_SOURCE_DIR "/tests/data/tale-4M/tokenizer.json"));
   auto made = nlohmann::json::parse(train_on_stories(300).tokenizer_json);
   for (auto* file : {&bundled, &made}) {
     (*file)["model"].erase("merges");
