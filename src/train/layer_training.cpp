@@ -68,7 +68,7 @@ Squares compare(std::span<const float> y, std::span<const float> target, double 
 
 LayerTrainingSettings usual_settings(LayerLearning rule) {
   if (rule == LayerLearning::signs) return {};
-  return {.rule = rule, .rate = 0.1, .grid_rate = 0.002, .within = 0};
+  return {.rule = rule, .rate = 0.1, .grid_rate = 0.002, .within = 0, .trust = 0.7};
 }
 
 LayerTrainingSettings scaled_to_steps(LayerTrainingSettings settings, std::uint64_t steps) {
@@ -179,7 +179,8 @@ double LayerTraining::judge() {
 }
 
 // E[(sum of r dy / dw)^2], r of random signs for all outputs of all tokens, is the sum of (dy / dw)^2: half of what the
-// squared error bends by, where y is about linear in w. Windows in their order, so that signs follow from the seed.
+// squared error bends by, where y is about linear in w. Windows from all of the text: a column that is quiet in some of
+// it would be taken for one that is quiet.
 void LayerTraining::find_curvature() {
   std::vector<std::vector<double>> rows, cols;
   for (const LearnedRounding& part : parts_) {
@@ -189,7 +190,8 @@ void LayerTraining::find_curvature() {
   for (std::uint64_t probe = 0; probe < kProbes; ++probe) {
     std::vector<std::size_t> windows;
     for (std::size_t i = 0; i < settings_.batch; ++i)
-      windows.push_back(learnt_[(static_cast<std::size_t>(probe) * settings_.batch + i) % learnt_.size()]);
+      windows.push_back(learnt_[i * learnt_.size() / settings_.batch +
+                                static_cast<std::size_t>(probe) * (learnt_.size() / settings_.batch / kProbes)]);
     weights_.clear_gradients(machine_.pool);
     fill(windows, batch_);
     GraphRun run(graph_, layer_, weights_, {windows.size(), text_.length}, room_);
@@ -222,8 +224,9 @@ void LayerTraining::find_curvature() {
     const double sum = std::accumulate(rows[part].begin(), rows[part].end(), 0.0),
                  of_row = sum / static_cast<double>(rows[part].size()),
                  of_col = sum / static_cast<double>(cols[part].size());
-    curvature_.push_back({shares_of(rows[part], of_row, 2 * of_row / count / static_cast<double>(cols[part].size())),
-                          shares_of(cols[part], of_col, 1)});
+    curvature_.push_back(
+        {shares_of(rows[part], of_row, 2 * of_row / count / static_cast<double>(cols[part].size()) / settings_.trust),
+         shares_of(cols[part], of_col, 1)});
   }
 }
 

@@ -41,8 +41,9 @@ struct LayerTrainingSettings {
   // Of positions, a step. By signs: in distances between points, and falls to 0 over the steps. By curvature: the share
   // of the way.
   double rate = 0.005;
-  double grid_rate = 0.005;        // of grids' numbers, as shares of them; falls to 0
-  float within = 0.1F;             // as LearnedRounding's
+  double grid_rate = 0.005;  // of grids' numbers, as shares of them; falls to 0
+  float within = 0.1F;       // as LearnedRounding's
+  double trust = 1;          // by curvature: the share of slope / curvature that is gone for, since all move at once
   std::uint64_t judge_every = 10;  // steps
   std::uint64_t seed = 1;          // of the order of windows
   ProductArithmetic arithmetic = ProductArithmetic::f32;
