@@ -50,7 +50,8 @@ void CWriter::write_move(int from, int to, Steps counts, Steps from_steps, Steps
 void CWriter::write_transpose(const TfliteOperator& op) {
   const Steps from = steps_of(in(op, 0).shape);
   Steps moved;
-  for (const std::int32_t one : whole_numbers(op, 1)) moved.push_back(from[static_cast<std::size_t>(one)]);
+  for (const std::int32_t one : whole_numbers(op, 1))
+    moved.push_back(from[static_cast<std::size_t>(one) + (one < 0 ? from.size() : 0)]);
   write_move(op.inputs[0], op.outputs[0], {out(op).shape.begin(), out(op).shape.end()}, moved, steps_of(out(op).shape),
              0, 0);
 }

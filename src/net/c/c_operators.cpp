@@ -80,6 +80,8 @@ std::string CWriter::window(const TfliteOperator& op, std::int64_t tap_rows, std
   const TfliteTensor &x = in(op, 0), &y = out(op);
   const TfliteOptions& o = op.options;
   const bool is_matrix = op.code == tflite_code::kFullyConnected;
+  if (!is_matrix && (x.shape.size() != 4 || y.shape.size() != 4)) refuse("windows over other than four dimensions");
+  if (is_code(op.inputs[0]) != is_code(op.outputs[0])) refuse("codes on one side alone");
   const auto extent = [&](const TfliteTensor& tensor, std::size_t i) {
     return is_matrix ? 1 : static_cast<std::int64_t>(tensor.shape[i]);
   };
@@ -136,8 +138,11 @@ void CWriter::write_convolution(const TfliteOperator& op) {
   const TfliteTensor &x = in(op, 0), &w = in(op, 1), &y = out(op);
   const bool is_matrix = op.code == tflite_code::kFullyConnected,
              is_depthwise = op.code == tflite_code::kDepthwiseConvolution, is_coded = is_code(op.inputs[0]);
-  if (!is_constant(op.inputs[1]) && !is_coded && pointers_[static_cast<std::size_t>(op.inputs[1])].starts_with("("))
-    refuse("weights that are known only when the net runs");
+  const bool is_stored_alike = w.shape.size() == (is_matrix ? 2 : 4) && (w.type == TfliteType::f32) == !is_coded;
+  const std::size_t along = is_depthwise ? 3 : 0;
+  if (!is_stored_alike || w.shape[along] != y.shape.back() || count_of(w) == 0) refuse("weights of another kind");
+  if (is_coded && (w.type != TfliteType::i8 || w.scales.empty() || (w.scales.size() > 1 && w.dimension != along)))
+    refuse("weights that are no codes of 8 bits and a sign, with a scale for each output");
   const auto outputs = static_cast<std::int64_t>(y.shape.back());
   const std::int64_t tap_rows = is_matrix ? 1 : static_cast<std::int64_t>(w.shape[1]),
                      tap_cols = is_matrix ? 1 : static_cast<std::int64_t>(w.shape[2]),
@@ -159,6 +164,8 @@ void CWriter::write_convolution(const TfliteOperator& op) {
     } else {  // dequantized ones
       const auto maker = std::ranges::find_if(
           model_.operators, [&](const TfliteOperator& one) { return one.outputs[0] == op.inputs[1]; });
+      if (maker == model_.operators.end() || !is_stored_dequantize(*maker))
+        refuse("weights that are known only when the net runs");
       stored = stored_floats(in(*maker, 0));
     }
     for (std::int64_t i = 0; i < count; ++i) ordered.push_back(stored[static_cast<std::size_t>(place(i))]);
@@ -173,6 +180,8 @@ void CWriter::write_convolution(const TfliteOperator& op) {
     codes.push_back(static_cast<std::int8_t>(w.bytes[static_cast<std::size_t>(place(i))]));
   if (has_bias) {
     std::vector<std::int32_t> stored(static_cast<std::size_t>(outputs));
+    if (in(op, 2).type != TfliteType::i32 || in(op, 2).bytes.size() != stored.size() * sizeof stored[0])
+      refuse("biases of another kind");
     std::memcpy(stored.data(), in(op, 2).bytes.data(), in(op, 2).bytes.size());
     biases.assign(stored.begin(), stored.end());
   }

@@ -77,7 +77,7 @@ void CWriter::plan() {
       if (buffer_of[at] >= 0) buffers[static_cast<std::size_t>(buffer_of[at])].last = i;
     }
     if (!pointers_[made].empty()) continue;
-    if (op.code == tflite_code::kDequantize && is_constant(op.inputs[0])) {
+    if (is_stored_dequantize(op)) {
       pointers_[made] = array(stored_floats(in(op, 0)), out(op).name);
       continue;
     }
@@ -168,13 +168,33 @@ void CWriter::call(std::string_view function, const std::string& arguments) {
   body_ += fmt::format("  {}({});\n", function, arguments);
 }
 
+bool CWriter::is_stored_dequantize(const TfliteOperator& op) const {
+  return op.code == tflite_code::kDequantize && is_constant(op.inputs[0]) && is_code(op.inputs[0]) &&
+         !in(op, 0).scales.empty();
+}
+
+// What functions here take for granted, and files need not say.
+void CWriter::judge(const TfliteOperator& op) const {
+  if (op.inputs.empty() || op.inputs[0] < 0 || op.outputs.size() != 1 || op.outputs[0] < 0) refuse("other operands");
+  const auto judge_value = [&](int index) {
+    const TfliteTensor& one = tensor(index);
+    if (one.type != TfliteType::f32 && !is_code(index))
+      refuse("values that are neither floats nor codes of 8 bits and a sign");
+    if (one.shape.empty() || count_of(one) == 0) refuse("values whose shape is not said, or without numbers");
+    if (!is_code(index)) return;
+    const bool has_grid = one.scales.size() == 1 && one.scales[0] > 1e-30F && one.scales[0] < 1e30F &&
+                          one.zeros[0] >= -128 && one.zeros[0] <= 127;
+    if (!has_grid) refuse("codes without a grid");
+  };
+  for (const int index : op.inputs)
+    if (index >= 0 && !is_constant(index)) judge_value(index);
+  judge_value(op.outputs[0]);
+  if (is_constant(op.outputs[0])) refuse("results that are stored");
+}
+
 void CWriter::write(const TfliteOperator& op) {
   using namespace tflite_code;
-  for (const int index : op.inputs)
-    if (index >= 0 && !is_constant(index) && tensor(index).type != TfliteType::f32 && !is_code(index))
-      refuse("values that are neither floats nor codes of 8 bits and a sign");
-  if (op.outputs.size() != 1 || (!is_code(op.outputs[0]) && out(op).type != TfliteType::f32))
-    refuse("results that are neither floats nor codes of 8 bits and a sign");
+  judge(op);
   const bool is_coded = is_code(op.inputs[0]);
   switch (op.code) {
     case kConvolution:
@@ -214,7 +234,8 @@ void CWriter::write(const TfliteOperator& op) {
       return call("to_codes", fmt::format("{}, {}, {}, {}, {}", pointer(op.inputs[0]), c_number(out(op).scales[0]),
                                           out(op).zeros[0], count_of(out(op)), pointer(op.outputs[0])));
     case kDequantize:
-      if (is_constant(op.inputs[0])) return;  // an array of floats
+      if (is_stored_dequantize(op)) return;
+      if (is_constant(op.inputs[0])) refuse("stored numbers of this type");
       return call("to_floats", fmt::format("{}, {}, {}, {}, {}", pointer(op.inputs[0]), c_number(in(op, 0).scales[0]),
                                            in(op, 0).zeros[0], count_of(out(op)), pointer(op.outputs[0])));
     default:

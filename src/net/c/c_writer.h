@@ -48,10 +48,13 @@ class CWriter {
   const TfliteTensor& in(const TfliteOperator& op, std::size_t i) const { return tensor(op.inputs[i]); }
   const TfliteTensor& out(const TfliteOperator& op) const { return tensor(op.outputs[0]); }
   bool is_code(int index) const { return tensor(index).type == TfliteType::i8; }
+  // What makes floats of stored codes: an array of its own.
+  bool is_stored_dequantize(const TfliteOperator& op) const;
   bool is_constant(int index) const { return !tensor(index).bytes.empty(); }
   std::vector<std::int32_t> whole_numbers(const TfliteOperator& op, std::size_t input) const;
 
   void plan();
+  void judge(const TfliteOperator& op) const;
   // As an expression: a parameter, a place in the arena, or an array.
   std::string pointer(int index);
   std::string array(std::string_view type, std::span<const std::int64_t> numbers, const std::string& what);
