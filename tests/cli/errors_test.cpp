@@ -41,7 +41,8 @@ TEST_F(Errors, OfUsage) {
   expect_part("quantize " + kTied + " -f q4_z -o x.gguf", 2, "q4_z");
   expect_part("quantize " + kTied + " -f q4_k_n -o x.gguf", 2, "q4_k_m");
   expect("quantize " + kTied + " -f q8_0 --method magic -o x.gguf", 2,
-         "unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
+         "unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent, signround, "
+         "blockwise");
   expect("quantize " + kTied + " -f q8_0 --fit tight -o x.gguf", 2,
          "unknown fit 'tight'; known are auto, absmax, minmax, search, percentile, entropy, absmean, threshold");
   expect_part("convert " + kTied + " -o x --to gptq,awq", 2,

@@ -184,7 +184,8 @@ TEST_F(QuantizeRefuses, OutputsThatCannotBe) {
             std::string::npos);
   EXPECT_NE(error(kTiedModel, {.recipe = find_recipe("f16"), .output = scratch_ / "missing" / "x.gguf"}), "no error");
   EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("f16"), .method = "magic", .output = scratch_ / "x.gguf"}),
-            "unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
+            "unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent, signround, "
+            "blockwise");
   EXPECT_EQ(scratch_.num_entries(), 0u);
 }
 

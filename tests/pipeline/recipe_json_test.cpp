@@ -37,9 +37,9 @@ TEST(RecipeJson, ErrorsNameSourceAndRule) {
             "r.json: rule 2 lacks \"format\"");
   EXPECT_EQ(error(R"({"rules": [{"tensors": "*", "format": "q8_0", "if": ""}]})"),
             "r.json: rule 1: unknown key \"if\"; known are tensors, when, format, method");
-  EXPECT_EQ(
-      error(R"({"rules": [{"tensors": "*", "format": "q8_0", "method": "magic"}]})"),
-      "r.json: rule 1: unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
+  EXPECT_EQ(error(R"({"rules": [{"tensors": "*", "format": "q8_0", "method": "magic"}]})"),
+            "r.json: rule 1: unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, "
+            "descent, signround, blockwise");
   EXPECT_EQ(error(R"({"rules": [{"tensors": 3, "format": "q8_0"}]})"), "r.json: rule 1: \"tensors\" must be a string");
   // What the reader of all JSON refuses, or takes for no text, is so here.
   EXPECT_EQ(error(R"({"rules": [{"tensors": "*", "format": "q8_0", "format": "q4_0"}]})"),

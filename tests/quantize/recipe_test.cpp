@@ -105,7 +105,8 @@ TEST(Recipe, NeedsARuleForEveryTensor) {
 TEST(Method, IsAComposition) {
   EXPECT_EQ(find_method("rtn").composition(), "none + auto + nearest");
   EXPECT_EQ(message([] { find_method("gtpq"); }),
-            "unknown method 'gtpq'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
+            "unknown method 'gtpq'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent, signround, "
+            "blockwise");
 }
 
 }  // namespace

@@ -123,11 +123,10 @@ void LayerLearner::require_memory(std::uint64_t tokens, std::uint64_t length) co
       "{:.1f} MiB are free",
       mebibytes(needed), batch, length, mebibytes(hidden), mebibytes(there));
   if (needed + hidden > there)
-    throw Error(ErrorKind::resource,
-                "learning takes more memory than there is; give smaller batches, or keep the text on a disk "
-                "(--hidden-states disk): " +
-                    numbers,
-                "batch");
+    throw Error(
+        ErrorKind::resource,
+        "learning takes more memory than there is; give smaller batches, or keep hidden states on a disk: " + numbers,
+        "batch");
   if (options_.note) options_.note("learning takes " + numbers);
 }
 
