@@ -173,7 +173,8 @@ def llama(bench):
     """llama-quantize with llama-imatrix beside us, both judged by llama-perplexity."""
     options = bench.options
     tools = pathlib.Path(options.llama)
-    base, _ = bench.quantize("f32", "rtn", suffix=".gguf")
+    base = bench.directory / "base.gguf"
+    bench.run("convert", options.model, "-o", base, "--dtype", "f32")
     text = bench.directory / "calibration.txt"
     text.write_text("".join(pathlib.Path(t).read_text() for t in options.text))
     imatrix, logits = bench.directory / "imatrix.gguf", bench.directory / "logits.bin"
