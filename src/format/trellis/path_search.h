@@ -18,19 +18,9 @@
 #include <vector>
 
 #include "format/trellis/path_steps.h"
+#include "format/trellis/trellis_shape.h"
 
 namespace nibble {
-
-inline constexpr std::size_t kTrellisTile = 256;
-
-struct TrellisShape {
-  unsigned state_bits = 8;
-  unsigned code_bits = 2;  // of a symbol: 1 .. 6, less than state_bits
-
-  std::size_t states() const noexcept { return std::size_t{1} << state_bits; }
-  // Windows that differ in the bits of their first symbol only come from the same next one.
-  std::size_t groups() const noexcept { return states() >> code_bits; }
-};
 
 // Reused from tile to tile; one thread at a time.
 class PathSearch {

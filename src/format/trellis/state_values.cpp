@@ -92,11 +92,9 @@ std::vector<std::int8_t> trellis_values(const TrellisShape& shape) {
     return {table.begin(), table.end()};
   }
   std::vector<std::int8_t> values(shape.states());
-  for (std::size_t state = 0; state < values.size(); ++state) {
-    const std::uint32_t bytes = static_cast<std::uint32_t>(state) * kStateFactor & kStateMask;
-    const std::uint32_t sum = (bytes & 0xFF) + (bytes >> 8 & 0xFF) + (bytes >> 16 & 0xFF) + (bytes >> 24);
-    values[state] = static_cast<std::int8_t>(static_cast<std::int32_t>(sum) - kHashMiddle);
-  }
+  for (std::size_t state = 0; state < values.size(); ++state)
+    values[state] = static_cast<std::int8_t>(
+        static_cast<std::int32_t>(hashed_state(static_cast<std::uint32_t>(state))) - kHashMiddle);
   return values;
 }
 

@@ -12,13 +12,19 @@
 #include <span>
 #include <vector>
 
-#include "format/trellis/path_search.h"
+#include "format/trellis/trellis_shape.h"
 
 namespace nibble {
 
 inline constexpr unsigned kTableStateBits = 8;
 inline constexpr std::uint32_t kStateFactor = 0xCBAC1FEDu, kStateMask = 0x3F3F3F3Fu;
 inline constexpr std::int32_t kHashMiddle = 126;
+
+// Of a state without a table: its value plus kHashMiddle. Static as the functions of trellis_shape.h.
+static constexpr std::uint32_t hashed_state(std::uint32_t state) {
+  const std::uint32_t bytes = state * kStateFactor & kStateMask;
+  return (bytes & 255) + (bytes >> 8 & 255) + (bytes >> 16 & 255) + (bytes >> 24);
+}
 
 // The table of 8 state bits. code_bits: 1 .. 6.
 std::span<const std::int8_t, 256> trellis_table(unsigned code_bits);

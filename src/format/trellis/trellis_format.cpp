@@ -12,6 +12,7 @@
 #include "format/block_format.h"
 #include "format/row_tiles.h"
 #include "format/scale.h"
+#include "format/trellis/path_search.h"
 #include "format/trellis/state_values.h"
 #include "nibble/error.h"
 #include "tensor/tensor.h"
@@ -109,7 +110,7 @@ class TrellisFormat final : public Format, public RowTiles {
     const std::size_t place = row_index % kTrellisRows * kTrellisCols * shape_.code_bits;
     for (std::size_t tile = 0; tile < columns / kTrellisCols; ++tile) {
       std::uint8_t symbols[kTrellisCols];
-      unpack_bits(row[0] + tile * tile_bytes(), place, kTrellisCols, shape_.code_bits, symbols);
+      unpack_bits(row[0] + tile * tile_bytes(shape_), place, kTrellisCols, shape_.code_bits, symbols);
       codes[tile] = 0;
       for (std::size_t i = 0; i < kTrellisCols; ++i) codes[tile] |= Code{symbols[i]} << (i * shape_.code_bits);
     }
@@ -118,10 +119,10 @@ class TrellisFormat final : public Format, public RowTiles {
   void decode_row(const ConstRowPlanes& row, const TensorGrid*, std::uint64_t row_index,
                   std::span<float> out) const override {
     const float scale = scale_of(row);
-    const std::size_t bits = 8 * tile_bytes(), place = row_index % kTrellisRows * kTrellisCols * shape_.code_bits;
+    const std::size_t bits = 8 * tile_bytes(shape_), place = row_index % kTrellisRows * kTrellisCols * shape_.code_bits;
     for (std::size_t col = 0; col < out.size(); ++col) {
-      const std::byte* const tile = row[0] + col / kTrellisCols * tile_bytes();
-      out[col] = scale * values_[window(tile, (place + col % kTrellisCols * shape_.code_bits) % bits)];
+      const std::byte* const tile = row[0] + col / kTrellisCols * tile_bytes(shape_);
+      out[col] = scale * values_[tile_window(shape_, tile, (place + col % kTrellisCols * shape_.code_bits) % bits)];
     }
   }
 
@@ -145,7 +146,7 @@ class TrellisFormat final : public Format, public RowTiles {
           symbols[i] = static_cast<std::uint8_t>(codes[row * code_stride + tile] >> (i * shape_.code_bits) &
                                                  ((1u << shape_.code_bits) - 1));
         pack_bits(symbols, kTrellisCols, shape_.code_bits, row * kTrellisCols * shape_.code_bits,
-                  planes[0] + tile * tile_bytes());
+                  planes[0] + tile * tile_bytes(shape_));
       }
   }
 
@@ -155,20 +156,10 @@ class TrellisFormat final : public Format, public RowTiles {
                 fmt::format("{} codes {} rows together, and is asked for one", info_.name, kTrellisRows));
   }
 
-  std::size_t tile_bytes() const noexcept { return kTrellisTile / 8 * shape_.code_bits; }
-
   static float scale_of(const ConstRowPlanes& row) {
     std::uint16_t half;
     std::memcpy(&half, row[1], sizeof(half));
     return f16_to_f32(half);
-  }
-
-  // The window at a bit of a tile's ring.
-  std::size_t window(const std::byte* tile, std::size_t bit) const {
-    std::uint32_t word = 0;
-    for (std::size_t i = 0; i < 3; ++i)
-      word |= std::to_integer<std::uint32_t>(tile[(bit / 8 + i) % tile_bytes()]) << (8 * i);
-    return word >> (bit % 8) & (shape_.states() - 1);
   }
 
   friend class Coder;
@@ -206,7 +197,7 @@ class Coder final : public TileCoder {
       for (std::size_t i = 0; i < kTrellisCols; ++i) {
         const std::size_t at = row * kTrellisCols + i;
         codes[row] |= Code{symbols[at]} << (i * code_bits);
-        if (row < rows) stored[at] = scales[row] * format_.values_[format_.window(tile, at * code_bits)];
+        if (row < rows) stored[at] = scales[row] * format_.values_[tile_window(format_.shape_, tile, at * code_bits)];
       }
     }
   }

@@ -17,11 +17,10 @@
 #pragma once
 
 #include "format/format.h"
-#include "format/trellis/path_search.h"
+#include "format/trellis/path_steps.h"
+#include "format/trellis/trellis_shape.h"
 
 namespace nibble {
-
-inline constexpr std::size_t kTrellisRows = 64, kTrellisCols = 4;
 
 // Null when the spelling (lower case) does not begin like one; Error(invalid_argument) when it does and is wrong after
 // that.

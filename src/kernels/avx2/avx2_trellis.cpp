@@ -96,6 +96,6 @@ void decode(const TrellisOperands& operands, const std::uint8_t* tiles, std::siz
 
 }  // namespace
 
-const TrellisKernels kTrellisKernels = {decode, nullptr};
+const TrellisKernels kTrellisKernels = {"avx2", decode, nullptr};
 
 }  // namespace nibble::avx2

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include "format/trellis/state_values.h"
+#include "kernels/avx512/integers.h"
 #include "kernels/linear/trellis_kernels.h"
 
 namespace nibble::avx512 {
@@ -132,13 +133,7 @@ constexpr std::size_t same_start(std::size_t v) {
 }
 
 [[gnu::always_inline]] inline void add_dots(__m512i& sums, __m512i operands, __m512i x) {
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(operands), "v"(x));
-}
-
-[[gnu::always_inline]] inline __m512i quad_of(const std::int8_t* x) {
-  std::int32_t bits;
-  __builtin_memcpy(&bits, x, sizeof(bits));
-  return _mm512_set1_epi32(bits);
+  sums = dot(Sums{sums}, Bytes{operands}, Quad{x}).v;
 }
 
 // Operands from a table of 256.
@@ -165,7 +160,7 @@ class TableDecoder {
   }
   [[gnu::always_inline]] void add_tile(const __m512i (&lanes)[kVectors], const std::int8_t* x,
                                        __m512i (&sums)[kVectors]) const {
-    const __m512i quad = quad_of(x);
+    const __m512i quad = Quad::load(x).v;
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < kVectors; ++v) add_dots(sums[v], operands(lanes[v], v), quad);
   }
@@ -199,7 +194,7 @@ class HashDecoder {
   }
   [[gnu::always_inline]] void add_tile(const __m512i (&lanes)[kVectors], const std::int8_t* x,
                                        __m512i (&sums)[kVectors]) const {
-    const __m512i quad = quad_of(x), even = _mm512_shuffle_epi8(quad, _mm512_set1_epi32(0x02020000)),
+    const __m512i quad = Quad::load(x).v, even = _mm512_shuffle_epi8(quad, _mm512_set1_epi32(0x02020000)),
                   odd = _mm512_shuffle_epi8(quad, _mm512_set1_epi32(0x03030101));
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < kVectors; ++v) {
@@ -370,6 +365,6 @@ void vector(const TrellisOperands& operands, const TrellisVector& product) {
 
 }  // namespace
 
-const TrellisKernels kTrellisKernels = {decode, vector};
+const TrellisKernels kTrellisKernels = {"avx512_vbmi", decode, vector};
 
 }  // namespace nibble::avx512

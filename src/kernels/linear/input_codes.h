@@ -67,8 +67,10 @@ class InputCodes {
   ActivationBuffers buffers(std::byte* shared, std::size_t tokens) const {
     return {shared, num_blocks_, tokens, num_runs()};
   }
+  // x: [tokens, cols]. shared: bytes(tokens) of them, aligned to 64. Whoever multiplies calls it once for an input,
+  // before any panel; panels then read the codes from all threads.
   void prepare(const float* x, std::size_t tokens, ThreadPool& pool, std::byte* shared) const;
-  // One token of ones, worth one each: products with it are sums of weights.
+  // One token of ones, worth one each: products with it are sums of weights. shared: bytes(1).
   void prepare_ones(std::byte* shared) const;
 
  private:

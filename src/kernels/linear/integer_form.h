@@ -3,7 +3,8 @@
 // Which formats are integers on a grid, and how their blocks are read. The one place where kernels know formats by
 // name; everything behind it knows shapes only (integer_shape.h).
 //
-//   if (auto form = integer_form(*view.format, view.cols)) form->read(*form, view.row(7), 0, 256, codes);
+//   const auto form = integer_form(*view.format, view.cols);
+//   if (form && !form->trellis) form->read(*form, view.row(7), 0, 256, codes);
 #pragma once
 
 #include <array>
@@ -37,7 +38,7 @@ struct IntegerForm {
   UnitShape units;
   std::optional<TrellisOperands> trellis;
   std::array<float, 16> table = {};  // exact points by code, for formats with a table
-  Read read = nullptr;
+  Read read = nullptr;               // null for trellises, whose tiles are panels as they are stored
   bool needs_tensor_grid = false;
   const TensorGrid* tensor_grid = nullptr;  // while packing
   const Format* format = nullptr;

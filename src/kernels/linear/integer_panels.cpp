@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Quantized weights multiplied as integers: repacked once into panels (integer_shape.h); for every product, activations
-// become int8, and each block is decoded to 8-bit operands in the nearest cache, to be multiplied with all tokens.
+// Quantized weights multiplied as integers: repacked once into panels (integer_shape.h), or copied where their tiles
+// are panels already (trellis_kernels.h); for every product, activations become int8, and each block is decoded to
+// 8-bit operands in the nearest cache, to be multiplied with all tokens.
 #include <array>
 #include <bit>
 #include <cassert>
@@ -65,7 +66,8 @@ class IntegerPanels final : public PackedWeights {
  public:
   IntegerPanels(const QuantizedView& w, const IntegerForm& form, const KernelOptions& options, Machine& machine)
       : PackedWeights(w.rows, w.cols,
-                      std::string(isa_name(machine.isa)) + "/int8 " + layout_name(form) + " from " + w.format->name()),
+                      std::string(isa_name(machine.isa)) + "/int8 " + layout_name(form, machine.isa) + " from " +
+                          w.format->name()),
         form_(form),
         inputs_(form, options, w.cols, machine.isa),
         kernels_(kernel_table(machine.isa)),
@@ -130,10 +132,11 @@ class IntegerPanels final : public PackedWeights {
   }
 
  private:
-  static std::string layout_name(const IntegerForm& form) {
+  static std::string layout_name(const IntegerForm& form, Isa isa) {
     const IntegerShape& s = form.shape;
     if (form.units.columns != 0) return std::to_string(form.units.index_bits) + "-bit units";
-    if (form.trellis) return std::to_string(form.trellis->shape.code_bits) + "-bit tiles";
+    if (form.trellis)
+      return std::to_string(form.trellis->shape.code_bits) + "-bit tiles by " + trellis_kernels(isa).name;
     std::string name = std::to_string(s.low_bits);
     if (s.high_bits != 0) name.append("+").append(std::to_string(s.high_bits));
     return name.append(s.has_table ? "-bit table" : "-bit");
@@ -267,7 +270,8 @@ class IntegerPanels final : public PackedWeights {
   void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers,
                        bool accumulate) const {
     RowScales row_scales;
-    const std::size_t ahead = form_.shape.low_bits == 8 ? kernels_.read_ahead.whole : kernels_.read_ahead.packed;
+    const bool is_packed = form_.shape.low_bits != 8 || form_.trellis;
+    const std::size_t ahead = is_packed ? kernels_.read_ahead.packed : kernels_.read_ahead.whole;
     if (form_.trellis)
       return trellis_kernels_.vector(*form_.trellis,
                                      {block_at(p, 0), padded_cols(), panel_row_scales(p), inputs_.rounding().run,
