@@ -46,11 +46,12 @@ inline QuantizedTensor encode_tensor(const FormatPtr& format, std::span<const fl
     encode_tiles(*tiles, x, importance, options, tensor);
     return tensor;
   }
-  tensor.tensor_grid = format->prepare(x, rows, cols, importance, options);
-  if (tensor.tensor_grid) format->pack_tensor(tensor.tensor_grid.get(), tensor.row(0));
+  const auto grid = format->prepare(x, rows, cols, importance, options);
+  if (grid) format->pack_tensor(grid.get(), tensor.row(0));
   for (std::uint64_t row = 0; row < rows; ++row)
-    format->encode_row(x.subspan(static_cast<std::size_t>(row) * cols, cols), importance, tensor.tensor_grid.get(), row,
-                       options, tensor.row(row));
+    format->encode_row(x.subspan(static_cast<std::size_t>(row) * cols, cols), importance, grid.get(), row, options,
+                       tensor.row(row));
+  tensor.tensor_grid = format->unpack_tensor(tensor.view().row(0), rows, cols);  // as readers have it
   return tensor;
 }
 

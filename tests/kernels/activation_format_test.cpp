@@ -152,11 +152,14 @@ TEST(ActivationFormats, SumsOfWholeRowsAreRoundedOnce) {
 }
 
 std::vector<std::string> formats() {
-  return {"int8:row", "int8:row:asym", "int8:g128", "int4:g32",    "int4:g128:asym", "int3:g64", "ternary:row",
-          "nf4:g64",  "q8_0",          "q4_0",      "q4_k",        "q6_k",           "iq2_xs",   "iq4_xs",
-          "q2_k",     "q3_k",          "q5_k",      "q5_1",        "q1_0",           "nvfp4",    "tq2_0",
-          "int7:row", "iq1_s",         "iq1_m",     "iq2_xxs",     "iq2_s",          "iq3_xxs",  "iq3_s",
-          "trellis2", "trellis3:l12",  "trellis5",  "trellis1:l16"};
+  std::vector<std::string> names = {
+      "int8:row", "int8:row:asym", "int8:g128", "int4:g32", "int4:g128:asym", "int3:g64", "ternary:row",
+      "nf4:g64",  "q8_0",          "q4_0",      "q4_k",     "q6_k",           "iq2_xs",   "iq4_xs",
+      "q2_k",     "q3_k",          "q5_k",      "q5_1",     "q1_0",           "nvfp4",    "tq2_0",
+      "int7:row", "iq1_s",         "iq1_m",     "iq2_xxs",  "iq2_s",          "iq3_xxs",  "iq3_s"};
+  for (const char bits : {'1', '2', '3', '4', '5', '6'})
+    for (const char* const states : {":l8", ":l12", ":l16"}) names.push_back(std::string("trellis") + bits + states);
+  return names;
 }
 std::vector<ActivationFormat> all_formats() {
   std::vector<ActivationFormat> formats = activation_formats();
@@ -266,9 +269,9 @@ TEST_P(ActivationFormatsOf, AgreeWithTheirDefinition) {
 TEST_P(ActivationFormatsOf, SameBitsOnAllSetsForAnyBatchAndThreads) {
   const std::size_t multiple =
       find_format(GetParam())->info().row_multiple;  // short last blocks and runs where the format allows them
-  for (const std::size_t cols : {std::size_t{768}, multiple == 1     ? std::size_t{300}
-                                                   : multiple == 256 ? multiple
-                                                                     : 3 * multiple}) {
+  for (const std::size_t cols : {std::size_t{768}, 300 % multiple == 0 ? std::size_t{300}
+                                                   : multiple == 256   ? multiple
+                                                                       : 3 * multiple}) {
     const std::size_t rows = 70, most = 40;  // more than few: panels may hold other operands
     const QuantizedTensor tensor = quantize(GetParam(), rows, cols, normal_numbers(rows * cols, cols));
     const auto x = numbers_with_outliers(most, cols, 3);
@@ -343,7 +346,7 @@ TEST(ActivationFormats, WideColumnsDoNotCoarsenTheRest) {
 // A token's result does not depend on the tokens that share its step, though they be wide where it is not.
 TEST(ActivationFormats, WideNeighboursChangeNothing) {
   const std::size_t rows = 64, cols = 512;
-  for (const char* name : {"q8_0", "q4_k", "q2_k", "iq2_xs", "int4:g128"}) {
+  for (const char* name : {"q8_0", "q4_k", "q2_k", "iq2_xs", "int4:g128", "trellis2:l8", "trellis3:l12"}) {
     const QuantizedTensor tensor = quantize(name, rows, cols, normal_numbers(rows * cols, 1));
     auto x = normal_numbers(2 * cols, 2);
     for (std::size_t c = 5; c < cols; c += 50) x[cols + c] *= 100;

@@ -121,11 +121,8 @@ TEST(DecodedRows, ATensorScaleIsMultipliedBehindTheProduct) {
 TEST(DecodedRows, AnInputOrderIsThatOfTheInputs) {
   const std::size_t rows = 130, cols = 512, most = 37;
   const auto values = normal_numbers(rows * cols, 17), x = normal_numbers(most * cols, 18);
-  for (const char* const name : {"int4:g128", "int4:g32:asym", "q8_0"}) {
-    const FormatPtr format = find_format(name);
-    QuantizedTensor tensor(format, rows, cols);
-    for (std::size_t r = 0; r < rows; ++r)
-      format->encode_row(std::span(values).subspan(r * cols, cols), {}, nullptr, r, {}, tensor.row(r));
+  for (const char* const name : {"int4:g128", "int4:g32:asym", "q8_0", "trellis2:l8"}) {
+    QuantizedTensor tensor = encode_tensor(find_format(name), values, rows);
     TensorParts parts, others;
     for (std::uint32_t c = 0; c < cols; ++c) {
       parts.input_order.push_back(c * 5 % cols);

@@ -155,7 +155,7 @@ std::vector<std::string> all_names() {
 // Codes of tiles, of which some are short, some targets far beyond what is stored and some weights zero.
 TEST(TileCoders, ChooseTheCodesOfTheFormat) {
   for (const char bits : {'1', '2', '3', '4', '5', '6'})
-    for (const char* const states : {":l8", ":l12"}) {
+    for (const char* const states : {":l8", ":l12", ":l16"}) {
       const FormatPtr format = find_format(std::string("trellis") + bits + states);
       const std::size_t rows = format->info().row_unit, unit = format->info().unit;
       const auto coder = find_row_tiles(*format)->make_coder();
@@ -165,14 +165,16 @@ TEST(TileCoders, ChooseTheCodesOfTheFormat) {
         std::vector<float> metric(unit * unit), grids(rows, 0.01F);
         for (std::size_t i = 0; i < unit; ++i) metric[i * unit + i] = static_cast<float>(i);
         grids[3] = 0;
-        std::vector<Code> expected(rows), found(rows);
-        std::vector<float> expected_values(rows * unit), values(rows * unit);
+        std::vector<Code> expected(rows);
+        std::vector<float> expected_values(rows * unit);
         const auto* const grid = reinterpret_cast<const std::byte*>(grids.data());
         ASSERT_EQ(format->grid_bytes(), sizeof(float));
         coder->nearest(grid, sizeof(float), count, targets.data(), metric.data(), expected.data(),
                        expected_values.data());
         for (const Isa isa : runnable_sets()) {
           const FormatPtr fast = with_kernels(format, isa);
+          std::vector<Code> found(rows);
+          std::vector<float> values(rows * unit);
           find_row_tiles(*fast)->make_coder()->nearest(grid, sizeof(float), count, targets.data(), metric.data(),
                                                        found.data(), values.data());
           EXPECT_EQ(found, expected) << format->name() << ' ' << isa_name(isa);
