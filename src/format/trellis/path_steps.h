@@ -2,6 +2,9 @@
 //
 // The step of a path search that takes its time (path_search.h). format/ has it for any processor, kernels/ once more
 // for each instruction set, with the same bits. Functions neither throw nor allocate.
+//
+//   const PathSteps& steps = plain_path_steps();
+//   steps.take[shape.code_bits - 1]({best, values, shape.groups(), target, weight, next, from});  // one symbol back
 #pragma once
 
 #include <cstddef>

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/half.h"
+#include "base/round_up.h"
 #include "kernels/attention/kv_layout.h"
 #include "kernels/attention/kv_rounding.h"
 #include "nibble/error.h"
@@ -14,7 +15,6 @@
 namespace nibble {
 namespace {
 
-std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 bool quantized(KvType type) { return type == KvType::q8_0 || type == KvType::q4_0; }
 
 constexpr std::string_view kTypeNames[] = {"f32", "f16", "q8_0", "q4_0"};

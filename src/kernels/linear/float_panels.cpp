@@ -4,6 +4,7 @@
 // the nearest cache and multiplied with all tokens.
 #include <array>
 
+#include "base/round_up.h"
 #include "kernels/linear/bf16_activations.h"
 #include "kernels/linear/f32_panels.h"
 #include "kernels/linear/integer_form_planar.h"
@@ -14,8 +15,6 @@
 
 namespace nibble {
 namespace {
-
-std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 constexpr std::size_t kFewColumns = 32;  // widened at a time for a single token: 8 KiB stay in the nearest cache
 

@@ -7,12 +7,11 @@
 #include <cstring>
 #include <vector>
 
+#include "base/round_up.h"
 #include "kernels/select.h"
 
 namespace nibble {
 namespace {
-
-std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 ActivationScale scale_of(const ActivationGrid& grid) {
   return {grid.scale, 1.0f / grid.scale, static_cast<float>(grid.zero)};

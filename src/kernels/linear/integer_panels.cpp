@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/half.h"
+#include "base/round_up.h"
 #include "format/trellis/trellis_format.h"
 #include "kernels/linear/f32_panels.h"
 #include "kernels/linear/input_codes.h"
@@ -23,8 +24,6 @@
 
 namespace nibble {
 namespace {
-
-std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // --- products --------------------------------------------------------------------------------------------------------
 
