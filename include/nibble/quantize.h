@@ -151,6 +151,7 @@ struct QuantizeSummary {
       warnings;  // a line each: calibration that is too little, or inputs whose rounding has no kernels
   std::vector<ExpertTokens> experts;  // of calibrated quantizations, by layer
   std::vector<LearntLayer> learnt;    // by methods that learn
+  std::vector<std::string> unlearnt;  // matrices that such a method leaves as it began with them, and why
   std::vector<std::string> notes;     // what else the output holds otherwise than the source, a sentence each
   std::uint64_t source_bytes = 0;     // of all weight files
   std::uint64_t tensor_bytes = 0;     // of all tensors in the output

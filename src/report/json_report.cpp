@@ -77,6 +77,7 @@ Json to_json(const QuantizeSummary& summary) {
                {"notes", summary.notes},
                {"experts", experts_json(summary.experts)},
                {"learnt", Json::array()},
+               {"unlearnt", summary.unlearnt},
                {"tensors", Json::array()}};
   for (const LearntLayer& layer : summary.learnt)
     json["learnt"].push_back(

@@ -249,10 +249,10 @@ void LayerTraining::require_finite(double error, std::uint64_t step) const {
     throw Error(ErrorKind::unusable_input,
                 fmt::format("layer {} gives numbers that are not finite before it has learnt anything; choose a format "
                             "that holds its weights, or mend the model",
-                            layer_));
+                            layer_ + 1));
   throw Error(ErrorKind::unusable_input,
-              fmt::format("layer {} has gone astray in step {}: the error of its output is {}; lower the rate", layer_,
-                          step, std::isnan(error) ? "NaN" : "infinite"),
+              fmt::format("layer {} has gone astray in step {}: the error of its output is {}; lower the rate",
+                          layer_ + 1, step, std::isnan(error) ? "NaN" : "infinite"),
               "learning_rate");
 }
 

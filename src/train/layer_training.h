@@ -78,7 +78,7 @@ class LayerTraining {
                 const LayerText& text, const LayerTrainingSettings& settings, Machine& machine);
 
   // after_step: may throw to stop. Error(unusable_input): an error that is NaN or infinite: in which step of which
-  // layer, and what to lower.
+  // layer (counted from 1), and what to lower.
   LearntLayer run(const std::function<void()>& after_step);
   QuantizedTensor stored(std::string_view part) const;
 

@@ -6,8 +6,11 @@
 
 #include <algorithm>
 
+#include "calibrate/layer_weights.h"
 #include "kernels/chosen_isa.h"
 #include "pipeline/models.h"
+#include "pipeline/quantize/layer_learner.h"
+#include "pipeline/quantize/recipe_json.h"
 
 namespace nibble {
 namespace {
@@ -147,6 +150,99 @@ TEST_F(Learning, LeavesAloneWhatIsNotQuantizedAndBeginsWhereItIsTold) {
   EXPECT_EQ(quantize(request).learnt.size(), 1U);
 }
 
+// GGUF files have the columns of some matrices of layers that recur in another order.
+TEST_F(Learning, OneMatrixThatCannotLearnKeepsWhatItBeganWith) {
+  make("qwen35");
+  QuantizeModelOptions request = options("q4_0", "blockwise", "hybrid.gguf");
+  request.calibration.sampling.samples = 64;
+  request.learning.steps = 60;
+  const QuantizeSummary summary = quantize(request);
+  ASSERT_EQ(summary.unlearnt.size(), 1U);
+  EXPECT_EQ(summary.unlearnt.front(),
+            "blk.0.ssm_out.weight: a matrix whose columns the output has in another order than the network reads them");
+  EXPECT_TRUE(std::ranges::any_of(summary.notes, [](const std::string& note) {
+    return note.find("keep") != std::string::npos && note.find("blk.0.ssm_out.weight") != std::string::npos;
+  }));
+  EXPECT_EQ(summary.learnt.size(), SourceModel::open(model_).config().layers);
+  for (const LearntLayer& layer : summary.learnt) EXPECT_LE(layer.after, layer.before) << layer.layer;
+
+  QuantizeModelOptions plain = options("q4_0", "gptq", "plain.gguf");
+  plain.calibration.sampling.samples = 64;
+  plain.learning = {};
+  quantize(plain);
+  ASSERT_NE(summary.learnt.front().kept_step, 0U);
+  const SourceModel learnt = SourceModel::open(request.output), began = SourceModel::open(plain.output);
+  const auto values = [&](const SourceModel& model, std::string_view name) {
+    const auto tensors = model.tensors();
+    return decode_matrix(*std::ranges::find(tensors, name, &StoredTensor::name), machine_.pool).values;
+  };
+  EXPECT_EQ(values(learnt, "blk.0.ssm_out.weight"), values(began, "blk.0.ssm_out.weight"));
+  EXPECT_NE(values(learnt, "blk.0.ffn_down.weight"), values(began, "blk.0.ffn_down.weight"));
+}
+
+TEST_F(Learning, LayersLearnByOneMethod) {
+  make("llama");
+  QuantizeModelOptions request = options("int4:g32", "signround", "x");
+  request.recipe = recipe_from_json(
+      R"({"rules": [{"tensors": "*.1.*down*", "format": "int4:g32", "method": "blockwise"},
+                    {"tensors": "*", "format": "int4:g32"}]})",
+      "mixed.json");
+  const std::string mixed = error_of([&] { quantize(request); });
+  EXPECT_NE(mixed.find("by signround"), std::string::npos) << mixed;
+  EXPECT_NE(mixed.find("down_proj.weight' by blockwise, but the matrices of a layer learn together"), std::string::npos)
+      << mixed;
+  request.recipe.rules.front().method = "gptq";
+  EXPECT_EQ(quantize(request).learnt.size(), 2U);
+}
+
+TEST_F(Learning, RefusesWhatMemoryDoesNotHold) {
+  make("llama");
+  const SourceModel source = SourceModel::open(model_);
+  QuantizeModelOptions request = options("int4:g32", "signround", "x");
+  request.learning.batch = 8;
+  const QuantizePlan plan = plan_quantization(source, request);
+  const LearningText text{.tokens = 16 * 32, .length = 32};
+  const auto fits = [&](std::uint64_t available) {
+    try {
+      require_learning_memory(plan, request, text, available);
+      return true;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::resource);
+      EXPECT_STREQ(error.setting(), "batch");
+      EXPECT_NE(std::string(error.what()).find("give smaller batches, or keep hidden states on a disk: "),
+                std::string::npos)
+          << error.what();
+      return false;
+    }
+  };
+  std::uint64_t least = 0;
+  for (std::uint64_t bit = std::uint64_t{1} << 32; bit != 0; bit /= 2)
+    if (!fits(least + bit)) least += bit;
+  // A layer three times in f32, and the text three times.
+  const std::uint64_t layer = 4 * 64 * 64 + 3 * 64 * source.config().intermediate, hidden = 3 * text.tokens * 64 * 4;
+  EXPECT_GT(least, 3 * layer * 4 + hidden);
+  EXPECT_LT(least, std::uint64_t{64} << 20);
+  EXPECT_FALSE(fits(least));
+  EXPECT_TRUE(fits(least + 1));
+  request.learning.batch = 4;
+  EXPECT_TRUE(fits(least)) << "smaller batches take less";
+  request.learning.batch = 8;
+  request.calibration.spill_directory = scratch_.path();
+  EXPECT_TRUE(fits(least + 1 - hidden)) << "hidden states are on a disk";
+  EXPECT_FALSE(fits(least - hidden));
+}
+
+TEST_F(Learning, BudgetsAreRefusedBeforeTheyAreMeasured) {
+  const QuantizeModelOptions request = options("q4_k", "signround", "x");
+  const std::vector<std::string> none = {"iq2_xs", "iq3_xxs"}, one = {"iq2_xs", "q4_k"};
+  EXPECT_EQ(error_of([&] {
+              require_learnable(none, request);
+            }).find("rounding is not learned in iq2_xs, its codes stand for several weights at once; take the method"),
+            0U);
+  EXPECT_EQ(error_of([&] { require_learnable(one, request); }), "no error");
+  EXPECT_EQ(error_of([&] { require_learnable(none, options("q4_k", "gptq", "x")); }), "no error");
+}
+
 TEST_F(Learning, SaysWhatItNeeds) {
   make("llama");
   const auto message = [&](const QuantizeModelOptions& request) { return error_of([&] { quantize(request); }); };
@@ -161,6 +257,11 @@ TEST_F(Learning, SaysWhatItNeeds) {
   request.calibration.texts.clear();
   EXPECT_NE(message(request).find("statistics do not tell what a layer gives"), std::string::npos) << message(request);
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "x"));
+  request.calibration.statistics = nullptr;
+  EXPECT_EQ(message(request), "this method learns from what the model's layers make of a text; give it one");
+  request = options("int4:g32", "blockwise", "x");
+  request.calibration.sampling.samples = 1;
+  EXPECT_NE(message(request).find("this is a single window; give more text"), std::string::npos) << message(request);
   std::string note;
   request = options("int4:g32", "blockwise", "x");
   request.learning.batch = 4096;  // more than there are

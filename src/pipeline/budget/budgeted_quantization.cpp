@@ -12,6 +12,7 @@
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/runtime.h"
+#include "pipeline/quantize/layer_learner.h"
 #include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
@@ -82,6 +83,7 @@ class Search {
     SensitivityOptions measuring = for_output(request_.sensitivity, options_);
     measuring.progress = progress_;
     refuse_unreachable(measuring);
+    require_learnable(measuring.formats, options_);
     probe_.emplace(source_, options_.calibration.texts, measuring, machine_);
     sensitivities_ = probe_->measure();
     request_.budget.max_kl ? meet_divergence(*request_.budget.max_kl) : meet_size();

@@ -33,29 +33,110 @@ std::uint64_t layer_weights(const DrawnGraph& drawing, const PlannedParts& parts
   return total;
 }
 
-}  // namespace
+constexpr const char* kWhatLearns =
+    "take the method gptq or descent, or a format with a scale for each group or block (int4:g128, q4_k, iq4_xs, "
+    "nf4:g64, mxfp4)";
 
-bool learns(const TensorPlan& tensor, const QuantizeModelOptions& options) {
+bool asks_to_learn(const TensorPlan& tensor, const QuantizeModelOptions& options) {
   return tensor.role == TensorRole::linear && tensor.target.format->info().kind != FormatKind::raw &&
          method_for(tensor, options).learning != LayerLearning::none;
 }
 
-void require_learnable(const QuantizePlan& plan, const QuantizeModelOptions& options) {
-  for (const TensorPlan& tensor : plan.tensors) {
-    if (!learns(tensor, options)) continue;
-    const std::string& format = tensor.target.format->name();
-    if (const std::string why = LearnedRounding::refusal(*tensor.target.format); !why.empty())
-      throw Error(ErrorKind::unsupported,
-                  fmt::format("rounding is not learned in {}, {}; take the method gptq or descent for it, or a format "
-                              "with a scale for each group or block (int4:g128, q4_k, iq4_xs, nf4:g64, mxfp4): '{}'",
-                              format, why, tensor.target.name));
-    if (!tensor.column_order.empty())
-      throw Error(ErrorKind::unsupported,
-                  fmt::format("the output has the columns of '{}' in another order than the network reads them, in "
-                              "which rounding is not learned; take the method gptq or descent for it, or another "
-                              "container",
-                              tensor.target.name));
+// Empty: there is none.
+std::string obstacle_to_learning(const Format& format) {
+  const std::string why = LearnedRounding::refusal(format);
+  return why.empty() ? why : fmt::format("{}, {}", format.name(), why);
+}
+
+std::string obstacle_to_learning(const TensorPlan& tensor) {
+  if (!tensor.column_order.empty())
+    return "a matrix whose columns the output has in another order than the network reads them";
+  return obstacle_to_learning(*tensor.target.format);
+}
+
+void require_one_method(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  const PlannedParts parts(plan, options);
+  for (std::int64_t layer = 0; layer < static_cast<std::int64_t>(plan.config.layers); ++layer) {
+    const TensorPlan* first = nullptr;
+    for (const WeightUse& use : parts.drawing(layer).graph.weights()) {
+      const TensorPlan& tensor = parts.planned(use.part, layer);
+      if (!learns(tensor, options)) continue;
+      if (first == nullptr) first = &tensor;
+      const Method one = method_for(*first, options), other = method_for(tensor, options);
+      if (one.learning != other.learning)
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("'{}' is to learn by {} and '{}' by {}, but the matrices of a layer learn together, by "
+                                "one method; name the same for all of them in the recipe",
+                                first->target.name, one.name, tensor.target.name, other.name));
+    }
   }
+}
+
+void require_windows(std::uint64_t windows) {
+  if (windows >= 2) return;
+  throw Error(ErrorKind::unusable_input,
+              "a layer learns from one part of the text and is judged on another, and this is a single window; give "
+              "more text or take more windows of it",
+              "samples");
+}
+
+void require_text(const QuantizeModelOptions& options) {
+  if (options.calibration.texts.empty())
+    throw Error(ErrorKind::invalid_argument,
+                options.calibration.statistics != nullptr
+                    ? "statistics do not tell what a layer gives, which this method learns from; give it text"
+                    : "this method learns from what the model's layers make of a text; give it one",
+                "texts");
+  require_windows(options.calibration.sampling.samples);
+}
+
+LayerTrainingSettings settings_of(const Method& method, const QuantizeModelOptions& options) {
+  LayerTrainingSettings settings = usual_settings(method.learning);
+  const bool by_signs = method.learning == LayerLearning::signs;
+  // Codes of nearest values are each by itself. Others make good each other's errors, and few should change.
+  if (by_signs && method.rounder->needs() == Needs::nothing) settings.within = 0.45F;
+  const LearningOptions& given = options.learning;
+  if (given.steps) settings = scaled_to_steps(settings, *given.steps);
+  if (given.batch) settings.batch = static_cast<std::size_t>(*given.batch);
+  if (given.rate) settings.rate = *given.rate;
+  if (given.rate && by_signs) settings.grid_rate = *given.rate;
+  return settings;
+}
+
+}  // namespace
+
+bool learns(const TensorPlan& tensor, const QuantizeModelOptions& options) {
+  return asks_to_learn(tensor, options) && obstacle_to_learning(tensor).empty();
+}
+
+std::vector<std::string> left_unlearnt(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  std::vector<std::string> lines;
+  for (const TensorPlan& tensor : plan.tensors)
+    if (asks_to_learn(tensor, options) && !learns(tensor, options))
+      lines.push_back(tensor.target.name + ": " + obstacle_to_learning(tensor));
+  return lines;
+}
+
+void require_learnable(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  const auto asks = [&](const TensorPlan& tensor) { return asks_to_learn(tensor, options); };
+  const auto first = std::ranges::find_if(plan.tensors, asks);
+  if (first == plan.tensors.end()) return;
+  if (std::ranges::none_of(plan.tensors, [&](const TensorPlan& tensor) { return learns(tensor, options); }))
+    throw Error(ErrorKind::unsupported, fmt::format("rounding is not learned in {}; {}: '{}'",
+                                                    obstacle_to_learning(*first), kWhatLearns, first->target.name));
+  require_one_method(plan, options);
+  require_text(options);
+}
+
+void require_learnable(std::span<const std::string> formats, const QuantizeModelOptions& options) {
+  if (method_for(TensorPlan{}, options).learning == LayerLearning::none) return;
+  std::string first;
+  for (const std::string& name : formats) {
+    const std::string why = obstacle_to_learning(*find_format(name));
+    if (why.empty()) return require_text(options);
+    if (first.empty()) first = why;
+  }
+  throw Error(ErrorKind::unsupported, fmt::format("rounding is not learned in {}; {}", first, kWhatLearns));
 }
 
 std::uint64_t learning_work(const QuantizePlan& plan, const QuantizeModelOptions& options) {
@@ -65,6 +146,40 @@ std::uint64_t learning_work(const QuantizePlan& plan, const QuantizeModelOptions
       total += tensor.rows * tensor.cols *
                options.learning.steps.value_or(usual_settings(method_for(tensor, options).learning).steps);
   return total;
+}
+
+std::string require_learning_memory(const QuantizePlan& plan, const QuantizeModelOptions& options,
+                                    const LearningText& text, std::uint64_t available) {
+  const PlannedParts parts(plan, options);
+  std::uint64_t needed = 0, hidden = 0;
+  std::size_t batch = 0;
+  for (std::int64_t layer = 0; layer < static_cast<std::int64_t>(plan.config.layers); ++layer) {
+    const DrawnGraph& drawing = parts.drawing(layer);
+    const std::optional<Method> method = method_of(parts, drawing, layer, options);
+    if (!method) continue;
+    LayerTrainingSettings own = settings_of(*method, options);
+    own.batch = std::min(own.batch, static_cast<std::size_t>(text.tokens / text.length));
+    const std::uint64_t all = layer_weights(drawing, parts, layer, [](const TensorPlan&) { return true; }),
+                        learnt = layer_weights(drawing, parts, layer,
+                                               [&](const TensorPlan& tensor) { return learns(tensor, options); });
+    // The layer as the original has it, as it is stored, as it learns, and its codes.
+    const std::uint64_t layers = 3 * sizeof(float) * all + 2 * learnt;
+    needed =
+        std::max(needed, layers + LayerTraining::bytes(drawing, learnt, static_cast<std::size_t>(text.length), own));
+    batch = own.batch;
+  }
+  // Of the text where it entered the layer, where it is, and behind the original's.
+  if (options.calibration.spill_directory.empty()) hidden = 3 * text.tokens * plan.config.hidden * sizeof(float);
+  std::string numbers = fmt::format(
+      "{:.1f} MiB for a layer in f32, what it learns and a batch of {} windows of {} tokens, {:.1f} MiB for the text; "
+      "{:.1f} MiB are free",
+      mebibytes(needed), batch, text.length, mebibytes(hidden), mebibytes(available));
+  if (needed + hidden > available)
+    throw Error(
+        ErrorKind::resource,
+        "learning takes more memory than there is; give smaller batches, or keep hidden states on a disk: " + numbers,
+        "batch");
+  return numbers;
 }
 
 struct LayerLearner::Open {
@@ -84,50 +199,10 @@ LayerLearner::LayerLearner(const QuantizePlan& plan, const PlannedParts& parts, 
 
 LayerLearner::~LayerLearner() = default;
 
-LayerTrainingSettings LayerLearner::settings(const Method& method) const {
-  LayerTrainingSettings settings = usual_settings(method.learning);
-  const bool by_signs = method.learning == LayerLearning::signs;
-  // Codes of nearest values are each by itself. Others make good each other's errors, and few should change.
-  if (by_signs && method.rounder->needs() == Needs::nothing) settings.within = 0.45F;
-  const LearningOptions& given = options_.learning;
-  if (given.steps) settings = scaled_to_steps(settings, *given.steps);
-  if (given.batch) settings.batch = static_cast<std::size_t>(*given.batch);
-  if (given.rate) settings.rate = *given.rate;
-  if (given.rate && by_signs) settings.grid_rate = *given.rate;
-  if (options_.calibration.walk != WalkArithmetic::f32) settings.arithmetic = fastest_products(machine_.isa);
-  return settings;
-}
-
-void LayerLearner::require_memory(std::uint64_t tokens, std::uint64_t length) const {
-  std::uint64_t needed = 0, hidden = 0;
-  std::size_t batch = 0;
-  for (std::int64_t layer = 0; layer < static_cast<std::int64_t>(plan_.config.layers); ++layer) {
-    const DrawnGraph& drawing = parts_.drawing(layer);
-    const std::optional<Method> method = method_of(parts_, drawing, layer, options_);
-    if (!method) continue;
-    LayerTrainingSettings own = settings(*method);
-    own.batch = std::min(own.batch, static_cast<std::size_t>(tokens / length));
-    const std::uint64_t all = layer_weights(drawing, parts_, layer, [](const TensorPlan&) { return true; }),
-                        learnt = layer_weights(drawing, parts_, layer,
-                                               [&](const TensorPlan& tensor) { return learns(tensor, options_); });
-    // The layer as the original has it, as it is stored, as it learns, and its codes.
-    const std::uint64_t layers = 3 * sizeof(float) * all + 2 * learnt;
-    needed = std::max(needed, layers + LayerTraining::bytes(drawing, learnt, static_cast<std::size_t>(length), own));
-    batch = own.batch;
-  }
-  // Of the text where it entered the layer, where it is, and behind the original's.
-  if (options_.calibration.spill_directory.empty()) hidden = 3 * tokens * plan_.config.hidden * sizeof(float);
-  const std::uint64_t there = available_memory();
-  const std::string numbers = fmt::format(
-      "{:.1f} MiB for a layer in f32, what it learns and a batch of {} windows of {} tokens, {:.1f} MiB for the text; "
-      "{:.1f} MiB are free",
-      mebibytes(needed), batch, length, mebibytes(hidden), mebibytes(there));
-  if (needed + hidden > there)
-    throw Error(
-        ErrorKind::resource,
-        "learning takes more memory than there is; give smaller batches, or keep hidden states on a disk: " + numbers,
-        "batch");
-  if (options_.note) options_.note("learning takes " + numbers);
+void LayerLearner::require_room(std::uint64_t tokens, std::uint64_t length) const {
+  require_windows(tokens / length);
+  const std::string taken = require_learning_memory(plan_, options_, {tokens, length}, available_memory());
+  if (options_.note) options_.note("learning takes " + taken);
 }
 
 void LayerLearner::begin(std::int64_t layer, const LayerWeights& current, LayerWalk& walk) {
@@ -143,12 +218,14 @@ void LayerLearner::begin(std::int64_t layer, const LayerWeights& current, LayerW
   if (is_there && learnt) {
     output_.record_learnt(*learnt);
     output_.advance(
-        settings(*method).steps *
+        settings_of(*method, options_).steps *
             layer_weights(drawing, parts_, layer, [&](const TensorPlan& tensor) { return learns(tensor, options_); }),
         "");
     return;
   }
-  open_ = std::make_unique<Open>(Open{.layer = layer, .settings = settings(*method), .entered = walk.save()});
+  open_ =
+      std::make_unique<Open>(Open{.layer = layer, .settings = settings_of(*method, options_), .entered = walk.save()});
+  if (options_.calibration.walk != WalkArithmetic::f32) open_->settings.arithmetic = fastest_products(machine_.isa);
   std::vector<NetworkWeight> weights;
   for (const WeightUse& use : all)
     weights.push_back({parts_.tensor(use.part, layer).hf_name, use.part, layer, use.role, current.at(use.part)});
@@ -190,6 +267,10 @@ void LayerLearner::finish(LayerWeights& current, LayerWalk& walk, const LayerWal
   {
     LayerTraining training(current.drawing().graph, open->layer, open->weights, open->parts,
                            text(current, walk, original), open->settings, machine_);
+    // What the layer is to give is the original's; what it learns beside is what is stored of the others.
+    for (const WeightUse& use : current.drawing().graph.weights())
+      if (!learns(parts_.planned(use.part, open->layer), options_))
+        open->weights.find(open->layer, use.part)->values = current.at(use.part);
     const std::string item = fmt::format("layer {} learns", open->layer + 1);
     const LearntLayer learnt = training.run([&] { output_.advance(weights, item); });
     output_.record_learnt(learnt);

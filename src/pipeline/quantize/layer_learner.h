@@ -12,7 +12,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,12 +25,27 @@
 
 namespace nibble {
 
-// True of Linears whose rounding is learned.
+// True of Linears whose rounding is learned: the method asks for it, and their format and their place in the output
+// allow it.
 bool learns(const TensorPlan& tensor, const QuantizeModelOptions& options);
-// Error(unsupported) names a tensor whose rounding cannot be, and why.
+// Linears that keep what the method began with, since their rounding cannot be learned: "NAME: why".
+std::vector<std::string> left_unlearnt(const QuantizePlan& plan, const QuantizeModelOptions& options);
+// Before anything is looked at that takes time. Error(unsupported): not a single Linear that is to learn can, with the
+// reason of the first, or those of one layer are to learn by several methods; Error(invalid_argument): no text, or one
+// window of it.
 void require_learnable(const QuantizePlan& plan, const QuantizeModelOptions& options);
+// The same of a mix that is yet to be chosen from these formats.
+void require_learnable(std::span<const std::string> formats, const QuantizeModelOptions& options);
 // What it all takes in the units that progress is counted in (progress_weight).
 std::uint64_t learning_work(const QuantizePlan& plan, const QuantizeModelOptions& options);
+
+// What the largest layer that learns takes, with the hidden states of so many tokens in windows of such a length, in
+// words. Error(resource) where that is more than is available, in bytes.
+struct LearningText {
+  std::uint64_t tokens = 0, length = 0;
+};
+std::string require_learning_memory(const QuantizePlan& plan, const QuantizeModelOptions& options,
+                                    const LearningText& text, std::uint64_t available);
 
 class LayerLearner {
  public:
@@ -40,9 +55,9 @@ class LayerLearner {
   ~LayerLearner();
 
   bool learns_anything() const { return learns_anything_; }
-  // Before text is walked: what the largest layer takes, with the hidden states of so much text. Error(resource) where
-  // it does not fit, with what would; a note where it does.
-  void require_memory(std::uint64_t tokens, std::uint64_t length) const;
+  // Before text is walked: that there is enough of it (Error(unusable_input) else), and as require_learning_memory();
+  // a note of what it takes.
+  void require_room(std::uint64_t tokens, std::uint64_t length) const;
 
   // A layer is met; nothing is open behind this where none of its Linears learn, or all are there from a run before.
   // current: its weights before they are rounded.
@@ -56,7 +71,6 @@ class LayerLearner {
 
  private:
   struct Open;
-  LayerTrainingSettings settings(const Method& method) const;
   LayerText text(const LayerWeights& current, LayerWalk& walk, const LayerWalk* original) const;
 
   const QuantizePlan& plan_;

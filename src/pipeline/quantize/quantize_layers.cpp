@@ -60,7 +60,7 @@ void LayerQuantizer::begin_walk() {
   WalkOptions stored = walk;
   stored.keeps_inputs = true;
   live_->stored.emplace(parts_.tensors().network(), live_->tokens, stored, machine_);
-  if (learner_.learns_anything()) learner_.require_memory(live_->tokens.ids.size(), live_->tokens.length);
+  if (learner_.learns_anything()) learner_.require_room(live_->tokens.ids.size(), live_->tokens.length);
   bool has_targets = learner_.learns_anything();  // only they need the original beside the quantized layers
   for (const ModelTensor& tensor : parts_.tensors().all())
     has_targets = has_targets || (tensor.role == TensorRole::linear &&
@@ -178,9 +178,18 @@ void LayerQuantizer::layer(std::int64_t index) {
     if (live_ && live_->original) live_->original->pack(site, original);
     quantize_site(site, index, original, current, scales);
   }
-  if (learner_.is_open()) learner_.finish(current, *live_->stored, live_->original ? &*live_->original : nullptr);
+  if (learner_.is_open()) learn(current);
   write_vectors(index, current);
   report_layer(index, seconds_since(start));
+}
+
+void LayerQuantizer::learn(LayerWeights& current) {
+  try {
+    learner_.finish(current, *live_->stored, live_->original ? &*live_->original : nullptr);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::unusable_input) throw;
+    throw Error(error.kind(), source_.path().string() + ": " + error.what(), error.setting());
+  }
 }
 
 std::optional<SiteStatistics> LayerQuantizer::pooled_inputs(const Site& site, std::int64_t layer,

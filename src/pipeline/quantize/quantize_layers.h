@@ -60,6 +60,7 @@ class LayerQuantizer {
   // Of the text at this site; noted for the report.
   ExpertTokens count_tokens_of(const Site& site, std::int64_t layer, const LayerWeights& current);
   std::uint64_t moment_bytes(const Site& site, std::int64_t layer) const;
+  void learn(LayerWeights& current);
   void quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original, LayerWeights& current,
                      const LayerScales& scales);
   void quantize_parts(std::span<const std::string> parts, std::int64_t layer, const LayerPair& weights,

@@ -81,6 +81,14 @@ void note_losses(const SourceModel& source, const QuantizeModelOptions& options,
   for (std::string& loss : plan.container->losses(source)) add_loss(std::move(loss), options.strict, plan.notes);
 }
 
+// One sentence for all of them: a model has as many as layers, or more.
+void note_unlearnt(std::span<const std::string> lines, std::vector<std::string>& notes) {
+  if (lines.size() == 1) notes.push_back("keeps what the method began with, and does not learn: " + lines.front());
+  if (lines.size() > 1)
+    notes.push_back(fmt::format("{} matrices keep what the method began with, and do not learn; the first, {}",
+                                lines.size(), lines.front()));
+}
+
 QuantizeSummary summarize(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   QuantizeSummary summary;
   summary.output = options.output;
@@ -127,10 +135,6 @@ void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& o
     throw Error(ErrorKind::invalid_argument,
                 "statistics do not tell what the loss asks of each token; guided moments are those of a text", "texts");
   require_learnable(plan, options);
-  if (options.calibration.texts.empty() &&
-      std::ranges::any_of(plan.tensors, [&](const TensorPlan& tensor) { return learns(tensor, options); }))
-    throw Error(ErrorKind::invalid_argument,
-                "statistics do not tell what a layer gives, which this method learns from; give it text", "texts");
   if (options.calibration.statistics != nullptr || !options.calibration.texts.empty()) return;
   if (needs_calibration(plan, options))
     throw Error(ErrorKind::invalid_argument,
@@ -317,7 +321,10 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
       survey_source(source, {.hash = !options.dry_run, .peaks = peaks_to_find(plan)}, machine.pool);
   substitute_unheld(plan, source, survey, options, machine);
   require_containable(plan, options);
+  std::vector<std::string> unlearnt = left_unlearnt(plan, options);
+  note_unlearnt(unlearnt, plan.notes);
   QuantizeSummary summary = summarize(source, plan, options);
+  summary.unlearnt = std::move(unlearnt);
   const StatisticsGaps gaps = find_gaps(plan, options);
   require_second_moments(gaps);
   if (options.strict) require_no_gaps(gaps);
