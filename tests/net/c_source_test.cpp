@@ -6,12 +6,15 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdlib>
+#include <functional>
 #include <random>
 #include <sstream>
 
 #include "base/scratch_directory.h"
 #include "io/onnx/onnx_model.h"
+#include "io/tflite/tflite_codes.h"
 #include "kernels/machine.h"
 #include "net/engine/net_program.h"
 #include "net/net_pen.h"
@@ -226,6 +229,172 @@ TEST_F(CSourceTest, WhatStaysInFloatRunsBetweenCodes) {
   const Values is = run(model, {samples[0][0]}, true),
                was = compiled(draw_tflite_net(spell_tflite(made.net, made.codes), "whole", {}), {samples[0][0]});
   for (std::size_t i = 0; i < was[1].size(); ++i) EXPECT_NEAR(is[1][i], was[1][i], 0.02 * std::abs(was[1][i]) + 0.02);
+}
+
+// A model written down by hand.
+struct TfliteHand {
+  TfliteModel model;
+
+  int value(TfliteType type, std::vector<std::uint64_t> shape, float scale = 0.5F, std::int64_t zero = 3) {
+    TfliteTensor& made = model.tensors.emplace_back();
+    made.name = fmt::format("v{}", model.tensors.size() - 1);
+    made.type = type;
+    made.shape = std::move(shape);
+    if (type == TfliteType::i8) {
+      made.scales = {scale};
+      made.zeros = {zero};
+    }
+    return static_cast<int>(model.tensors.size() - 1);
+  }
+  template <class T>
+  int stored(TfliteType type, std::vector<std::uint64_t> shape, const std::vector<T>& numbers, std::int64_t zero = 0) {
+    const int made = value(type, std::move(shape), 0.5F, zero);
+    model.kept.push_back(
+        std::make_shared<std::string>(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(T)));
+    model.tensors.back().bytes = std::as_bytes(std::span(*model.kept.back()));
+    return made;
+  }
+  void apply(int code, std::vector<int> inputs, int output, TfliteOptions options = {}) {
+    TfliteOperator op;
+    op.code = code;
+    op.inputs = std::move(inputs);
+    op.outputs = {output};
+    op.options = options;
+    model.operators.push_back(std::move(op));
+  }
+  // What it is refused for.
+  std::string refusal() const {
+    try {
+      spell_c(model, "net", "a test", "net.h");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::unsupported);
+      return error.what();
+    }
+    return {};
+  }
+};
+
+constexpr auto kF32 = TfliteType::f32, kI8 = TfliteType::i8;
+
+TEST_F(CSourceTest, OutputsThatLieElsewhereAreCopied) {
+  TfliteHand hand;
+  const int x = hand.value(kF32, {1, 3}), y = hand.value(kF32, {1, 3}), last = hand.value(kF32, {3});
+  const int numbers = hand.stored<float>(kF32, {1, 2}, {5, -6});
+  hand.apply(tflite_code::kRelu, {x}, y);
+  hand.apply(tflite_code::kReshape, {x}, last);
+  const int of_stored = hand.value(kF32, {2});
+  hand.apply(tflite_code::kReshape, {numbers}, of_stored);
+  const int less = hand.value(kF32, {2});
+  hand.apply(tflite_code::kNegative, {of_stored}, less);
+  hand.model.inputs = {x};
+  hand.model.outputs = {x, y, y, last, numbers, of_stored, less};
+  const std::vector<float> in = {1, -2, 3}, bent = {1, 0, 3}, kept = {5, -6}, turned = {-5, 6};
+  EXPECT_EQ(run(hand.model, {in}), (Values{in, bent, bent, in, kept, kept, turned}));
+}
+
+TEST_F(CSourceTest, DimensionsAreCountedFromTheEndToo) {
+  TfliteHand hand;
+  const int x = hand.value(kF32, {2, 3}), y = hand.value(kF32, {3, 2});
+  hand.apply(tflite_code::kTranspose, {x, hand.stored<std::int32_t>(TfliteType::i32, {2}, {-1, 0})}, y);
+  hand.model.inputs = {x};
+  hand.model.outputs = {y};
+  EXPECT_EQ(run(hand.model, {{1, 2, 3, 4, 5, 6}}), (Values{{1, 4, 2, 5, 3, 6}}));
+}
+
+// Of squeeze and excitation: a gate for each channel.
+TEST_F(CSourceTest, GatesOfCodesAreRepeated) {
+  TfliteHand hand;
+  const int x = hand.value(kI8, {1, 2, 2, 2}, 0.25F, -7), gate = hand.value(kI8, {1, 1, 1, 2}, 1.0F / 256, -128),
+            product = hand.value(kI8, {1, 2, 2, 2}, 0.125F, 5), sum = hand.value(kI8, {1, 2, 2, 2}, 0.5F, 1);
+  hand.apply(tflite_code::kMultiply, {x, gate}, product);
+  hand.apply(tflite_code::kAdd, {gate, product}, sum);
+  hand.model.inputs = {x, gate};
+  hand.model.outputs = {product, sum};
+  const Values inputs = {{-128, -7, 0, 33, 64, 90, 127, 1}, {-100, 101}};
+  const Values is = run(hand.model, inputs);
+  EXPECT_EQ(is, compiled(draw_tflite_net(hand.model, "gate", {}), inputs));
+  // (-128 + 7) / 4 * 28 / 256 * 8 + 5
+  EXPECT_EQ(is[0][0], -21);
+}
+
+TEST_F(CSourceTest, StoredCodesOfFloatsAreWrittenOnce) {
+  TfliteHand hand;
+  const int x = hand.value(kF32, {1, 2, 2, 2}), weights = hand.value(kF32, {1, 1, 2, 2}),
+            y = hand.value(kF32, {1, 2, 1, 2});
+  hand.apply(tflite_code::kDequantize, {hand.stored<std::int8_t>(kI8, {1, 1, 2, 2}, {1, 2, 3, 4}, 1)}, weights);
+  hand.apply(tflite_code::kDepthwiseConvolution, {x, weights}, y, {.pads = false});
+  hand.model.inputs = {x};
+  hand.model.outputs = {y};
+  // Codes of 0, 0.5, 1, 1.5; an array that nothing reads does not compile without a warning.
+  EXPECT_EQ(run(hand.model, {{1, 2, 3, 4, 5, 6, 7, 8}}), (Values{{3, 7, 7, 15}}));
+}
+
+TEST_F(CSourceTest, RefusesWhatItCannotBeSureOf) {
+  const auto refusal = [](const std::function<void(TfliteHand&, int, int)>& draw, TfliteType from = kF32,
+                          TfliteType to = kF32) {
+    TfliteHand hand;
+    const int x = hand.value(from, {1, 2}), y = hand.value(to, {1, 2});
+    draw(hand, x, y);
+    hand.model.inputs = {x};
+    hand.model.outputs = {y};
+    return hand.refusal();
+  };
+  const auto expect = [](const std::string& text, std::string_view reason) {
+    EXPECT_NE(text.find(reason), std::string::npos) << reason << ": " << text;
+    EXPECT_NE(text.find("(v"), std::string::npos) << "the node: " << text;
+  };
+  const auto matrix = [](TfliteType type, std::vector<std::uint8_t> bytes) {
+    return [type, bytes](TfliteHand& hand, int x, int y) {
+      hand.apply(tflite_code::kFullyConnected, {x, hand.stored<std::uint8_t>(type, {2, 2}, bytes)}, y);
+    };
+  };
+  expect(refusal(matrix(kI8, {1, 2, 3, 4})), "weights of another kind");
+  expect(refusal(matrix(TfliteType::f16, {0, 0, 0, 0, 0, 0, 0, 0})), "weights of another kind");
+  expect(refusal(matrix(kF32, {1, 2, 3, 4})), "weights of another kind");
+  expect(refusal(matrix(kI8, {1, 2}), kI8, kI8), "weights that an operator makes");
+  const auto relu = [](TfliteHand& hand, int x, int y) { hand.apply(tflite_code::kRelu, {x}, y); };
+  expect(refusal(relu, kF32, kI8), "numbers of different types");
+  expect(refusal(relu, TfliteType::i32), "neither floats nor codes");
+  expect(refusal(
+             [](TfliteHand& hand, int x, int y) {
+               hand.model.tensors[static_cast<std::size_t>(x)].scales.clear();
+               hand.apply(tflite_code::kRelu, {x}, y);
+             },
+             kI8, kI8),
+         "codes without a grid");
+  expect(refusal([](TfliteHand& hand, int x, int y) {
+           const int between = hand.value(kF32, {});
+           hand.apply(tflite_code::kRelu, {x}, between);
+           hand.apply(tflite_code::kRelu, {between}, y);
+         }),
+         "values whose shape is not said");
+  for (const float number : {NAN, INFINITY})
+    expect(refusal([&](TfliteHand& hand, int x, int y) {
+             hand.apply(tflite_code::kFullyConnected, {x, hand.stored<float>(kF32, {2, 2}, {1, number, 3, 4})}, y);
+           }),
+           "stored numbers that are infinite, or none");
+  expect(refusal(
+             [](TfliteHand& hand, int x, int y) {
+               const int w = hand.stored<std::int8_t>(kI8, {2, 2}, {1, 2, 3, 4});
+               const int bias = hand.stored<std::int32_t>(TfliteType::i32, {2}, {0, INT32_MAX - 100});
+               hand.apply(tflite_code::kFullyConnected, {x, w, bias}, y);
+             },
+             kI8, kI8),
+         "sums that 32 bits may not hold");
+  expect(refusal([](TfliteHand& hand, int x, int y) {
+           TfliteOptions options;
+           options.activation = TfliteActivation::relu;
+           options.axis = 1;
+           hand.apply(tflite_code::kConcatenation, {x}, y, options);
+         }),
+         "a fused activation");
+  expect(refusal(
+             [](TfliteHand& hand, int x, int y) {
+               hand.model.tensors[static_cast<std::size_t>(y)].zeros = {4};
+               hand.apply(tflite_code::kReshape, {x}, y);
+             },
+             kI8, kI8),
+         "codes that go to another grid");
 }
 
 TEST_F(CSourceTest, RefusesWhatHasNoFunction) {

@@ -169,20 +169,24 @@ static int8_t code_on(struct real x, const struct grid *g, int32_t low, int32_t 
   return made;
 }
 
-static void add(const int8_t *a, const struct grid *ga, const int8_t *b, const struct grid *gb, size_t count,
-                const struct grid *gy, int32_t low, int32_t high, int8_t *y) {
+/* of_a, of_b: how many there are, over and over again */
+static void add(const int8_t *a, size_t of_a, const struct grid *ga, const int8_t *b, size_t of_b,
+                const struct grid *gb, size_t count, const struct grid *gy, int32_t low, int32_t high, int8_t *y) {
   size_t i;
-  for (i = 0; i < count; ++i) y[i] = code_on(sum_of(real_of(a[i], ga), real_of(b[i], gb)), gy, low, high);
+  for (i = 0; i < count; ++i)
+    y[i] = code_on(sum_of(real_of(a[i % of_a], ga), real_of(b[i % of_b], gb)), gy, low, high);
 }
 )"},
       {"multiply",
        {"real"},
-       R"(static void multiply(const int8_t *a, const struct grid *ga, const int8_t *b, const struct grid *gb, size_t count,
-                     const struct grid *gy, int32_t low, int32_t high, int8_t *y) {
+       R"(/* of_a, of_b: how many there are, over and over again */
+static void multiply(const int8_t *a, size_t of_a, const struct grid *ga, const int8_t *b, size_t of_b,
+                     const struct grid *gb, size_t count, const struct grid *gy, int32_t low, int32_t high,
+                     int8_t *y) {
   size_t i;
   for (i = 0; i < count; ++i) {
-    struct real x = real_of(a[i], ga);
-    const struct real by = real_of(b[i], gb);
+    struct real x = real_of(a[i % of_a], ga);
+    const struct real by = real_of(b[i % of_b], gb);
     x.exponent += by.exponent;
     x.is_negative ^= by.is_negative;
     x.size = to_single(x.size * by.size, &x.exponent);

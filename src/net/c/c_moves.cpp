@@ -22,7 +22,10 @@ Steps steps_of(std::span<const std::uint64_t> shape) {
 }  // namespace
 
 void CWriter::write_reshape(const TfliteOperator& op) {
-  const std::string from = pointer(op.inputs[0]), to = pointer(op.outputs[0]);
+  const std::string from = pointer(op.inputs[0]);
+  std::string& place = pointers_[static_cast<std::size_t>(op.outputs[0])];
+  if (place.empty()) place = from;  // stored numbers
+  const std::string to = place;
   if (from == to) return;
   needs_strings_ = true;
   body_ += fmt::format("  memcpy({}, {}, {});\n", to, from,
@@ -50,7 +53,7 @@ void CWriter::write_move(int from, int to, Steps counts, Steps from_steps, Steps
 void CWriter::write_transpose(const TfliteOperator& op) {
   const Steps from = steps_of(in(op, 0).shape);
   Steps moved;
-  for (const std::int32_t one : whole_numbers(op, 1))
+  for (const std::int32_t one : whole_numbers(op, 1, from.size()))
     moved.push_back(from[static_cast<std::size_t>(one) + (one < 0 ? from.size() : 0)]);
   write_move(op.inputs[0], op.outputs[0], {out(op).shape.begin(), out(op).shape.end()}, moved, steps_of(out(op).shape),
              0, 0);
@@ -64,8 +67,6 @@ void CWriter::write_concatenation(const TfliteOperator& op) {
   std::int64_t base = 0;
   for (const int input : op.inputs) {
     const TfliteTensor& x = tensor(input);
-    if (is_code(input) && (x.scales != y.scales || x.zeros != y.zeros))
-      refuse("values on different grids put together");
     write_move(input, op.outputs[0], {x.shape.begin(), x.shape.end()}, steps_of(x.shape), to, 0, base);
     base += static_cast<std::int64_t>(x.shape[axis]) * to[axis];
   }
@@ -73,20 +74,23 @@ void CWriter::write_concatenation(const TfliteOperator& op) {
 
 void CWriter::write_pad(const TfliteOperator& op) {
   const TfliteTensor &x = in(op, 0), &y = out(op);
-  const std::vector<std::int32_t> pads = whole_numbers(op, 1);
+  const std::vector<std::int32_t> pads = whole_numbers(op, 1, 2 * x.shape.size());
   const bool is_coded = is_code(op.outputs[0]);
   const Steps to = steps_of(y.shape);
   std::int64_t base = 0;
   for (std::size_t i = 0; i < to.size(); ++i) base += pads[2 * i] * to[i];
+  float stored = 0;
   std::string number = is_coded ? std::to_string(y.zeros[0]) : std::string("0.0f");
   if (op.code == tflite_code::kPadV2) {
+    if (op.inputs.size() < 3 || op.inputs[2] < 0) refuse("other operands");
     const std::span<const std::byte> bytes = in(op, 2).bytes;
-    float stored = 0;
+    if (in(op, 2).type != y.type || bytes.size() != (is_coded ? 1 : sizeof stored))
+      refuse("pads that are known only when the net runs");
     if (is_coded) {
       number = std::to_string(static_cast<int>(static_cast<std::int8_t>(bytes[0])));
     } else {
       std::memcpy(&stored, bytes.data(), sizeof stored);
-      number = c_number(stored);
+      number = CWriter::number(stored);
     }
   }
   body_ += fmt::format("  {{\n    {} *y = {};\n    size_t i;\n    for (i = 0; i < {}; ++i) y[i] = {};\n  }}\n",
@@ -98,22 +102,27 @@ void CWriter::write_slice(const TfliteOperator& op) {
   const TfliteOptions& o = op.options;
   if (o.other_masks != 0 || o.begin_mask != 0 || o.end_mask != 0) refuse("slices by masks");
   const Steps from = steps_of(in(op, 0).shape);
-  const std::vector<std::int32_t> begin = whole_numbers(op, 1), step = whole_numbers(op, 3);
+  const auto& made = out(op).shape;
+  const std::vector<std::int32_t> begin = whole_numbers(op, 1, from.size()), step = whole_numbers(op, 3, from.size());
+  if (made.size() != from.size()) refuse("slices that drop dimensions");
   Steps taken;
   std::int64_t base = 0;
   for (std::size_t i = 0; i < from.size(); ++i) {
     if (begin[i] < 0 || step[i] < 1) refuse("slices backwards");
+    if (static_cast<std::uint64_t>(begin[i]) + (made[i] - 1) * static_cast<std::uint64_t>(step[i]) >=
+        in(op, 0).shape[i])
+      refuse("slices past the end");
     base += begin[i] * from[i];
     taken.push_back(step[i] * from[i]);
   }
-  write_move(op.inputs[0], op.outputs[0], {out(op).shape.begin(), out(op).shape.end()}, taken, steps_of(out(op).shape),
-             base, 0);
+  write_move(op.inputs[0], op.outputs[0], {made.begin(), made.end()}, taken, steps_of(made), base, 0);
 }
 
 // Each number so many times along rows and columns.
 void CWriter::write_enlarging(const TfliteOperator& op) {
   const TfliteTensor &x = in(op, 0), &y = out(op);
-  if (op.options.aligns_corners || y.shape[1] % x.shape[1] != 0 || y.shape[2] % x.shape[2] != 0)
+  if (x.shape.size() != 4 || y.shape.size() != 4 || op.options.aligns_corners || y.shape[1] % x.shape[1] != 0 ||
+      y.shape[2] % x.shape[2] != 0)
     refuse("enlarging that does not repeat each number alike");
   const auto rows = static_cast<std::int64_t>(y.shape[1] / x.shape[1]),
              cols = static_cast<std::int64_t>(y.shape[2] / x.shape[2]);

@@ -29,12 +29,12 @@ struct Factor {
   }
 };
 
-std::string name_of(const TfliteOperator& op) {
+}  // namespace
+
+std::string operator_name(const TfliteOperator& op) {
   const TfliteConverter* const known = find_tflite_converter(op.code);
   return known == nullptr ? fmt::format("operator {}", op.code) : std::string(known->name);
 }
-
-}  // namespace
 
 // By the same rule as what reads the file (tflite_pen).
 CWriter::Range CWriter::codes_of_activation(const TfliteOperator& op) const {
@@ -160,21 +160,23 @@ void CWriter::write_convolution(const TfliteOperator& op) {
     std::vector<float> ordered;
     std::vector<float> stored(static_cast<std::size_t>(count));
     if (is_constant(op.inputs[1])) {
+      if (w.bytes.size() != stored.size() * sizeof stored[0]) refuse("weights of another kind");
       std::memcpy(stored.data(), w.bytes.data(), w.bytes.size());
     } else {  // dequantized ones
-      const auto maker = std::ranges::find_if(
-          model_.operators, [&](const TfliteOperator& one) { return one.outputs[0] == op.inputs[1]; });
-      if (maker == model_.operators.end() || !is_stored_dequantize(*maker))
-        refuse("weights that are known only when the net runs");
+      const TfliteOperator* const maker = makers_[static_cast<std::size_t>(op.inputs[1])];
+      if (maker == nullptr || !is_stored_dequantize(*maker)) refuse("weights that an operator makes");
       stored = stored_floats(in(*maker, 0));
     }
     for (std::int64_t i = 0; i < count; ++i) ordered.push_back(stored[static_cast<std::size_t>(place(i))]);
+    if (has_bias && (in(op, 2).type != TfliteType::f32 || count_of(in(op, 2)) != y.shape.back()))
+      refuse("biases of another kind");
     const std::string bias =
         has_bias ? pointer(op.inputs[2]) : array(std::vector<float>(static_cast<std::size_t>(outputs), 0), "zeros");
     return call("convolve_floats",
                 fmt::format("{}, {}, {}, {}, {}, {}", over, limits_of_activation(op), pointer(op.inputs[0]),
                             array(ordered, w.name), bias, pointer(op.outputs[0])));
   }
+  if (w.bytes.size() != static_cast<std::size_t>(count)) refuse("weights that an operator makes");
   Steps codes, biases(static_cast<std::size_t>(outputs), 0), factors, exponents;
   for (std::int64_t i = 0; i < count; ++i)
     codes.push_back(static_cast<std::int8_t>(w.bytes[static_cast<std::size_t>(place(i))]));
@@ -184,6 +186,13 @@ void CWriter::write_convolution(const TfliteOperator& op) {
       refuse("biases of another kind");
     std::memcpy(stored.data(), in(op, 2).bytes.data(), in(op, 2).bytes.size());
     biases.assign(stored.begin(), stored.end());
+  }
+  const std::int64_t furthest = std::max(x.zeros[0] + 128, 127 - x.zeros[0]);
+  for (std::int64_t i = 0; i < outputs; ++i) {
+    std::int64_t most = std::abs(biases[static_cast<std::size_t>(i)]);
+    for (std::int64_t k = 0; k < count / outputs; ++k)
+      most += std::abs(codes[static_cast<std::size_t>(i * (count / outputs) + k)]) * furthest;
+    if (most > INT32_MAX) refuse("sums that 32 bits may not hold");
   }
   for (std::size_t i = 0; i < static_cast<std::size_t>(outputs); ++i) {
     const float scale = w.scales[w.scales.size() == 1 ? 0 : i];
@@ -213,32 +222,32 @@ void CWriter::write_pooling(const TfliteOperator& op) {
                                   pointer(op.outputs[0])));
 }
 
+// Of one that is repeated the last dimensions are the other's, and those before have one place.
+std::string CWriter::place_in(const TfliteTensor& one, const TfliteTensor& made) const {
+  const std::uint64_t own = count_of(one);
+  if (own == count_of(made)) return "i";
+  if (own == 1) return "0";
+  std::vector<std::uint64_t> kept = one.shape;
+  while (!kept.empty() && kept.front() == 1) kept.erase(kept.begin());
+  if (kept.size() > made.shape.size() || !std::equal(kept.rbegin(), kept.rend(), made.shape.rbegin()))
+    refuse("numbers that are repeated along inner dimensions");
+  return fmt::format("i % {}", own);
+}
+
 void CWriter::write_pair(const TfliteOperator& op) {
   using namespace tflite_code;
   const TfliteTensor &a = in(op, 0), &b = in(op, 1);
   const std::uint64_t count = count_of(out(op));
+  const std::string place_a = place_in(a, out(op)), place_b = place_in(b, out(op));
   if (is_code(op.outputs[0])) {
     if (op.code != kAdd && op.code != kMultiply) refuse("this function of two codes");
-    if (a.shape != b.shape) refuse("codes that are repeated");
     const Range codes = codes_of_activation(op);
     return call(op.code == kAdd ? "add" : "multiply",
-                fmt::format("{}, {}, {}, {}, {}, {}, {}, {}, {}", pointer(op.inputs[0]), grid(op.inputs[0]),
-                            pointer(op.inputs[1]), grid(op.inputs[1]), count, grid(op.outputs[0]), codes.low,
-                            codes.high, pointer(op.outputs[0])));
+                fmt::format("{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}", pointer(op.inputs[0]), count_of(a),
+                            grid(op.inputs[0]), pointer(op.inputs[1]), count_of(b), grid(op.inputs[1]), count,
+                            grid(op.outputs[0]), codes.low, codes.high, pointer(op.outputs[0])));
   }
-  // One that is repeated: its last dimensions are the other's, and those before have one place.
-  const auto repeats = [&](const TfliteTensor& one) -> std::string {
-    const std::uint64_t own = count_of(one);
-    if (own == count) return "i";
-    if (own == 1) return "0";
-    std::vector<std::uint64_t> kept = one.shape;
-    while (!kept.empty() && kept.front() == 1) kept.erase(kept.begin());
-    const auto& made = out(op).shape;
-    if (kept.size() > made.size() || !std::equal(kept.rbegin(), kept.rend(), made.rbegin()))
-      refuse("numbers that are repeated along inner dimensions");
-    return fmt::format("i % {}", own);
-  };
-  const std::string x = fmt::format("{}[{}]", "a", repeats(a)), z = fmt::format("{}[{}]", "b", repeats(b));
+  const std::string x = fmt::format("a[{}]", place_a), z = fmt::format("b[{}]", place_b);
   const std::string made = op.code == kAdd        ? x + " + " + z
                            : op.code == kSubtract ? x + " - " + z
                            : op.code == kMultiply ? x + " * " + z
@@ -295,7 +304,7 @@ std::string CWriter::table_of(const TfliteOperator& op) {
       apply(Unary{Unary::Kind::leaky_relu, op.options.alpha}, {});
       break;
     default:
-      refuse(name_of(op) + " of codes");
+      refuse(operator_name(op) + " of codes");
   }
   apply(Quantize{-128, 127, 0}, {y.scales[0], static_cast<float>(y.zeros[0])});
   const Steps codes(numbers.begin(), numbers.end());
@@ -324,7 +333,7 @@ void CWriter::write_point(const TfliteOperator& op) {
       asks_math = false;
       break;
     case kLeakyRelu:
-      made = fmt::format("x[i] < 0.0f ? x[i] * {} : x[i]", c_number(op.options.alpha));
+      made = fmt::format("x[i] < 0.0f ? x[i] * {} : x[i]", number(op.options.alpha));
       asks_math = false;
       break;
     case kHardSwish:
@@ -358,7 +367,7 @@ void CWriter::write_point(const TfliteOperator& op) {
       made = "1.0f / sqrtf(x[i])";
       break;
     default:
-      refuse(name_of(op));
+      refuse(operator_name(op));
   }
   needs_math_ = needs_math_ || asks_math;
   body_ += fmt::format(
@@ -391,8 +400,8 @@ void CWriter::write_softmax(const TfliteOperator& op) {
   const std::uint64_t count = x.shape.back(), rows = count_of(x) / std::max<std::uint64_t>(1, count);
   if (!is_code(op.inputs[0])) {
     needs_math_ = true;
-    return call("share_floats", fmt::format("{}, {}, {}, {}, {}", pointer(op.inputs[0]), c_number(op.options.beta),
-                                            rows, count, pointer(op.outputs[0])));
+    return call("share_floats", fmt::format("{}, {}, {}, {}, {}", pointer(op.inputs[0]), number(op.options.beta), rows,
+                                            count, pointer(op.outputs[0])));
   }
   if (y.scales[0] != 1.0F / 256 || y.zeros[0] != -128) refuse("a softmax on another grid than 1/256");
   Steps powers;

@@ -27,9 +27,9 @@ class CSpelling {
  public:
   CSpelling(const TfliteModel& model, const std::string& name) : model_(model), name_(name), writer_(model) {
     for (std::size_t i = 0; i < model.inputs.size(); ++i)
-      writer_.place(model.inputs[i], port_name("input", model.inputs, i));
+      writer_.place_input(model.inputs[i], port_name("input", model.inputs, i));
     for (std::size_t i = 0; i < model.outputs.size(); ++i)
-      writer_.place(model.outputs[i], port_name("output", model.outputs, i));
+      writer_.place_output(model.outputs[i], port_name("output", model.outputs, i));
     writer_.write();
   }
 

@@ -18,7 +18,6 @@ namespace nibble {
 std::uint64_t count_of(const TfliteTensor& tensor) { return numbers_of(std::span(tensor.shape)); }
 
 std::string c_number(float number) {
-  if (std::isinf(number)) return number < 0 ? "-3.402823466e38f" : "3.402823466e38f";
   std::string text = fmt::format("{:.9g}", number);
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
   return text + "f";
@@ -30,11 +29,17 @@ std::string comment_text(std::string_view text) {
   return kept;
 }
 
+std::string CWriter::number(float number) {
+  if (!std::isfinite(number)) refuse("stored numbers that are infinite, or none");
+  return c_number(number);
+}
+
 // What stored codes stand for.
-std::vector<float> CWriter::stored_floats(const TfliteTensor& codes) {
+std::vector<float> CWriter::stored_floats(const TfliteTensor& codes) const {
   std::vector<float> numbers;
   const std::vector<std::ptrdiff_t> steps = row_major(codes.shape);
-  const std::size_t step = steps.empty() ? 1 : static_cast<std::size_t>(steps[codes.dimension]);
+  if (codes.scales.size() > 1 && codes.dimension >= steps.size()) refuse("stored codes without a grid");
+  const std::size_t step = codes.scales.size() == 1 ? 1 : static_cast<std::size_t>(steps[codes.dimension]);
   for (std::size_t i = 0; i < codes.bytes.size(); ++i) {
     const std::size_t at = i / step % codes.scales.size();
     numbers.push_back(
@@ -44,16 +49,52 @@ std::vector<float> CWriter::stored_floats(const TfliteTensor& codes) {
   return numbers;
 }
 
+void CWriter::place_input(int tensor, const std::string& pointer) {
+  inputs_.push_back(tensor);
+  pointers_[static_cast<std::size_t>(tensor)] = pointer;
+}
+
+// What has a place already is put there when all else has run.
+void CWriter::place_output(int tensor, const std::string& pointer) {
+  std::string& place = pointers_[static_cast<std::size_t>(tensor)];
+  if (place.empty() && !is_constant(tensor)) place = pointer;
+  outputs_.emplace_back(tensor, pointer);
+}
+
 void CWriter::write() {
-  plan();
   RefusedNodes refused;
-  for (const TfliteOperator& op : model_.operators) {
+  const auto guarded = [&](const std::string& what, const auto& act) {
     try {
-      write(op);
+      act();
+      return true;
     } catch (const Refusal& refusal) {
-      refused.add(refusal.reason, out(op).name);
+      // Without a reason: what it reads has been refused.
+      if (!refusal.reason.empty()) refused.add(refusal.reason, what);
+      return false;
     }
+  };
+  for (const int input : inputs_)
+    guarded(tensor(input).name, [&] {
+      judge_value(input);
+      if (is_constant(input)) refuse("inputs that are stored");
+    });
+  for (const TfliteOperator& op : model_.operators) {
+    if (!guarded(out(op).name, [&] { judge(op); })) refused_.insert(&op);
+    makers_[static_cast<std::size_t>(op.outputs[0])] = &op;
   }
+  plan();
+  for (const TfliteOperator& op : model_.operators)
+    if (!refused_.contains(&op) && !guarded(out(op).name, [&] { write(op); })) refused_.insert(&op);
+  for (const auto& [index, place] : outputs_)
+    guarded(tensor(index).name, [&] {
+      if (refused_.contains(makers_[static_cast<std::size_t>(index)])) return;
+      judge_value(index);
+      const std::string from = pointer(index);
+      if (from == place) return;
+      needs_strings_ = true;
+      body_ += fmt::format("  memcpy({}, {}, {});\n", place, from,
+                           count_of(tensor(index)) * (is_code(index) ? 1 : sizeof(float)));
+    });
   if (!refused.empty())
     throw Error(ErrorKind::unsupported,
                 fmt::format("the net is not written to C, which has no functions here for {}; TensorFlow Lite and ONNX "
@@ -77,10 +118,7 @@ void CWriter::plan() {
       if (buffer_of[at] >= 0) buffers[static_cast<std::size_t>(buffer_of[at])].last = i;
     }
     if (!pointers_[made].empty()) continue;
-    if (is_stored_dequantize(op)) {
-      pointers_[made] = array(stored_floats(in(op, 0)), out(op).name);
-      continue;
-    }
+    if (refused_.contains(&op) || is_stored_dequantize(op)) continue;
     if (op.code == tflite_code::kReshape || op.code == tflite_code::kSqueeze) {
       same_as[made] = op.inputs[0];
       continue;
@@ -106,8 +144,15 @@ std::string CWriter::pointer(int index) {
   std::string& known = pointers_[static_cast<std::size_t>(index)];
   if (!known.empty()) return known;
   const TfliteTensor& one = tensor(index);
-  if (one.bytes.empty()) refuse("values that nothing makes");
+  if (one.bytes.empty()) {
+    const TfliteOperator* const maker = makers_[static_cast<std::size_t>(index)];
+    if (maker == nullptr) refuse("values that nothing makes");
+    if (refused_.contains(maker)) refuse("");
+    if (!is_stored_dequantize(*maker)) refuse("values that are made of stored ones");
+    return known = array(stored_floats(in(*maker, 0)), one.name);
+  }
   if (one.type == TfliteType::f32) {
+    if (one.bytes.size() != count_of(one) * sizeof(float)) refuse("stored numbers that are not all there");
     std::vector<float> numbers(count_of(one));
     std::memcpy(numbers.data(), one.bytes.data(), one.bytes.size());
     return known = array(numbers, one.name);
@@ -146,7 +191,7 @@ std::string CWriter::array(std::string_view type, std::span<const std::int64_t> 
 }
 
 std::string CWriter::array(std::span<const float> numbers, const std::string& what) {
-  const std::string text = rows_of_numbers(numbers, c_number);
+  const std::string text = rows_of_numbers(numbers, number);
   const std::string key = "float" + text;
   if (const auto known = arrays_.find(key); known != arrays_.end()) return known->second;
   const std::string name = fmt::format("a{}", arrays_.size());
@@ -155,9 +200,13 @@ std::string CWriter::array(std::span<const float> numbers, const std::string& wh
   return arrays_[key] = name;
 }
 
-std::vector<std::int32_t> CWriter::whole_numbers(const TfliteOperator& op, std::size_t input) const {
+std::vector<std::int32_t> CWriter::whole_numbers(const TfliteOperator& op, std::size_t input, std::size_t count) const {
+  if (input >= op.inputs.size() || op.inputs[input] < 0) refuse("places that are left out");
   const TfliteTensor& one = in(op, input);
-  if (one.type != TfliteType::i32 || one.bytes.empty()) refuse("places that are known only when the net runs");
+  if (one.bytes.empty()) refuse("places that are known only when the net runs");
+  if (one.type != TfliteType::i32 || one.bytes.size() != count_of(one) * sizeof(std::int32_t) ||
+      (count != 0 && count_of(one) != count))
+    refuse("places that are not whole numbers of 32 bits, one for each dimension");
   std::vector<std::int32_t> numbers(count_of(one));
   std::memcpy(numbers.data(), one.bytes.data(), one.bytes.size());
   return numbers;
@@ -173,28 +222,93 @@ bool CWriter::is_stored_dequantize(const TfliteOperator& op) const {
          !in(op, 0).scales.empty();
 }
 
+void CWriter::judge_value(int index) const {
+  const TfliteTensor& one = tensor(index);
+  if (one.type != TfliteType::f32 && !is_code(index))
+    refuse("values that are neither floats nor codes of 8 bits and a sign");
+  if (one.shape.empty() || count_of(one) == 0) refuse("values whose shape is not said, or without numbers");
+  if (!is_code(index)) return;
+  const bool has_grid = one.scales.size() == 1 && one.scales[0] > 1e-30F && one.scales[0] < 1e30F &&
+                        one.zeros.size() == 1 && one.zeros[0] >= -128 && one.zeros[0] <= 127;
+  if (!has_grid) refuse("codes without a grid");
+}
+
 // What functions here take for granted, and files need not say.
 void CWriter::judge(const TfliteOperator& op) const {
-  if (op.inputs.empty() || op.inputs[0] < 0 || op.outputs.size() != 1 || op.outputs[0] < 0) refuse("other operands");
-  const auto judge_value = [&](int index) {
-    const TfliteTensor& one = tensor(index);
-    if (one.type != TfliteType::f32 && !is_code(index))
-      refuse("values that are neither floats nor codes of 8 bits and a sign");
-    if (one.shape.empty() || count_of(one) == 0) refuse("values whose shape is not said, or without numbers");
-    if (!is_code(index)) return;
-    const bool has_grid = one.scales.size() == 1 && one.scales[0] > 1e-30F && one.scales[0] < 1e30F &&
-                          one.zeros[0] >= -128 && one.zeros[0] <= 127;
-    if (!has_grid) refuse("codes without a grid");
+  using namespace tflite_code;
+  const auto is_one_of = [&](std::initializer_list<int> codes) {
+    return std::ranges::find(codes, op.code) != codes.end();
   };
+  if (!is_one_of({kConvolution,
+                  kDepthwiseConvolution,
+                  kFullyConnected,
+                  kAveragePool,
+                  kMaxPool,
+                  kAdd,
+                  kSubtract,
+                  kMultiply,
+                  kDivide,
+                  kMaximum,
+                  kMinimum,
+                  kMean,
+                  kSoftmax,
+                  kReshape,
+                  kSqueeze,
+                  kTranspose,
+                  kConcatenation,
+                  kPad,
+                  kPadV2,
+                  kStridedSlice,
+                  kResizeNearest,
+                  kQuantize,
+                  kDequantize,
+                  kRelu,
+                  kRelu6,
+                  kReluN1To1,
+                  kLeakyRelu,
+                  kHardSwish,
+                  kNegative,
+                  kAbs,
+                  kLogistic,
+                  kTanh,
+                  kExp,
+                  kLog,
+                  kSqrt,
+                  kRsqrt}))
+    refuse(operator_name(op));
+  if (op.inputs.empty() || op.inputs[0] < 0 || op.outputs.size() != 1 || op.outputs[0] < 0) refuse("other operands");
   for (const int index : op.inputs)
     if (index >= 0 && !is_constant(index)) judge_value(index);
   judge_value(op.outputs[0]);
   if (is_constant(op.outputs[0])) refuse("results that are stored");
+  const bool is_pair = is_one_of({kAdd, kSubtract, kMultiply, kDivide, kMaximum, kMinimum}),
+             is_joining = op.code == kConcatenation;
+  if (op.options.activation != TfliteActivation::none && !is_pair &&
+      !is_one_of({kConvolution, kDepthwiseConvolution, kFullyConnected, kAveragePool, kMaxPool}))
+    refuse("a fused activation");
+  if (op.code == kQuantize || op.code == kDequantize) {
+    if (!is_code(op.code == kQuantize ? op.outputs[0] : op.inputs[0]) ||
+        (op.code == kDequantize && is_code(op.outputs[0])))
+      refuse("stored numbers of this type");
+    return;
+  }
+  const std::size_t values = is_joining ? op.inputs.size() : is_pair ? 2 : 1;
+  if (op.inputs.size() < values) refuse("other operands");
+  for (std::size_t i = 0; i < values; ++i) {
+    if (op.inputs[i] < 0) refuse("other operands");
+    if (in(op, i).type != out(op).type) refuse("numbers of different types");
+    if (is_code(op.inputs[i])) judge_value(op.inputs[i]);
+  }
+  const bool is_on_one_grid = is_joining || is_one_of({kAveragePool, kMaxPool, kReshape, kSqueeze, kTranspose, kPad,
+                                                       kPadV2, kStridedSlice, kResizeNearest});
+  for (std::size_t i = 0; i < values; ++i)
+    if (is_on_one_grid && is_code(op.inputs[i]) &&
+        (in(op, i).scales != out(op).scales || in(op, i).zeros != out(op).zeros))
+      refuse("codes that go to another grid");
 }
 
 void CWriter::write(const TfliteOperator& op) {
   using namespace tflite_code;
-  judge(op);
   const bool is_coded = is_code(op.inputs[0]);
   switch (op.code) {
     case kConvolution:
@@ -234,8 +348,7 @@ void CWriter::write(const TfliteOperator& op) {
       return call("to_codes", fmt::format("{}, {}, {}, {}, {}", pointer(op.inputs[0]), c_number(out(op).scales[0]),
                                           out(op).zeros[0], count_of(out(op)), pointer(op.outputs[0])));
     case kDequantize:
-      if (is_stored_dequantize(op)) return;
-      if (is_constant(op.inputs[0])) refuse("stored numbers of this type");
+      if (is_stored_dequantize(op)) return;  // where it is read
       return call("to_floats", fmt::format("{}, {}, {}, {}, {}", pointer(op.inputs[0]), c_number(in(op, 0).scales[0]),
                                            in(op, 0).zeros[0], count_of(out(op)), pointer(op.outputs[0])));
     default:

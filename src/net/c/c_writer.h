@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "io/tflite/tflite_model.h"
@@ -19,15 +20,18 @@ namespace nibble {
 
 std::uint64_t count_of(const TfliteTensor& tensor);
 std::string c_number(float number);
+std::string operator_name(const TfliteOperator& op);
 // What may stand in a comment.
 std::string comment_text(std::string_view text);
 
 class CWriter {
  public:
-  explicit CWriter(const TfliteModel& model) : model_(model), pointers_(model.tensors.size()) {}
+  explicit CWriter(const TfliteModel& model)
+      : model_(model), pointers_(model.tensors.size()), makers_(model.tensors.size()) {}
 
-  // A tensor that lies where a parameter points.
-  void place(int tensor, const std::string& pointer) { pointers_[static_cast<std::size_t>(tensor)] = pointer; }
+  // Values that lie where a parameter points.
+  void place_input(int tensor, const std::string& pointer);
+  void place_output(int tensor, const std::string& pointer);
   // Error(unsupported): operators that have no function.
   void write();
 
@@ -51,10 +55,14 @@ class CWriter {
   // What makes floats of stored codes: an array of its own.
   bool is_stored_dequantize(const TfliteOperator& op) const;
   bool is_constant(int index) const { return !tensor(index).bytes.empty(); }
-  std::vector<std::int32_t> whole_numbers(const TfliteOperator& op, std::size_t input) const;
+  // As many as asked for; 0: as there are.
+  std::vector<std::int32_t> whole_numbers(const TfliteOperator& op, std::size_t input, std::size_t count = 0) const;
 
   void plan();
   void judge(const TfliteOperator& op) const;
+  void judge_value(int index) const;
+  // As an index into one that is repeated.
+  std::string place_in(const TfliteTensor& one, const TfliteTensor& made) const;
   // As an expression: a parameter, a place in the arena, or an array.
   std::string pointer(int index);
   std::string array(std::string_view type, std::span<const std::int64_t> numbers, const std::string& what);
@@ -84,11 +92,17 @@ class CWriter {
   void write_pad(const TfliteOperator& op);
   void write_slice(const TfliteOperator& op);
   void write_enlarging(const TfliteOperator& op);
-  static std::vector<float> stored_floats(const TfliteTensor& codes);
+  // Error: Refusal, where one is no number.
+  static std::string number(float number);
+  std::vector<float> stored_floats(const TfliteTensor& codes) const;
   std::string table_of(const TfliteOperator& op);
 
   const TfliteModel& model_;
   std::vector<std::string> pointers_;          // by tensor; empty: not known yet
+  std::vector<const TfliteOperator*> makers_;  // by tensor; null: none
+  std::set<const TfliteOperator*> refused_;
+  std::vector<int> inputs_;
+  std::vector<std::pair<int, std::string>> outputs_;
   std::map<std::string, std::string> arrays_;  // names by text
   CFunctions functions_;
   std::string constants_, body_;
