@@ -124,6 +124,13 @@ TEST_F(QuantizeNetCommand, ConvertsNets) {
   EXPECT_NE(read_text(scratch_ / "codes.h").find("codes_run"), std::string::npos);
   EXPECT_NE(run("convert " + net("classifier.onnx") + " -o c.gguf", 2).error.find("written as .onnx, .tflite or .c"),
             std::string::npos);
+  // Names that say another container, and none that C can include.
+  for (const char* const output :
+       {"--to c -o codes", "--to c -o codes.h", "--to tflite -o codes.c", "--to onnx -o codes.tflite"})
+    EXPECT_NE(run("convert " + net("codes.tflite") + " " + output, 2).error.find("end its name in ."),
+              std::string::npos)
+        << output;
+  EXPECT_NE(run("convert " + net("codes.tflite") + " -o 'a\"b.c'", 2).error.find("without quotes"), std::string::npos);
   EXPECT_NE(run("convert " + net("classifier.onnx") + " -o c.tflite --lossy", 2).error.find("--lossy"),
             std::string::npos);
 }

@@ -141,7 +141,12 @@ NetComparison compare_net(const std::filesystem::path& path, NetOptions options,
           how.weight_bits = 4;
           how.method = "descent";
         }
-        rounded = quantize_net(net, calibration, how, machine).net;
+        NetQuantization quantization = quantize_net(net, calibration, how, machine);
+        // What its guard has left in f32 counts so.
+        std::vector<CodedPart> coded = parts;
+        std::erase_if(coded, [&](const CodedPart& one) { return !quantization.codes.contains(one.part); });
+        row.weight_bytes = bytes_of(net, coded, kBits[static_cast<std::size_t>(format)]);
+        rounded = std::move(quantization.net);
         break;
       }
       case NetFormat::ternary:

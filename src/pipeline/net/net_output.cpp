@@ -52,6 +52,25 @@ void require_own(const std::filesystem::path& output, NetContainer container) {
                 output.string() + ": exists and was not written by nibble; choose another output or remove it");
 }
 
+// A name that says another container, or none that C's #include takes.
+void require_named(const std::filesystem::path& output, const Known& asked) {
+  if (output.empty()) return;
+  const std::string ending = lower_extension(output);
+  const bool is_of_another = std::ranges::any_of(
+      kContainers, [&](const Known& one) { return one.container != asked.container && one.ending == ending; });
+  const bool is_c = asked.container == NetContainer::c;
+  if (is_of_another || (is_c && ending != asked.ending))
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{}: is not what a file of {} is called: end its name in {}", output.string(), asked.name,
+                            asked.ending),
+                "container");
+  const auto cannot_stand = [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < ' '; };
+  if (is_c && std::ranges::any_of(output.filename().string(), cannot_stand))
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{}: C cannot include a header of this name: choose one without quotes and backslashes",
+                            output.string()));
+}
+
 }  // namespace
 
 std::string_view net_container_name(NetContainer container) { return known(container).name; }
@@ -71,6 +90,7 @@ std::vector<NetOutput> arrange_net_outputs(std::span<const std::string> names, c
                   "container");
     std::filesystem::path path = output;
     if (names.size() > 1 && !output.empty()) path += found->ending;
+    require_named(path, *found);
     outputs.push_back({found->container, std::move(path)});
   }
   if (names.empty()) {
@@ -79,6 +99,7 @@ std::vector<NetOutput> arrange_net_outputs(std::span<const std::string> names, c
     if (found == kContainers.end() && !output.empty())
       throw Error(ErrorKind::invalid_argument,
                   fmt::format("a net is written as .onnx, .tflite or .c: {}", output.string()), "container");
+    if (!output.empty()) require_named(output, *found);
     outputs.push_back({output.empty() ? NetContainer::onnx : found->container, output});
   }
   return outputs;
