@@ -381,12 +381,15 @@ void LinearQuantizer::encode_together(const Run& run, std::span<const float> val
   const std::uint64_t cols = task_.weights.values.cols();
   assert(rows.count() == run.known.rows.count());
   OutputFeedback::Targets targets(*run.known.outputs, values, cols, machine_);
+  const QuantizedView packed = band.view();
   std::vector<float> stored;
   while (!targets.is_done()) {
     const std::span<const std::uint32_t> places = targets.rows();
     const std::uint64_t tensor_row = rows.begin + places.front() - run.grid_begin;
-    QuantizedTensor part(task_.format, places.size(), cols);
-    if (has_grids_of_runs()) writing_->pack_tensor(run.grid, part.row(0));
+    // Grids of the tensor or of blocks of rows are in the planes before the rows that are read back by them.
+    QuantizedTensor part = blank({0, places.size()});
+    for (std::size_t i = 0; i < places.size() && has_grids_of_runs(); ++i)
+      part.copy_row(i, packed, rows.begin - first_row + places[i]);
     task_.method.rounder->encode_band(*writing_,
                                       {.values = targets.values(),
                                        .importance = run.known.importance,

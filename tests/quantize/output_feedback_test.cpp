@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -103,7 +104,8 @@ TEST(OutputFeedback, CostsLessInEveryKindOfFormat) {
   problem.outputs = correlated(problem.rows, 40, random);
   set_inputs(problem, correlated(problem.cols, 90, random));
   for (const char* const format :
-       {"int4:g128", "int3:g64:half", "int2:g64", "q4_0", "q4_k", "q2_k", "iq4_nl", "iq2_xs", "nf4:g64", "trellis2:l8"})
+       {"int4:g128", "int3:g64:half", "int2:g64", "q4_0", "q4_k", "q2_k", "iq4_nl", "iq2_xs", "nf4:g64", "trellis2:l8",
+        "int4:g32:s8", "nvfp4", "nf4:g64:dq", "int8:tensor", "fp8:tensor", "fp8:block4x4", "fp8:block16x16"})
     for (const char* const name : {"gptq", "descent"}) {
       const Method method = find_method(name);
       const std::vector<float> apart = problem.rounded(format, method, false),
@@ -111,6 +113,39 @@ TEST(OutputFeedback, CostsLessInEveryKindOfFormat) {
       EXPECT_LT(problem.loss(together), 0.8 * problem.loss(apart)) << format << ' ' << name;
       EXPECT_EQ(together, problem.rounded(format, method, true, 1)) << format << ' ' << name;
     }
+}
+
+// Two parts of a matrix, each with outputs of its own, have the codes of two matrices where no grid spans both.
+TEST(OutputFeedback, PartsAreRoundedByThemselves) {
+  Random random(6);
+  Problem part;
+  part.rows = 40;  // no multiple of the rows of a block, nor of those that are rounded together
+  part.cols = 64;
+  part.weights.resize(part.rows * part.cols);
+  for (float& weight : part.weights) weight = static_cast<float>(random.normal());
+  part.outputs = correlated(part.rows, 10, random);
+  set_inputs(part, correlated(part.cols, 20, random));
+  std::vector<float> both = part.weights;
+  both.resize(2 * part.weights.size());
+  std::ranges::copy(part.weights, both.begin() + static_cast<std::ptrdiff_t>(part.weights.size()));
+  Machine machine(chosen_isa(), 2);
+  QuantizedTensor matrix(find_format("f32"), 2 * part.rows, part.cols);
+  std::memcpy(matrix.planes[0].data(), both.data(), both.size() * sizeof(float));
+  for (const char* const format : {"fp8:block4x4", "q4_0", "int4:row"}) {
+    const Method method = find_method("gptq");
+    LinearTask task{.weights = {.values = matrix.view(), .name = "w"}, .format = find_format(format), .method = method};
+    for (const std::uint64_t begin : {std::size_t{0}, part.rows})
+      task.moments.push_back({.rows = {begin, begin + part.rows},
+                              .inputs = &part.inputs,
+                              .outputs = std::span<const float>(part.outputs)});
+    RoundPlans plans;
+    const LinearQuantizer linear(task, plans, machine);
+    std::vector<float> found(both.size());
+    linear.decode(linear.encode({0, 2 * part.rows}), 0, found);
+    const std::vector<float> one = part.rounded(format, method, true);
+    EXPECT_TRUE(std::equal(one.begin(), one.end(), found.begin())) << format;
+    EXPECT_TRUE(std::equal(one.rbegin(), one.rend(), found.rbegin())) << format;
+  }
 }
 
 // Where outputs do not matter to each other, rows are what they are by themselves.
