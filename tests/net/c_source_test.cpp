@@ -327,6 +327,8 @@ TEST_F(CSourceTest, StoredCodesOfFloatsAreWrittenOnce) {
   hand.model.outputs = {y};
   // Codes of 0, 0.5, 1, 1.5; an array that nothing reads does not compile without a warning.
   EXPECT_EQ(run(hand.model, {{1, 2, 3, 4, 5, 6, 7, 8}}), (Values{{3, 7, 7, 15}}));
+  // Four weights, two biases, and what its window says in 21 numbers.
+  EXPECT_EQ(spell_c(hand.model, "net", "a test", "net.h").constant_bytes, 4u * (4 + 2 + 21));
 }
 
 TEST_F(CSourceTest, RefusesWhatItCannotBeSureOf) {

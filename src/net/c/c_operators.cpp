@@ -118,6 +118,7 @@ std::string CWriter::window(const TfliteOperator& op, std::int64_t tap_rows, std
                          codes.low,
                          codes.high};
   const std::string name = fmt::format("window_{}", op.outputs[0]);
+  constant_bytes_ += numbers.size() * sizeof(std::int32_t);
   constants_ += fmt::format("static const struct window {} = {{{}}};\n\n", name, fmt::join(numbers, ", "));
   return "&" + name;
 }
@@ -128,6 +129,7 @@ std::string CWriter::grid(int index) {
   const std::string key = fmt::format("grid {}, {}, {}", scale.mantissa, scale.exponent, one.zeros[0]);
   if (const auto known = arrays_.find(key); known != arrays_.end()) return "&" + known->second;
   const std::string name = fmt::format("grid_{}", arrays_.size());
+  constant_bytes_ += 3 * sizeof(std::int32_t);
   constants_ += fmt::format("static const struct grid {} = {{{}u, {}, {}}};\n\n", name, scale.mantissa, scale.exponent,
                             one.zeros[0]);
   arrays_[key] = name;

@@ -33,6 +33,8 @@ class CSpelling {
     writer_.write();
   }
 
+  const CWriter& writer() const { return writer_; }
+
   std::string header(const std::string& source) const {
     const std::string macros = upper_case(name_);
     std::string text = fmt::format(
@@ -146,6 +148,7 @@ CSource spell_c(const TfliteModel& model, const std::string& name, const std::st
   CSource made;
   made.source = spelling.source(header);
   made.header = spelling.header(comment_text(source));
+  made.constant_bytes = spelling.writer().constant_bytes();
   return made;
 }
 

@@ -8,6 +8,7 @@
 //   "kws.h"); write("kws.h", c.header); write("kws.c", c.source);
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,7 @@ inline constexpr std::string_view kCMark = "/* Written by nibble. */";
 
 struct CSource {
   std::string header, source;
+  std::uint64_t constant_bytes = 0;  // as a processor stores them
 };
 
 // name: what functions and macros begin with, see c_name; source: what the net was, for a comment; header: the file

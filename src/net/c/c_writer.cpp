@@ -185,6 +185,7 @@ std::string CWriter::array(std::string_view type, std::span<const std::int64_t> 
   const std::string key = std::string(type) + text;
   if (const auto known = arrays_.find(key); known != arrays_.end()) return known->second;
   const std::string name = fmt::format("a{}", arrays_.size());
+  constant_bytes_ += numbers.size() * (type == "int8_t" ? 1 : sizeof(std::int32_t));
   constants_ += fmt::format("/* {} */\nstatic const {} {}[{}] = {{{}}};\n\n", comment_text(what), type, name,
                             numbers.size(), text);
   return arrays_[key] = name;
@@ -195,6 +196,7 @@ std::string CWriter::array(std::span<const float> numbers, const std::string& wh
   const std::string key = "float" + text;
   if (const auto known = arrays_.find(key); known != arrays_.end()) return known->second;
   const std::string name = fmt::format("a{}", arrays_.size());
+  constant_bytes_ += numbers.size() * sizeof(float);
   constants_ +=
       fmt::format("/* {} */\nstatic const float {}[{}] = {{{}}};\n\n", comment_text(what), name, numbers.size(), text);
   return arrays_[key] = name;

@@ -36,6 +36,7 @@ class CWriter {
   void write();
 
   std::size_t arena_bytes() const { return arena_bytes_; }
+  std::uint64_t constant_bytes() const { return constant_bytes_; }
   bool needs_math() const { return needs_math_; }
   bool needs_strings() const { return needs_strings_ || functions_.uses("move"); }
   void use(std::string_view function) { functions_.use(function); }
@@ -107,6 +108,7 @@ class CWriter {
   CFunctions functions_;
   std::string constants_, body_;
   std::size_t arena_bytes_ = 0;
+  std::uint64_t constant_bytes_ = 0;
   bool needs_math_ = false, needs_strings_ = false;
 };
 

@@ -58,7 +58,8 @@ TfliteModel TfliteSpeller::write() {
   for (const NetPort& output : net_.outputs) guarded("an output", output.name, [&] { add_output(output); });
   if (!refused.empty())
     throw Error(ErrorKind::unsupported,
-                fmt::format("{}: is not written to TensorFlow Lite, which has no operators for {}; ONNX has them",
+                fmt::format("{}: is not written to TensorFlow Lite, for which nibble has no spelling of {}; ONNX has "
+                            "one of nets in floats",
                             net_.source, refused.text()),
                 "container");
   TfliteModel model = std::move(draft_).finish();

@@ -132,7 +132,8 @@ WrittenNet written_in_c(const TfliteModel& model, const std::string& source, con
   const std::string stem = output.path.empty() ? "net" : output.path.stem().string();
   CSource made = spell_c(model, c_name(stem), source, stem + ".h");
   const std::vector<std::filesystem::path> paths = output.files();
-  WrittenNet written{.output = output, .files = {}, .drawn = {}};
+  WrittenNet written{.output = output, .files = {}, .drawn = {}, .constant_bytes = 0};
+  written.constant_bytes = made.constant_bytes;
   written.files.emplace_back(paths.empty() ? output.path : paths[0], std::move(made.source));
   written.files.emplace_back(paths.empty() ? output.path : paths[1], std::move(made.header));
   return written;
@@ -146,6 +147,7 @@ WrittenNet spell_lite_in_c(const std::filesystem::path& path, const NetOutput& o
 }
 
 std::uint64_t WrittenNet::bytes() const {
+  if (output.container == NetContainer::c) return constant_bytes;
   std::uint64_t sum = 0;
   for (const auto& [path, bytes] : files) sum += bytes.size();
   return sum;
@@ -158,7 +160,7 @@ WrittenNet spell_net(const Net& net, const NetCodes& codes, const NetOutput& out
     made.drawn = spell_tflite(net, codes);
     return made;
   }
-  WrittenNet made{.output = output, .files = {}, .drawn = {}};
+  WrittenNet made{.output = output, .files = {}, .drawn = {}, .constant_bytes = 0};
   if (output.container == NetContainer::onnx) {
     OnnxModel model = spell_onnx(net, codes);
     model.producer = kProducer;

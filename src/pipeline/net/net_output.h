@@ -48,6 +48,8 @@ struct WrittenNet {
   std::vector<std::pair<std::filesystem::path, std::string>> files;  // with their bytes
   std::int64_t opset = 0;                                            // of ONNX
   TfliteModel drawn;                                                 // of C: what its functions compute, ports in f32
+  std::uint64_t constant_bytes = 0;                                  // of C
+  // Of the files; of C, which is text, those of its constants.
   std::uint64_t bytes() const;
 };
 
