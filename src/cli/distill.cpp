@@ -50,7 +50,7 @@ std::string text_of(const DistillSummary& summary, const DistillRequest& request
   std::string text = fmt::format("{}: {}; {} numbers of {} matrices{} were trained, {}\n", summary.output.string(),
                                  bytes_text(summary.bytes), count_text(summary.numbers), summary.matrices,
                                  settings.trains_vectors ? " and their norms" : "",
-                                 is_as_it_was             ? "and nothing of it is kept: all is as it was"
+                                 is_as_it_was             ? "and nothing of it is kept: the numbers are as they were"
                                  : settings.code_rate > 0 ? "all codes with them"
                                                           : "all codes stayed");
   text += fmt::format("{} steps{}, {} tokens in {}\n", summary.steps, summary.stopped_early ? ", stopped early" : "",

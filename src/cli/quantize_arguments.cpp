@@ -235,7 +235,9 @@ void add_calibration(CLI::App& verb, QuantizeArguments& arguments) {
           },
           "What moments of inputs weigh the text's tokens by: plain, all alike; guided, by how much the loss asks of "
           "what the layer gives for them (one backward pass); guided:4, the same for each of 4 groups of a matrix's "
-          "rows; kl, for each matrix by itself, and errors of its outputs against each other, too (two passes)")
+          "rows; kl, for each matrix by itself, and errors of its outputs against each other, too (two passes for each "
+          "run of layers that fits into memory). On few windows they may do worse "
+          "than plain")
       ->default_str("plain");
   add_walk(verb, arguments.request.calibration.walk);
   add_hidden_states(verb, arguments.hidden_states);

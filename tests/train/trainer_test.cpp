@@ -314,6 +314,14 @@ TEST(Trainer, SaysWhatIsWrong) {
   const std::string told = error_of([&] { broken.trainer.step(); }).second;
   EXPECT_NE(told.find("step 1: the loss is not finite, and the output of layer 1 is the first"), std::string::npos)
       << told;
+  // No rate is to blame for a model that came broken.
+  settings = short_run();
+  settings.begins_trained = true;
+  TrainingRun came_broken(settings);
+  came_broken.weights.find(1, "down")->values.values[3] = 3e38F;
+  const std::string to_mend = error_of([&] { came_broken.trainer.step(); }).second;
+  EXPECT_NE(to_mend.find("repair the model"), std::string::npos) << to_mend;
+  EXPECT_EQ(to_mend.find("lower the rate"), std::string::npos) << to_mend;
 }
 
 }  // namespace

@@ -381,12 +381,14 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
       if (step.step % request.save_every == 0) trainer.save(state, identity);
       meter.report(step.step, fmt::format("loss {:.3f}{}", step.loss, validation));
     }
+    trainer.keep_best();
+    require_storable(tensors, weights);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::cancelled) trainer.save(state, identity);
+    // Gone astray: the same command would come to it again, and another rate is another run.
+    if (error.kind() == ErrorKind::unusable_input) std::filesystem::remove(state);
     throw;
   }
-  trainer.keep_best();
-  require_storable(tensors, weights);
   summary.steps = trainer.steps_done();
   summary.stopped_early = trainer.stopped_early();
   summary.curve = trainer.curve();
