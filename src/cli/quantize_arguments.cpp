@@ -86,8 +86,10 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
   const bool any_directory = a.containers.size() > 1 || (!a.output.empty() && container_for(a).takes_shards());
   refuse_without_effect(verb, "--shard-size", any_directory && !a.pareto, "for a single weight file");
   judge_text_files(verb, a.texts);
-  for (const char* const option : {"--samples", "--length", "--seed", "--hessian", "--walk", "--hidden-states"})
+  for (const char* const option : {"--samples", "--length", "--seed", "--walk", "--hidden-states"})
     refuse_without_effect(verb, option, !a.texts.empty(), "without a text (--text, --chat)");
+  if (verb.count("--hessian") > 0 && a.texts.empty())
+    throw Error(ErrorKind::invalid_argument, "--hessian weighs a text's tokens: give one (--text, --chat)");
   refuse_without_effect(verb, "--special", !a.texts.empty() || !a.verify.empty(), "without a text (--text, --verify)");
   refuse_without_effect(verb, "--verbose", a.request.dry_run, "without --dry-run");
   if (verb.count("--json") > 0)

@@ -24,25 +24,6 @@ namespace {
 // Every fourth sample judges, where there are enough.
 constexpr std::size_t kHeldOut = 4, kMostJudged = 32, kMostCorrecting = 64;
 
-struct Samples {
-  std::vector<NetSample> calibration, judging;
-  bool holds_out = false;
-};
-
-Samples split(const Net& net, std::span<const NetSample> samples) {
-  Samples made;
-  made.holds_out = samples.size() >= kHeldOut;
-  const std::size_t most = std::min(kMostJudged, most_samples(net));
-  const std::size_t wanted = std::min(most, made.holds_out ? samples.size() / kHeldOut : samples.size());
-  // Spread over all of them.
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    const bool judges = (i + 1) * wanted / samples.size() > i * wanted / samples.size();
-    if (judges) made.judging.push_back(samples[i]);
-    if (!judges || !made.holds_out) made.calibration.push_back(samples[i]);
-  }
-  return made;
-}
-
 // A rounding of the whole net or a part of it, ready to be measured.
 struct Rounding {
   RoundedParts parts;
@@ -56,7 +37,7 @@ struct Rounding {
 // One way to prepare a net: equalized or not.
 class PreparedNet {
  public:
-  PreparedNet(Net net, const Samples& samples, const NetQuantizeOptions& options, Machine& machine)
+  PreparedNet(Net net, const SplitSamples& samples, const NetQuantizeOptions& options, Machine& machine)
       : net_(std::move(net)),
         samples_(samples),
         options_(options),
@@ -162,7 +143,7 @@ class PreparedNet {
   }
 
   Net net_;
-  const Samples& samples_;
+  const SplitSamples& samples_;
   const NetQuantizeOptions& options_;
   Machine& machine_;
   RoundingScheme scheme_;
@@ -332,10 +313,24 @@ std::vector<FitOptions> fits_to_try(const NetQuantizeOptions& options) {
 
 }  // namespace
 
+SplitSamples split_samples(const Net& net, std::span<const NetSample> samples) {
+  SplitSamples made;
+  made.holds_out = samples.size() >= kHeldOut;
+  const std::size_t most = std::min(kMostJudged, most_samples(net));
+  const std::size_t wanted = std::min(most, made.holds_out ? samples.size() / kHeldOut : samples.size());
+  // Spread over all of them.
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const bool judges = (i + 1) * wanted / samples.size() > i * wanted / samples.size();
+    if (judges) made.judging.push_back(samples[i]);
+    if (!judges || !made.holds_out) made.calibration.push_back(samples[i]);
+  }
+  return made;
+}
+
 NetQuantization quantize_net(const Net& net, std::span<const NetSample> samples, const NetQuantizeOptions& options,
                              Machine& machine) {
   judge(net, samples);
-  const Samples parts = split(net, samples);
+  const SplitSamples parts = split_samples(net, samples);
   std::vector<std::unique_ptr<PreparedNet>> prepared;
   Net plain = net;
   if (options.corrects_biases != false) give_biases(plain);

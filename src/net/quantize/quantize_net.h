@@ -77,6 +77,14 @@ struct NetQuantization {
   std::vector<std::string> outputs;
 };
 
+struct SplitSamples {
+  std::vector<NetSample> calibration, judging;
+  bool holds_out = false;  // whether those that judge are not among the others
+};
+
+// Which of the samples show ranges, and which judge: every fourth where there are enough, else all do both.
+SplitSamples split_samples(const Net& net, std::span<const NetSample> samples);
+
 // Error(unusable_input): no samples, samples that are all alike; Error(unsupported): a net without products;
 // Error(cancelled).
 NetQuantization quantize_net(const Net& net, std::span<const NetSample> samples, const NetQuantizeOptions& options,

@@ -95,8 +95,7 @@ NetFileSummary quantize_net_file(const std::filesystem::path& path, NetOptions o
     if (output.path.empty()) written.back().files.front().first = path;  // as messages call it
     verify(written.back(), summary.quantization, samples.front(), machine);
     if (quantize.is_dynamic)
-      judge_again(written.back(), net, std::span(samples).first(std::min<std::size_t>(samples.size(), 32)),
-                  summary.quantization, machine);
+      judge_again(written.back(), net, split_samples(net, samples).judging, summary.quantization, machine);
     summary.files.push_back({output, written.back().bytes(), written.back().opset});
   }
   for (const WrittenNet& one : written)

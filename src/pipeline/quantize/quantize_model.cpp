@@ -351,6 +351,10 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
   summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
   summary.experts = std::move(written.experts);
   summary.learnt = std::move(written.learnt);
+  if (!summary.learnt.empty() &&
+      std::ranges::all_of(summary.learnt, [](const auto& one) { return one.kept_step == 0; }))
+    summary.warnings.push_back(
+        "no layer became better by learning, what it began with is kept: give more text or steps");
   set_output_bytes(summary, weight_file_bytes(options.output));
   return summary;
 }

@@ -107,7 +107,8 @@ std::string record_of(const GridDistillation& training, const TokenStream& text,
 
 void run(GridDistillation& training, const std::filesystem::path& state,
          const std::map<std::string, std::string>& identity, const DistillRequest& request) {
-  ProgressMeter meter(request.progress, "distill", request.settings.steps);
+  ProgressMeter meter(request.progress, "distill", request.settings.steps,
+                      "distill was cancelled; the same command goes on where it stopped");
   std::string validation;
   try {
     while (!training.is_done()) {

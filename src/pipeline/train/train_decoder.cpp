@@ -372,7 +372,8 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
     summary.resumed_at = trainer.steps_done();
     if (request.note) request.note(fmt::format("{}: goes on behind step {}", state.string(), summary.resumed_at));
   }
-  ProgressMeter meter(request.progress, "train", settings.steps);
+  ProgressMeter meter(request.progress, "train", settings.steps,
+                      "train was cancelled; the same command goes on where it stopped");
   std::string validation;
   try {
     while (!trainer.is_done()) {
