@@ -138,6 +138,10 @@ double GridDistillation::run(const std::vector<std::int32_t>& rows, Tape::Walk w
                             : *layer == Network::kBegin    ? "the embedding"
                             : *layer >= tape_.num_layers() ? "the logits"
                                                            : fmt::format("the output of layer {}", *layer);
+  if (step_ == 0)
+    throw Error(ErrorKind::corrupt,
+                fmt::format("before the first step {} is not finite; repair the quantized model or its original: {}",
+                            where, std::isnan(loss) ? "NaN" : "infinite"));
   throw Error(ErrorKind::unusable_input,
               fmt::format("training has gone astray in step {}: {} is the first to be not finite; lower the rate: {}",
                           step_ + 1, where, std::isnan(loss) ? "NaN" : "infinite"),

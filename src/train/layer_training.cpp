@@ -277,7 +277,7 @@ LearntLayer LayerTraining::run(const std::function<void()>& after_step) {
   };
   keep();
   for (std::uint64_t done = 0; done < settings_.steps;) {
-    require_finite(step(next_batch()), done + 1);
+    require_finite(step(next_batch()), done == 0 ? 0 : done + 1);  // the first loss is of what it begins with
     const StepScale scale{.rate_factor = rate_factor(schedule, done)};
     of_grids.step(grids, scale, machine_);
     if (settings_.rule == LayerLearning::signs) {

@@ -148,8 +148,9 @@ void Trainer::refuse_loss(double loss, const std::string& what, std::uint64_t st
   // Before the first step no rate has done anything.
   if (step_ == 0 && settings_.begins_trained)
     throw Error(ErrorKind::corrupt,
-                fmt::format("{} of the model that training begins with is not finite{}; repair the model: {}", what,
-                            where, std::isnan(loss) ? "NaN" : "infinite"));
+                fmt::format("{} of the model that training begins with{} is not finite{}; repair the model: {}", what,
+                            help_.teacher != nullptr && !tape_.first_unsound() ? ", or of its teacher," : "", where,
+                            std::isnan(loss) ? "NaN" : "infinite"));
   throw Error(ErrorKind::unusable_input,
               fmt::format("training has gone astray in step {}: {} is not finite{}; lower the rate, or the longest "
                           "gradient: {}",

@@ -198,6 +198,7 @@ void CWriter::write_convolution(const TfliteOperator& op) {
   }
   for (std::size_t i = 0; i < static_cast<std::size_t>(outputs); ++i) {
     const float scale = w.scales[w.scales.size() == 1 ? 0 : i];
+    if (!(scale >= 0) || !std::isfinite(scale)) refuse("weights on a scale that is none");
     const Factor factor(static_cast<float>(static_cast<double>(x.scales[0]) * static_cast<double>(scale) /
                                            static_cast<double>(y.scales[0])));
     factors.push_back(factor.mantissa);

@@ -350,7 +350,10 @@ void CWriter::write(const TfliteOperator& op) {
       return call("to_codes", fmt::format("{}, {}, {}, {}, {}", pointer(op.inputs[0]), c_number(out(op).scales[0]),
                                           out(op).zeros[0], count_of(out(op)), pointer(op.outputs[0])));
     case kDequantize:
-      if (is_stored_dequantize(op)) return;  // where it is read
+      if (is_stored_dequantize(op)) {  // numbers stand where they are read; an output has a place of its own
+        if (!pointers_[static_cast<std::size_t>(op.outputs[0])].empty()) refuse("outputs that are stored codes");
+        return;
+      }
       return call("to_floats", fmt::format("{}, {}, {}, {}, {}", pointer(op.inputs[0]), c_number(in(op, 0).scales[0]),
                                            in(op, 0).zeros[0], count_of(out(op)), pointer(op.outputs[0])));
     default:

@@ -87,7 +87,7 @@ void require_text(const QuantizeModelOptions& options) {
                     ? "statistics do not tell what a layer gives, which this method learns from; give it text"
                     : "this method learns from what the model's layers make of a text; give it one",
                 "texts");
-  require_windows(options.calibration.sampling.samples);
+  if (const std::uint64_t asked = options.calibration.sampling.samples; asked != 0) require_windows(asked);  // 0: all
 }
 
 LayerTrainingSettings settings_of(const Method& method, const QuantizeModelOptions& options) {

@@ -120,6 +120,7 @@ void run(GridDistillation& training, const std::filesystem::path& state,
     }
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::cancelled) training.save(state, identity);
+    if (error.kind() == ErrorKind::unusable_input) std::filesystem::remove(state);  // astray: nothing to go on from
     throw;
   }
 }
