@@ -33,9 +33,8 @@ OptimizerSettings optimizer_of(LayerLearning rule, double rate) {
   return AdamWSettings{.rate = rate, .epsilon = 1e-14, .weight_decay = 0};
 }
 
-std::span<const float> append(std::span<const float> numbers, std::vector<float>& to) {
+void append(std::span<const float> numbers, std::vector<float>& to) {
   to.insert(to.end(), numbers.begin(), numbers.end());
-  return numbers;
 }
 
 // The sum of squares of y - target, and of the target; slopes (empty: none) become 2 (y - target) * factor. In f64,
@@ -126,20 +125,23 @@ void LayerTraining::fill(std::span<const std::size_t> windows, Batch& batch) con
   }
 }
 
-void LayerTraining::give(GraphRun& run, const Batch& batch) const {
-  run.give_ids(batch.ids);
-  run.give(graph_.inputs.front(), batch.inputs, false);
-  for (std::size_t i = 0; i < graph_.received.size(); ++i) run.give(graph_.received[i].value, batch.received[i], false);
+void LayerTraining::walk(std::span<const std::size_t> windows, GraphRun::Keep keep,
+                         const std::function<void(GraphRun&)>& use) {
+  fill(windows, batch_);
+  GraphRun run(graph_, layer_, weights_, {windows.size(), text_.length}, room_);
+  run.give_ids(batch_.ids);
+  run.give(graph_.inputs.front(), batch_.inputs, false);
+  for (std::size_t i = 0; i < graph_.received.size(); ++i)
+    run.give(graph_.received[i].value, batch_.received[i], false);
+  run.forward(keep);
+  use(run);
 }
 
 void LayerTraining::make_targets() {
   std::vector<float> targets;
   for (std::size_t window = 0; window < text_.windows; ++window) {
-    fill({&window, 1}, batch_);
-    GraphRun run(graph_, layer_, weights_, {1, text_.length}, room_);
-    give(run, batch_);
-    run.forward(GraphRun::Keep::outputs);
-    append(run.value(graph_.outputs.front()), targets);
+    walk({&window, 1}, GraphRun::Keep::outputs,
+         [&](GraphRun& run) { append(run.value(graph_.outputs.front()), targets); });
   }
   own_targets_ = std::move(targets);
 }
@@ -147,18 +149,18 @@ void LayerTraining::make_targets() {
 double LayerTraining::step(std::span<const std::size_t> windows) {
   for (LearnedRounding& part : parts_) part.round(machine_.pool);
   weights_.clear_gradients(machine_.pool);
-  fill(windows, batch_);
-  GraphRun run(graph_, layer_, weights_, {windows.size(), text_.length}, room_);
-  give(run, batch_);
-  run.forward(GraphRun::Keep::all);
-  slopes_.resize(batch_.targets.size());
-  const Squares squares = compare(run.value(graph_.outputs.front()), batch_.targets,
-                                  1 / static_cast<double>(batch_.targets.size()), slopes_, machine_.pool);
-  if (!std::isfinite(squares.error)) return squares.error;
-  run.add_gradient(graph_.outputs.front(), slopes_);
-  run.backward();
-  for (LearnedRounding& part : parts_) part.pull_back(machine_.pool);
-  return squares.error;
+  double error = 0;
+  walk(windows, GraphRun::Keep::all, [&](GraphRun& run) {
+    slopes_.resize(batch_.targets.size());
+    error = compare(run.value(graph_.outputs.front()), batch_.targets, 1 / static_cast<double>(batch_.targets.size()),
+                    slopes_, machine_.pool)
+                .error;
+    if (!std::isfinite(error)) return;
+    run.add_gradient(graph_.outputs.front(), slopes_);
+    run.backward();
+    for (LearnedRounding& part : parts_) part.pull_back(machine_.pool);
+  });
+  return error;
 }
 
 double LayerTraining::judge() {
@@ -167,13 +169,11 @@ double LayerTraining::judge() {
   for (std::size_t first = 0; first < judged_.size(); first += settings_.batch) {
     const std::span<const std::size_t> windows =
         std::span(judged_).subspan(first, std::min(settings_.batch, judged_.size() - first));
-    fill(windows, batch_);
-    GraphRun run(graph_, layer_, weights_, {windows.size(), text_.length}, room_);
-    give(run, batch_);
-    run.forward(GraphRun::Keep::outputs);
-    const Squares squares = compare(run.value(graph_.outputs.front()), batch_.targets, 0, {}, machine_.pool);
-    total.error += squares.error;
-    total.target += squares.target;
+    walk(windows, GraphRun::Keep::outputs, [&](GraphRun& run) {
+      const Squares squares = compare(run.value(graph_.outputs.front()), batch_.targets, 0, {}, machine_.pool);
+      total.error += squares.error;
+      total.target += squares.target;
+    });
   }
   return total.target == 0 ? total.error : total.error / total.target;
 }
@@ -193,15 +193,13 @@ void LayerTraining::find_curvature() {
       windows.push_back(learnt_[i * learnt_.size() / settings_.batch +
                                 static_cast<std::size_t>(probe) * (learnt_.size() / settings_.batch / kProbes)]);
     weights_.clear_gradients(machine_.pool);
-    fill(windows, batch_);
-    GraphRun run(graph_, layer_, weights_, {windows.size(), text_.length}, room_);
-    give(run, batch_);
-    run.forward(GraphRun::Keep::all);
-    slopes_.resize(batch_.targets.size());
-    Random random(settings_.seed * 1'000'003 + probe);
-    for (float& slope : slopes_) slope = random.uniform() < 0.5 ? -1.0F : 1.0F;
-    run.add_gradient(graph_.outputs.front(), slopes_);
-    run.backward();
+    walk(windows, GraphRun::Keep::all, [&](GraphRun& run) {
+      slopes_.resize(batch_.targets.size());
+      Random random(settings_.seed * 1'000'003 + probe);
+      for (float& slope : slopes_) slope = random.uniform() < 0.5 ? -1.0F : 1.0F;
+      run.add_gradient(graph_.outputs.front(), slopes_);
+      run.backward();
+    });
     for (std::size_t part = 0; part < parts_.size(); ++part) {
       const NetworkWeight& weight = parts_[part].weight();
       const std::size_t width = cols[part].size();

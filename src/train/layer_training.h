@@ -94,7 +94,8 @@ class LayerTraining {
   };
   void make_targets();
   void fill(std::span<const std::size_t> windows, Batch& batch) const;
-  void give(GraphRun& run, const Batch& batch) const;
+  // Forward over the windows, which are in batch_ then, and what `use` does behind it.
+  void walk(std::span<const std::size_t> windows, GraphRun::Keep keep, const std::function<void(GraphRun&)>& use);
   double step(std::span<const std::size_t> windows);
   double judge();
   void find_curvature();

@@ -77,6 +77,15 @@ std::vector<float> correlated(std::size_t n, std::size_t rank, Random& random) {
   return moment;
 }
 
+Problem random_problem(std::size_t rows, std::size_t cols, Random& random) {
+  Problem problem;
+  problem.rows = rows;
+  problem.cols = cols;
+  problem.weights.resize(rows * cols);
+  for (float& weight : problem.weights) weight = static_cast<float>(random.normal());
+  return problem;
+}
+
 TEST(OutputFeedback, ChoosesTheCodesOfTheReference) {
   std::ifstream file(NIBBLE_SOURCE_DIR "/tests/data/train/curvature.json");
   const nlohmann::json reference = nlohmann::json::parse(file), expected = reference.at("rounding");
@@ -96,11 +105,7 @@ TEST(OutputFeedback, ChoosesTheCodesOfTheReference) {
 
 TEST(OutputFeedback, CostsLessInEveryKindOfFormat) {
   Random random(3);
-  Problem problem;
-  problem.rows = 128;
-  problem.cols = 256;
-  problem.weights.resize(problem.rows * problem.cols);
-  for (float& weight : problem.weights) weight = static_cast<float>(random.normal());
+  Problem problem = random_problem(128, 256, random);
   problem.outputs = correlated(problem.rows, 40, random);
   set_inputs(problem, correlated(problem.cols, 90, random));
   for (const char* const format :
@@ -118,11 +123,8 @@ TEST(OutputFeedback, CostsLessInEveryKindOfFormat) {
 // Two parts of a matrix, each with outputs of its own, have the codes of two matrices where no grid spans both.
 TEST(OutputFeedback, PartsAreRoundedByThemselves) {
   Random random(6);
-  Problem part;
-  part.rows = 40;  // no multiple of the rows of a block, nor of those that are rounded together
-  part.cols = 64;
-  part.weights.resize(part.rows * part.cols);
-  for (float& weight : part.weights) weight = static_cast<float>(random.normal());
+  // Rows: no multiple of those of a block, nor of those that are rounded together.
+  Problem part = random_problem(40, 64, random);
   part.outputs = correlated(part.rows, 10, random);
   set_inputs(part, correlated(part.cols, 20, random));
   std::vector<float> both = part.weights;
@@ -151,11 +153,7 @@ TEST(OutputFeedback, PartsAreRoundedByThemselves) {
 // Where outputs do not matter to each other, rows are what they are by themselves.
 TEST(OutputFeedback, OutputsApartAreRoundedApart) {
   Random random(4);
-  Problem problem;
-  problem.rows = 24;
-  problem.cols = 64;
-  problem.weights.resize(problem.rows * problem.cols);
-  for (float& weight : problem.weights) weight = static_cast<float>(random.normal());
+  Problem problem = random_problem(24, 64, random);
   problem.outputs.resize(problem.rows * problem.rows);
   for (std::size_t i = 0; i < problem.rows; ++i) problem.outputs[i * problem.rows + i] = static_cast<float>(1 + i % 5);
   set_inputs(problem, correlated(problem.cols, 20, random));
