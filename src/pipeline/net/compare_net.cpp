@@ -4,24 +4,30 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <set>
 
-#include "base/elapsed.h"
 #include "base/half.h"
 #include "net/engine/net_program.h"
 #include "net/quantize/quantize_net.h"
 #include "net/quantize/weight_rounding.h"
 #include "nibble/error.h"
 #include "pipeline/net/net_samples.h"
+#include "pipeline/net/net_speed.h"
+#include "train/estimator/estimator.h"
 
 namespace nibble {
 namespace {
 
-constexpr NetFormat kFormats[] = {NetFormat::single, NetFormat::half,    NetFormat::integer,
-                                  NetFormat::four,   NetFormat::ternary, NetFormat::binary};
+struct Known {
+  NetFormat format;
+  std::string_view name;
+  double bits;  // of a weight
+};
+constexpr Known kFormats[] = {{NetFormat::single, "f32", 32},     {NetFormat::half, "f16", 16},
+                              {NetFormat::integer, "int8", 8},    {NetFormat::four, "int4", 4},
+                              {NetFormat::ternary, "ternary", 2}, {NetFormat::binary, "binary", 1}};
 constexpr std::size_t kMostCalibrated = 128;
 
 struct CodedPart {
@@ -54,46 +60,31 @@ std::uint64_t bytes_of(const Net& net, std::span<const CodedPart> parts, double 
   return 4 * numbers + static_cast<std::uint64_t>(bytes);
 }
 
-// The nearest in direction: what is below seven tenths of the mean size is 0, the rest has its mean size. Of two
-// points: all have the mean size.
-void round_coarsely(std::span<float> row, bool is_ternary) {
-  double sum = 0;
-  for (const float x : row) sum += std::abs(static_cast<double>(x));
-  const double least = is_ternary ? 0.7 * sum / static_cast<double>(row.size()) : 0;
-  double kept = 0;
-  std::size_t count = 0;
-  for (const float x : row) {
-    if (is_ternary && std::abs(static_cast<double>(x)) <= least) continue;
-    kept += std::abs(static_cast<double>(x));
-    ++count;
+// Every row as an estimator of training rounds it.
+void round_rows(std::span<float> numbers, std::uint64_t rows, const Estimator& estimator, const CodePoints& points) {
+  const std::size_t length = numbers.size() / rows;
+  for (std::size_t r = 0; r < rows; ++r) {
+    const std::span<float> row = numbers.subspan(r * length, length);
+    const std::vector<float> masters(row.begin(), row.end());
+    float scales[kMostScales] = {};
+    estimator.find_scales({points, masters}, 0, scales);
+    estimator.values({points, masters}, scales, row);
   }
-  const auto scale = static_cast<float>(count == 0 ? 0 : kept / static_cast<double>(count));
-  for (float& x : row) x = is_ternary && std::abs(static_cast<double>(x)) <= least ? 0 : x < 0 ? -scale : scale;
 }
 
 double seconds_of_run(const Net& net, const NetSample& sample, Machine& machine) {
   NetProgram program(net, machine);
   for (std::size_t i = 0; i < sample.size(); ++i) std::ranges::copy(sample[i], program.input(i).begin());
   program.run();
-  std::vector<double> seconds;
-  constexpr double kLeast = 0.3;
-  constexpr std::size_t kLeastRuns = 5, kMostRuns = 20000;
-  const auto begin = std::chrono::steady_clock::now();
-  while (seconds.size() < kMostRuns && (seconds.size() < kLeastRuns || seconds_since(begin) < kLeast)) {
-    const auto start = std::chrono::steady_clock::now();
-    program.run();
-    seconds.push_back(seconds_since(start));
-  }
-  std::ranges::nth_element(seconds, seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2));
-  return seconds[seconds.size() / 2];
+  std::vector<double> seconds = time_runs(program, 0.3);
+  const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
+  std::ranges::nth_element(seconds, middle);
+  return *middle;
 }
 
 }  // namespace
 
-std::string_view net_format_name(NetFormat format) {
-  constexpr std::string_view kNames[] = {"f32", "f16", "int8", "int4", "ternary", "binary"};
-  return kNames[static_cast<std::size_t>(format)];
-}
+std::string_view net_format_name(NetFormat format) { return std::ranges::find(kFormats, format, &Known::format)->name; }
 
 NetComparison compare_net(const std::filesystem::path& path, NetOptions options, const NetJudgeRequest& request,
                           const ProgressCallback& progress, Machine& machine) {
@@ -118,12 +109,11 @@ NetComparison compare_net(const std::filesystem::path& path, NetOptions options,
   }
   const std::vector<CodedPart> parts = coded_parts(net);
   NetComparison made{.calibrated = calibration.size(), .judged = judging.size(), .rows = {}};
-  for (const NetFormat format : kFormats) {
+  for (const auto& [format, name, bits] : kFormats) {
     NetComparisonRow& row = made.rows.emplace_back();
     row.format = format;
     Net rounded = net;
-    constexpr double kBits[] = {32, 16, 8, 4, 2, 1};
-    row.weight_bytes = bytes_of(net, parts, kBits[static_cast<std::size_t>(format)]);
+    row.weight_bytes = bytes_of(net, parts, bits);
     switch (format) {
       case NetFormat::single:
         row.weight_bytes = bytes_of(net, {}, 32);
@@ -145,19 +135,19 @@ NetComparison compare_net(const std::filesystem::path& path, NetOptions options,
         // What its guard has left in f32 counts so.
         std::vector<CodedPart> coded = parts;
         std::erase_if(coded, [&](const CodedPart& one) { return !quantization.codes.contains(one.part); });
-        row.weight_bytes = bytes_of(net, coded, kBits[static_cast<std::size_t>(format)]);
+        row.weight_bytes = bytes_of(net, coded, bits);
         rounded = std::move(quantization.net);
         break;
       }
       case NetFormat::ternary:
-      case NetFormat::binary:
-        for (const CodedPart& one : parts) {
-          std::vector<float>& numbers = rounded.weights.find(one.part)->second;
-          const std::size_t length = numbers.size() / one.rows;
-          for (std::size_t r = 0; r < one.rows; ++r)
-            round_coarsely(std::span(numbers).subspan(r * length, length), format == NetFormat::ternary);
-        }
+      case NetFormat::binary: {
+        const bool is_ternary = format == NetFormat::ternary;
+        const CodePoints points = code_points(*find_format(is_ternary ? "ternary:row" : "binary:row"));
+        for (const CodedPart& one : parts)
+          round_rows(rounded.weights.find(one.part)->second, one.rows, is_ternary ? twn_estimator() : bwn_estimator(),
+                     points);
         break;
+      }
     }
     row.verdict = judge_net(rounded, net, judging, labels, machine);
     if (format == NetFormat::single || format == NetFormat::integer)

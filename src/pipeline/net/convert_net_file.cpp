@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/net/convert_net_file.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "base/random.h"
-#include "net/quantize/noise_meter.h"
-#include "net/quantize/sample_walk.h"
 #include "net/weight_codes.h"
-#include "nibble/error.h"
 
 namespace nibble {
 namespace {
@@ -31,17 +26,8 @@ bool has_codes(const Net& net) {
                              [](const Node& node) { return std::holds_alternative<Quantize>(node.operation); });
 }
 
-void verify(const WrittenNet& written, const Net& net, Machine& machine) {
-  const NetSample sample = random_sample(net);
-  const std::vector<NetSample> was = walk_samples(net, {&sample, 1}, machine, {}),
-                               is = walk_samples(read_back(written), {&sample, 1}, machine, {});
-  // In decibels 90; between codes sums that lie near halves go either way, and on through the net.
-  const double allowed = has_codes(net) ? 1e-2 : 1e-9;
-  for (std::size_t i = 0; i < was[0].size(); ++i)
-    if (const double noise = noise_of({is[0][i]}, {was[0][i]}); noise > allowed)
-      throw Error(ErrorKind::internal, fmt::format("{}: read back, it makes something else: {}",
-                                                   written.files.front().first.string(), noise));
-}
+// In decibels 90; between codes sums that lie near halves go either way, and on through the net.
+double allowed_noise(const Net& net) { return has_codes(net) ? 1e-2 : 1e-9; }
 
 }  // namespace
 
@@ -64,7 +50,7 @@ std::vector<WrittenNet> convert_net_file(const std::filesystem::path& path, NetO
     }
     written.push_back(spell_net(net, codes, output));
     if (output.path.empty()) written.back().files.front().first = path;  // as messages call it
-    verify(written.back(), net, machine);
+    require_same_when_read(written.back(), net, random_sample(net), allowed_noise(net), machine);
   }
   for (const WrittenNet& one : written)
     if (!one.output.path.empty()) commit(one);

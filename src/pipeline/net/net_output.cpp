@@ -13,6 +13,7 @@
 #include "net/c/c_source.h"
 #include "net/onnx/onnx_export.h"
 #include "net/onnx/onnx_net.h"
+#include "net/quantize/noise_meter.h"
 #include "net/tflite/tflite_export.h"
 #include "net/tflite/tflite_net.h"
 #include "nibble/error.h"
@@ -179,6 +180,16 @@ Net read_back(const WrittenNet& made) {
   if (made.output.container == NetContainer::c) return draw_tflite_net(made.drawn, path, {});
   const std::span<const std::byte> read = std::as_bytes(std::span(bytes));
   return made.output.container == NetContainer::onnx ? read_onnx_net(read, path, {}) : read_tflite_net(read, path, {});
+}
+
+void require_same_when_read(const WrittenNet& made, const Net& meant, const NetSample& sample, double allowed,
+                            Machine& machine) {
+  const std::vector<NetSample> was = walk_samples(meant, {&sample, 1}, machine, {}),
+                               is = walk_samples(read_back(made), {&sample, 1}, machine, {});
+  for (std::size_t i = 0; i < was[0].size(); ++i)
+    if (const double noise = noise_of({is[0][i]}, {was[0][i]}); noise > allowed)
+      throw Error(ErrorKind::internal, fmt::format("{}: read back, it makes something else than what was meant: {}",
+                                                   made.files.front().first.string(), noise));
 }
 
 void commit(const WrittenNet& made) {

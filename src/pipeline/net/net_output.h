@@ -17,7 +17,9 @@
 #include <vector>
 
 #include "io/tflite/tflite_model.h"
+#include "kernels/machine.h"
 #include "net/net.h"
+#include "net/quantize/sample_walk.h"
 #include "net/weight_codes.h"
 
 namespace nibble {
@@ -58,6 +60,10 @@ WrittenNet spell_net(const Net& net, const NetCodes& codes, const NetOutput& out
 WrittenNet spell_lite_in_c(const std::filesystem::path& path, const NetOutput& output);
 // What its files say, read again.
 Net read_back(const WrittenNet& made);
+
+// Error(internal): read back, an output has more noise on the sample than allowed, as a share of its power.
+void require_same_when_read(const WrittenNet& made, const Net& meant, const NetSample& sample, double allowed,
+                            Machine& machine);
 // Puts the files in their places.
 void commit(const WrittenNet& made);
 

@@ -8,7 +8,6 @@
 #include "base/elapsed.h"
 #include "base/random.h"
 #include "kernels/limits.h"
-#include "net/engine/net_program.h"
 #include "pipeline/net/net_portrait.h"
 
 namespace nibble {
@@ -30,6 +29,18 @@ double quantile(const std::vector<double>& ascending, double share) {
 
 }  // namespace
 
+std::vector<double> time_runs(NetProgram& program, double least_seconds) {
+  constexpr std::size_t kLeastRuns = 10, kMostRuns = 1'000'000;
+  std::vector<double> seconds;
+  const auto begin = std::chrono::steady_clock::now();
+  while (seconds.size() < kMostRuns && (seconds.size() < kLeastRuns || seconds_since(begin) < least_seconds)) {
+    const auto start = std::chrono::steady_clock::now();
+    program.run();
+    seconds.push_back(seconds_since(start));
+  }
+  return seconds;
+}
+
 NetSpeed measure_net(const std::filesystem::path& path, const NetOptions& options, const NetSpeedOptions& how,
                      Machine& machine) {
   NetSpeed speed;
@@ -46,14 +57,7 @@ NetSpeed measure_net(const std::filesystem::path& path, const NetOptions& option
   start = std::chrono::steady_clock::now();
   program.run();
   speed.first_run_seconds = seconds_since(start);
-  constexpr std::size_t kLeastRuns = 10, kMostRuns = 1'000'000;
-  const auto begin = std::chrono::steady_clock::now();
-  while (speed.samples.size() < kMostRuns &&
-         (speed.samples.size() < kLeastRuns || seconds_since(begin) < how.least_seconds)) {
-    start = std::chrono::steady_clock::now();
-    program.run();
-    speed.samples.push_back(seconds_since(start));
-  }
+  speed.samples = time_runs(program, how.least_seconds);
   std::vector<double> ascending = speed.samples;
   std::ranges::sort(ascending);
   speed.median = quantile(ascending, 0.5);

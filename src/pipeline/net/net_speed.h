@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/machine.h"
+#include "net/engine/net_program.h"
 #include "net/net.h"
 
 namespace nibble {
@@ -32,6 +33,9 @@ struct NetSpeed {
   double operations_per_second() const { return 2 * static_cast<double>(multiply_adds) / median; }
   double limit = 0;  // operations per second that the machine does at most, in that arithmetic; 0: not measured
 };
+
+// Seconds of each run of a program whose inputs are given, one after the other, until they have taken so long.
+std::vector<double> time_runs(NetProgram& program, double least_seconds);
 
 NetSpeed measure_net(const std::filesystem::path& path, const NetOptions& options, const NetSpeedOptions& how,
                      Machine& machine);

@@ -18,18 +18,9 @@ namespace {
 // What is written is a net that makes what was judged, but for the order of sums: where that takes a value to the other
 // side of a half, what follows is rounded anew, and two such runs are as far from each other as from what is not
 // rounded.
-void verify(const WrittenNet& written, const NetQuantization& made, const NetSample& sample, Machine& machine) {
-  const Net again = read_back(written);
-  const std::vector<NetSample> was = walk_samples(made.net, {&sample, 1}, machine, {}),
-                               is = walk_samples(again, {&sample, 1}, machine, {});
-  for (std::size_t i = 0; i < was[0].size(); ++i) {
-    const double noise = noise_of({is[0][i]}, {was[0][i]});
-    const bool is_dynamic = std::ranges::any_of(made.codes, [](const auto& one) { return one.second.is_dynamic; });
-    const double kRounding = is_dynamic ? 1e-2 : 1e-4;  // what matrices read is rounded there as well
-    if (noise > kRounding + 2 * made.made.worst)
-      throw Error(ErrorKind::internal, fmt::format("{}: read back, it makes something else than what was judged: {}",
-                                                   written.files.front().first.string(), noise));
-  }
+double allowed_noise(const NetQuantization& made) {
+  const bool is_dynamic = std::ranges::any_of(made.codes, [](const auto& one) { return one.second.is_dynamic; });
+  return (is_dynamic ? 1e-2 : 1e-4) + 2 * made.made.worst;  // what matrices read is rounded there as well
 }
 
 // Where values are rounded when the net runs: as what is written makes it.
@@ -93,7 +84,8 @@ NetFileSummary quantize_net_file(const std::filesystem::path& path, NetOptions o
   for (const NetOutput& output : request.outputs) {
     written.push_back(spell_net(summary.quantization.net, summary.quantization.codes, output));
     if (output.path.empty()) written.back().files.front().first = path;  // as messages call it
-    verify(written.back(), summary.quantization, samples.front(), machine);
+    require_same_when_read(written.back(), summary.quantization.net, samples.front(),
+                           allowed_noise(summary.quantization), machine);
     if (quantize.is_dynamic)
       judge_again(written.back(), net, split_samples(net, samples).judging, summary.quantization, machine);
     summary.files.push_back({output, written.back().bytes(), written.back().opset});
