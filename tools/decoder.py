@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Llama decoder in plain PyTorch with the parameter names of Hugging Face checkpoints. Used to train and to judge the bundled model."""
+"""A Llama decoder in plain PyTorch with the parameter names of Hugging Face checkpoints. Used to judge the bundled model."""
 
 import json
 import pathlib
@@ -94,25 +94,6 @@ class Decoder(nn.Module):
         for layer in self.model.layers:
             x = layer(x, cos, sin)
         return F.linear(self.model.norm(x), self.model.embed_tokens.weight)
-
-
-def write_json(path, value):
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
-
-
-def save(model, directory):
-    """Writes config.json, generation_config.json and model.safetensors (BF16)."""
-    from safetensors.torch import save_file
-
-    directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "config.json", model.config)
-    write_json(directory / "generation_config.json", {"_from_model_config": True, "bos_token_id": 0, "eos_token_id": 1})
-    weights = {name: p.detach().to(torch.bfloat16).contiguous() for name, p in model.state_dict().items()}
-    part = directory / "model.safetensors.part"
-    save_file(weights, str(part), metadata={"format": "pt"})
-    part.chmod(0o644)
-    part.replace(directory / "model.safetensors")
 
 
 def load(directory):

@@ -12,8 +12,9 @@ import json
 import math
 import sys
 
+from loss_chart import BOTTOM, LEFT, RIGHT, TOP, LossChart
+
 WIDTH, HEIGHT = 860, 560
-LEFT, RIGHT, TOP, BOTTOM = 74, 24, 46, 56
 # Squared error on normal numbers, as docs/formats-errors.md has it.
 ERRORS = {"trellis1:l8": 0.283, "trellis2:l8": 0.0772, "trellis3:l8": 0.0208, "trellis4:l8": 0.00571, "trellis5:l8": 0.00162,
           "trellis1:l12": 0.284, "trellis2:l12": 0.0747, "trellis3:l12": 0.0195, "trellis4:l12": 0.00496, "trellis2:l16": 0.0711,
@@ -33,25 +34,14 @@ def main(source, target):
     with open(source, encoding="utf-8") as file:
         figures = json.load(file)
     rows = sorted(figures["rows"], key=lambda row: row["bits"])
-    low = math.floor(math.log10(min(row["kl"] for row in rows)))
-    high = math.ceil(math.log10(max(row["kl"] for row in rows)))
+    title = f"What a bit buys: loss over bits per weight, all by {figures['method']}"
+    chart = LossChart(WIDTH, HEIGHT, title, [row["kl"] for row in rows])
+    out, y = chart.out, chart.y
     last = math.ceil(rows[-1]["bits"])
 
     def x(bits):
         return LEFT + (bits - 1) / (last - 1) * (WIDTH - LEFT - RIGHT - 60) + 10
 
-    def y(loss):
-        return TOP + (high - math.log10(loss)) / (high - low) * (HEIGHT - TOP - BOTTOM)
-
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif" font-size="13">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="8" fill="#ffffff"/>',
-        f'<text x="{LEFT}" y="26" font-size="15" font-weight="600" fill="#222">What a bit buys: loss over bits per weight, all by {figures["method"]}</text>',
-    ]
-    for power in range(low, high + 1):
-        level = y(10.0**power)
-        out.append(f'<line x1="{LEFT}" y1="{level:.1f}" x2="{WIDTH - RIGHT}" y2="{level:.1f}" stroke="#dddddd"/>')
-        out.append(f'<text x="{LEFT - 8}" y="{level + 4:.1f}" text-anchor="end" fill="#555">{10.0**power:g}</text>')
     for bits in range(1, last + 1):
         out.append(f'<line x1="{x(bits):.1f}" y1="{TOP}" x2="{x(bits):.1f}" y2="{HEIGHT - BOTTOM}" stroke="#eeeeee"/>')
         out.append(f'<text x="{x(bits):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle" fill="#555">{bits}</text>')
@@ -61,15 +51,14 @@ def main(source, target):
     if ratios:
         factor = math.exp(sum(ratios) / len(ratios))
         points = [(bits / 20, factor * 4 ** (-bits / 20)) for bits in range(20, 20 * last + 1)]
-        path = " ".join(f"{x(bits):.1f},{y(loss):.1f}" for bits, loss in points if 10.0**low < loss < 10.0**high)
-        out.append(f'<polyline points="{path}" fill="none" stroke="#222" stroke-dasharray="5 4"/>')
+        seen = [(x(bits), y(loss)) for bits, loss in points if 10.0**chart.low < loss < 10.0**chart.high]
+        chart.line(seen, 'stroke="#222" stroke-dasharray="5 4"')
     for index, (title, color, _) in enumerate(FAMILIES):
         points = [(x(row["bits"]), y(row["kl"]), row["format"]) for row in rows if family_of(row["format"]) == index]
         if not points:
             continue
         if title.startswith("trellis"):
-            path = " ".join(f"{a:.1f},{b:.1f}" for a, b, _ in points)
-            out.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
+            chart.line([(a, b) for a, b, _ in points], f'stroke="{color}" stroke-width="2"')
         for a, b, name in points:
             out.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{color}"/>')
             if not title.startswith("trellis"):
@@ -78,9 +67,7 @@ def main(source, target):
     shown = [(title, color) for index, (title, color, _) in enumerate(FAMILIES) if any(family_of(row["format"]) == index for row in rows)]
     for place, (title, color) in enumerate([*shown, ("Shannon's limit (dashed)", "#222")]):
         out.append(f'<text x="{WIDTH - 230}" y="{TOP + 16 + 20 * place}" fill="{color}">{title}</text>')
-    out.append("</svg>")
-    with open(target, "w", encoding="utf-8") as file:
-        file.write("\n".join(out) + "\n")
+    chart.write(target)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@
 Across: bits per weight in the Linear layers. Up: mean KL divergence from the original, on a logarithmic scale.
 """
 import json
-import math
 import sys
 
+from loss_chart import BOTTOM, LEFT, RIGHT, TOP, LossChart
+
 WIDTH, HEIGHT = 760, 400
-LEFT, RIGHT, TOP, BOTTOM = 74, 24, 46, 56
 KINDS = {"block": ("#0072b2", "block formats and mixes (GGUF)"), "planar": ("#d55e00", "planar formats")}
 
 
@@ -24,24 +24,12 @@ def main(source, target):
         bits, kl = row["linear_bits_per_weight"], row["kl_mean"]
         if kl > 0 and bits < 16:
             points.append((bits, kl, row["format"], "planar" if ":" in row["format"] else "block"))
-    low = math.floor(math.log10(min(p[1] for p in points)))
-    high = math.ceil(math.log10(max(p[1] for p in points)))
+    chart = LossChart(WIDTH, HEIGHT, "What each format costs on the bundled model, against its size", [p[1] for p in points])
+    out, y = chart.out, chart.y
 
     def x(bits):
         return LEFT + (bits - 2) / (9 - 2) * (WIDTH - LEFT - RIGHT)
 
-    def y(kl):
-        return TOP + (high - math.log10(kl)) / (high - low) * (HEIGHT - TOP - BOTTOM)
-
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif" font-size="13">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="8" fill="#ffffff"/>',
-        f'<text x="{LEFT}" y="26" font-size="15" font-weight="600" fill="#222">What each format costs on the bundled model, against its size</text>',
-    ]
-    for power in range(low, high + 1):
-        line = y(10.0**power)
-        out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{line:.1f}" y2="{line:.1f}" stroke="#ddd"/>')
-        out.append(f'<text x="{LEFT - 8}" y="{line + 4:.1f}" text-anchor="end" fill="#555">{10.0**power:g}</text>')
     for bits in range(2, 10):
         out.append(f'<text x="{x(bits):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle" fill="#555">{bits}</text>')
     middle = (TOP + HEIGHT - BOTTOM) / 2
@@ -62,9 +50,7 @@ def main(source, target):
         if kind == "planar":
             mark = f'<rect x="{left - 4.5}" y="{top - 4.5}" width="9" height="9" fill="{colour}"/>'
         out.append(mark + f'<text x="{left + 12}" y="{top + 4}" fill="#222">{label}</text>')
-    out.append("</svg>\n")
-    with open(target, "w", encoding="utf-8") as file:
-        file.write("\n".join(out))
+    chart.write(target)
 
 
 if __name__ == "__main__":
