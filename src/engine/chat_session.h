@@ -21,6 +21,7 @@
 
 #include "engine/decoder.h"
 #include "engine/generate.h"
+#include "engine/remembered_sequence.h"
 #include "model/model_template.h"
 
 namespace nibble {
@@ -51,15 +52,12 @@ ChatPrompt make_prompt(const ModelTemplate& chat_template, const Tokenizer& toke
 
 class ChatSession {
  public:
-  // Points to go back to that are kept of a network with recurrent states, each with a copy of them.
-  static constexpr std::size_t kMostPoints = 2;
-
   // All three must outlive this. context: most tokens of a conversation and its answer. Errors as Decoder::new_cache's.
   ChatSession(Decoder& decoder, const Tokenizer& tokenizer, const ModelTemplate& chat_template, std::size_t context);
 
-  std::size_t context() const noexcept { return cache_.capacity(); }
-  std::size_t held_tokens() const noexcept { return held_.size(); }
-  std::uint64_t cache_bytes() const noexcept { return cache_.resident_bytes(); }
+  std::size_t context() const noexcept { return held_.cache().capacity(); }
+  std::size_t held_tokens() const noexcept { return held_.tokens().size(); }
+  std::uint64_t cache_bytes() const noexcept { return held_.cache().resident_bytes(); }
 
   // make_prompt with this session's template and tokenizer.
   ChatPrompt prompt(Conversation conversation) const {
@@ -71,19 +69,15 @@ class ChatSession {
   ChatAnswer answer(const ChatPrompt& prompt, const GenerateOptions& options, const AnswerCallback& on_text);
 
   // Forgets what was read.
-  void clear() noexcept;
+  void clear() noexcept { held_.clear(); }
 
  private:
-  std::size_t keep_common(const std::vector<std::int32_t>& ids);
-  void go_back(std::size_t length);
   void step(const SequenceStep& alone, std::span<float> logits, const ProgressCallback& progress);
 
   Decoder& decoder_;
   const Tokenizer& tokenizer_;
   const ModelTemplate& template_;
-  KvCache cache_;
-  std::vector<std::int32_t> held_;  // whose keys and values the cache has
-  std::vector<SavedPoint> points_;  // of networks that need them, the latest last
+  RememberedSequence held_;
 };
 
 }  // namespace nibble

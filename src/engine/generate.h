@@ -47,6 +47,8 @@ class TextStream {
   // What is left when no more tokens come.
   std::string finish();
   bool stopped() const noexcept { return stopped_; }
+  // How many bytes of what was pushed have not been given out; once stopped: from the stop text on.
+  std::size_t held_bytes() const noexcept { return held_.size(); }
 
  private:
   std::string take(std::size_t count);

@@ -8,7 +8,7 @@
 #include <filesystem>
 
 #include "base/quantity.h"
-#include "engine/chat_session.h"
+#include "engine/remembered_sequence.h"
 #include "engine/crossing_values.h"
 #include "engine/decoder.h"
 #include "engine/program.h"
@@ -224,7 +224,7 @@ MemoryPlan plan_memory(const MemoryPlanRequest& request) {
   plan.activations = activation_bytes(config, network);
   const Memory memory = memory_of(network);
   plan.recurrent_bytes = memory.recurrent_bytes;
-  plan.saved_bytes = ChatSession::kMostPoints * memory.recurrent_bytes;
+  plan.saved_bytes = RememberedSequence::kMostPoints * memory.recurrent_bytes;
   if (!basis.note.empty()) plan.notes.push_back(basis.note);
   plan.bandwidth = request.bandwidth;
   for (std::size_t type = 0; type < kCacheTypes.size(); ++type) {
