@@ -19,7 +19,8 @@ declare -A sees=(
   [evaluate]="engine model graph io kernels format tensor base"
   [pipeline]="net train calibrate evaluate engine model quantize graph io kernels format tensor base"
   [report]="pipeline net train calibrate evaluate engine model quantize graph io kernels format tensor base"
-  [cli]="terminal report pipeline net train calibrate evaluate engine model quantize graph io kernels format tensor base"
+  [serve]="pipeline net train calibrate evaluate engine model quantize graph io kernels format tensor base"
+  [cli]="serve terminal report pipeline net train calibrate evaluate engine model quantize graph io kernels format tensor base"
 )
 rooms="${!sees[*]}"
 breaches=0
