@@ -35,6 +35,9 @@ class RowTiles {
   // behind the one before.
   virtual void pack(const std::byte* grids, std::size_t stride, std::size_t rows, const Code* codes,
                     std::size_t code_stride, std::size_t cols, const RowPlanes& unit) const = 0;
+  // What names each column's value beside the grid, a code for itself whatever it shares with its neighbours: out
+  // [cols]. row: as decode_row has it.
+  virtual void column_codes(const ConstRowPlanes& row, std::uint64_t row_index, std::span<Code> out) const = 0;
 };
 
 // Null where each row is coded by itself.

@@ -31,8 +31,8 @@ class TrainableGrid {
   virtual void store(const float* parameters, std::byte* grid) const = 0;
 
   // What codes mean at numbers that need not be storable; what is not among them is read from `grid`. Of the span's
-  // first `columns` columns (all of it for block formats), one code per unit: out[columns]. At parameters(grid) what
-  // Format::value gives, but for roundings of sums.
+  // first `columns` columns (all of it for block formats), one code per unit, of rows coded together one per column
+  // (RowTiles::column_codes): out[columns]. At parameters(grid) what Format::value gives, but for roundings of sums.
   virtual void values(const std::byte* grid, const float* parameters, const Code* codes, std::size_t columns,
                       float* out) const = 0;
 

@@ -20,7 +20,7 @@ void require_free_numbers(const QuantizedView& stored) {
   if (planar != nullptr && (planar->grain == PlanarGrain::tensor || planar->grain == PlanarGrain::block))
     throw Error(ErrorKind::unsupported,
                 "rows share the numbers of its grids, which are trained row by row; take groups or rows: " + name);
-  if (!parts_of(stored).empty())
+  if (stored.parts && !parts_of(*stored.parts).empty())
     throw Error(ErrorKind::unsupported, "a matrix with parts beside codes and grids is not trained: " + name);
 }
 
@@ -31,7 +31,7 @@ struct TrainedMatrix::Span {
   std::uint64_t row = 0;
   std::size_t index = 0, begin = 0, columns = 0;
   std::vector<std::byte> grid;
-  std::vector<Code> codes;
+  std::vector<Code> codes;     // as TrainableGrid takes them
   std::vector<float> scratch;  // [numbers of a grid, columns]
   const float* numbers = nullptr;
 };
@@ -45,7 +45,7 @@ void TrainedMatrix::each_span(ThreadPool& pool, Body body) const {
       static_cast<std::size_t>(stored_.rows), grain, [&](std::size_t first, std::size_t last, std::size_t) {
         Span span;
         span.grid.resize(format.grid_bytes());
-        span.codes.resize(span_ / format.info().unit);
+        span.codes.resize(tiles_ != nullptr ? span_ : span_ / format.info().unit);
         span.scratch.resize(per_grid_ * span_);
         for (span.row = first; span.row < last; ++span.row) {
           const ConstRowPlanes row = stored_.row(span.row);
@@ -55,6 +55,7 @@ void TrainedMatrix::each_span(ThreadPool& pool, Body body) const {
             span.numbers = numbers_.data() + (span.row * spans_ + span.index) * per_grid_;
             format.unpack(row, span.index, span.columns, stored_.tensor_grid.get(), span.row, span.grid.data(),
                           span.codes.data());
+            if (tiles_ != nullptr) tiles_->column_codes(row, span.row, span.codes);
             body(span);
           }
         }
@@ -64,6 +65,7 @@ void TrainedMatrix::each_span(ThreadPool& pool, Body body) const {
 TrainedMatrix::TrainedMatrix(const QuantizedView& stored, ThreadPool& pool) : stored_(stored) {
   require_free_numbers(stored);
   free_ = find_trainable_grid(*stored.format);
+  tiles_ = find_row_tiles(*stored.format);
   const auto cols = static_cast<std::size_t>(stored.cols);
   span_ = stored.format->info().span == 0 ? cols : stored.format->info().span;
   spans_ = (cols + span_ - 1) / span_;
@@ -140,12 +142,36 @@ void TrainedMatrix::round(std::span<const float> weights, QuantizedTensor& into,
 QuantizedTensor TrainedMatrix::store(ThreadPool& pool) const {
   QuantizedTensor made(stored_.format, stored_.rows, stored_.cols);
   made.tensor_grid = stored_.tensor_grid;
+  if (tiles_ != nullptr) {
+    store_tiles(made, pool);
+    return made;
+  }
   if (made.tensor_grid) stored_.format->pack_tensor(made.tensor_grid.get(), made.row(0));
   each_span(pool, [&](Span& span) {
     free_->store(span.numbers, span.grid.data());
     stored_.format->pack(span.grid.data(), span.codes.data(), span.index, span.columns, made.row(span.row));
   });
   return made;
+}
+
+void TrainedMatrix::store_tiles(QuantizedTensor& into, ThreadPool& pool) const {
+  const Format& format = *stored_.format;
+  const auto rows = static_cast<std::size_t>(stored_.rows), cols = static_cast<std::size_t>(stored_.cols);
+  const std::size_t unit = format.info().row_unit, codes_of_row = cols / format.info().unit;
+  pool.parallel_for((rows + unit - 1) / unit, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+    std::vector<std::byte> grids(unit * format.grid_bytes());
+    std::vector<Code> codes(unit * codes_of_row);
+    for (std::size_t tile = begin; tile < end; ++tile) {
+      const std::size_t first = tile * unit, count = std::min(unit, rows - first);
+      for (std::size_t i = 0; i < unit; ++i) {  // beyond the last row, too, lie codes
+        const std::size_t row = std::min(first + i, rows - 1);
+        std::byte* const grid = &grids[i * format.grid_bytes()];
+        format.unpack(stored_.row(row), 0, cols, stored_.tensor_grid.get(), first + i, grid, &codes[i * codes_of_row]);
+        free_->store(&numbers_[row * per_grid_], grid);
+      }
+      tiles_->pack(grids.data(), format.grid_bytes(), count, codes.data(), codes_of_row, cols, into.row(first));
+    }
+  });
 }
 
 }  // namespace nibble

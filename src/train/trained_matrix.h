@@ -15,6 +15,7 @@
 
 #include "base/thread_pool.h"
 #include "format/quantized_tensor.h"
+#include "format/row_tiles.h"
 #include "format/trainable_grid.h"
 
 namespace nibble {
@@ -50,12 +51,14 @@ class TrainedMatrix {
 
  private:
   struct Span;
+  void store_tiles(QuantizedTensor& into, ThreadPool& pool) const;
   void require_single_codes() const;
   template <class Body>
   void each_span(ThreadPool& pool, Body body) const;
 
   QuantizedView stored_;
   const TrainableGrid* free_;
+  const RowTiles* tiles_;                // null: each row is coded by itself
   std::size_t span_, spans_, per_grid_;  // columns of a span, spans of a row, numbers of a grid
   std::vector<float> numbers_;
 };

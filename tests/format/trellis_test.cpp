@@ -3,6 +3,7 @@
 // Trellis formats against what another program wrote and read (tools/reference_trellis.py).
 #include "format/trellis/trellis_format.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -12,6 +13,8 @@
 #include "base/half.h"
 #include "base/mapped_file.h"
 #include "format/encode_tensor.h"
+#include "format/random_tiles.h"
+#include "format/trainable_grid.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -106,11 +109,57 @@ TEST(Trellis, RowsOfZerosStayZeros) {
   for (const float value : encode_tensor(find_format("trellis2:l8"), x, 64).view().decode()) EXPECT_EQ(value, 0);
 }
 
+// Also of another program's tiles; a scale goes to the nearest half number.
+TEST(Trellis, ColumnsHaveCodesOfTheirOwn) {
+  const FormatPtr format = find_format("trellis6:l16");
+  const TrainableGrid& free = *find_trainable_grid(*format);
+  const QuantizedTensor tensor = random_tiles(format, 70, 8, 1);
+  std::vector<Code> codes(8);
+  std::vector<float> decoded(8), values(8), slopes(8);
+  for (std::size_t row = 0; row < 70; ++row) {
+    const ConstRowPlanes planes = tensor.view().row(row);
+    find_row_tiles(*format)->column_codes(planes, row, codes);
+    format->decode_row(planes, nullptr, row, decoded);
+    float scale = 0;
+    std::byte grid[sizeof(float)];
+    std::vector<Code> symbols(2);
+    format->unpack(planes, 0, 8, nullptr, row, grid, symbols.data());
+    free.parameters(grid, &scale);
+    free.values(grid, &scale, codes.data(), 8, values.data());
+    free.slopes(grid, &scale, codes.data(), 8, slopes.data());
+    EXPECT_EQ(values, decoded) << row;
+    for (std::size_t i = 0; i < 8; ++i) {
+      EXPECT_EQ(scale * slopes[i], decoded[i]) << row << ", " << i;
+      EXPECT_EQ(codes[i] & 63u, symbols[i / 4] >> (6 * (i % 4)) & 63u) << row << ", " << i;
+    }
+    const float finer = scale * 1.0001F;
+    free.store(&finer, grid);
+    float stored = 0;
+    free.parameters(grid, &stored);
+    EXPECT_EQ(stored, f16_to_f32(f32_to_f16(finer))) << row;
+  }
+}
+
 TEST(Trellis, NamesAreJudged) {
   EXPECT_EQ(find_format("trellis2")->name(), "trellis2:l8");
   EXPECT_EQ(find_format("TRELLIS4:L12")->info().row_unit, 64u);
-  for (const char* const wrong : {"trellis", "trellis0", "trellis7:l8", "trellis2:l9", "trellis2:12", "trellis2:l8:l8"})
-    EXPECT_THROW(find_format(wrong), Error) << wrong;
+  const auto refusal = [](const char* name) -> std::string {
+    try {
+      find_format(name);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::invalid_argument) << name;
+      return error.what();
+    }
+    return "accepted";
+  };
+  for (const char* const wrong : {"trellis", "trellis0", "trellis7:l8"})
+    EXPECT_EQ(refusal(wrong), std::string("trellises are trellis1 .. trellis6: ") + wrong);
+  for (const char* const option : {"l9", "12", "g64", ""})
+    EXPECT_EQ(refusal(("trellis2:l16:" + std::string(option)).c_str()),
+              fmt::format("a trellis has no option '{0}'; it takes one of l8 (a table of 256 values), l12 and l16 "
+                          "(values computed), and scales lie by rows: trellis2:l16:{0}",
+                          option));
+  EXPECT_EQ(refusal("trellis2:l8:l12"), "a trellis has one number of states; 'l12' is another: trellis2:l8:l12");
   EXPECT_THROW(find_format("trellis2")->planes(64, 6), Error);
 }
 

@@ -74,6 +74,7 @@ TEST_F(Distill, ChangesWhatLiesBesideCodesInEveryContainer) {
                                                        {"int3:g64:half", "nibble"},
                                                        {"nf4:g64", "nibble"},
                                                        {"ternary:row", "nibble"},
+                                                       {"trellis2:l8", "nibble"},
                                                        {"int4:g32", "gptq"},
                                                        {"int4:g32:asym", "gptq_v2"},
                                                        {"int4:g32:asym", "awq"},

@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "base/random.h"
+#include "format/encode_tensor.h"
 #include "nibble/error.h"
 #include "train/optimizer.h"
 
@@ -18,7 +19,8 @@ constexpr const char* kFormats[] = {
     "int4:g32",    "int2:g64:half", "int4:g64:bias", "int3:g128:asym", "int4:g64:s6", "int3:g128:signed",
     "ternary:row", "binary:row",    "nf4:g64",       "nf4:g64:dq",     "table3:g256", "q4_0",
     "q5_1",        "q2_k",          "q3_k",          "q4_k",           "q6_k",        "iq4_nl",
-    "iq4_xs",      "iq2_xs",        "mxfp4",         "nvfp4",          "tq2_0"};
+    "iq4_xs",      "iq2_xs",        "mxfp4",         "nvfp4",          "tq2_0",       "trellis2:l8",
+    "trellis3:l12"};
 
 std::vector<float> random_numbers(std::uint64_t seed, double deviation) {
   Random random(seed);
@@ -28,15 +30,7 @@ std::vector<float> random_numbers(std::uint64_t seed, double deviation) {
 }
 
 QuantizedTensor encode(const std::string& name, const std::vector<float>& weights, FitRule rule) {
-  const FormatPtr format = find_format(name);
-  QuantizedTensor tensor(format, kRows, kCols);
-  const FitOptions options{.rule = rule};
-  tensor.tensor_grid = format->prepare(weights, kRows, kCols, {}, options);
-  format->pack_tensor(tensor.tensor_grid.get(), tensor.row(0));
-  for (std::uint64_t row = 0; row < kRows; ++row)
-    format->encode_row(std::span(weights).subspan(row * kCols, kCols), {}, tensor.tensor_grid.get(), row, options,
-                       tensor.row(row));
-  return tensor;
+  return encode_tensor(find_format(name), weights, kRows, rule);
 }
 
 TEST(TrainedMatrix, BeginsAsItIsStoredAndIsStoredAsItWas) {

@@ -12,6 +12,7 @@
 #include "format/block_format.h"
 #include "format/row_tiles.h"
 #include "format/scale.h"
+#include "format/trainable_grid.h"
 #include "format/trellis/path_search.h"
 #include "format/trellis/state_values.h"
 #include "nibble/error.h"
@@ -52,7 +53,7 @@ FormatInfo make_info(const TrellisShape& shape) {
   return info;
 }
 
-class TrellisFormat final : public Format, public RowTiles {
+class TrellisFormat final : public Format, public RowTiles, public TrainableGrid {
  public:
   TrellisFormat(const TrellisShape& shape, const PathSteps& steps)
       : Format(make_info(shape)), shape_(shape), steps_(steps) {
@@ -119,11 +120,11 @@ class TrellisFormat final : public Format, public RowTiles {
   void decode_row(const ConstRowPlanes& row, const TensorGrid*, std::uint64_t row_index,
                   std::span<float> out) const override {
     const float scale = scale_of(row);
-    const std::size_t bits = 8 * tile_bytes(shape_), place = row_index % kTrellisRows * kTrellisCols * shape_.code_bits;
-    for (std::size_t col = 0; col < out.size(); ++col) {
-      const std::byte* const tile = row[0] + col / kTrellisCols * tile_bytes(shape_);
-      out[col] = scale * values_[tile_window(shape_, tile, (place + col % kTrellisCols * shape_.code_bits) % bits)];
-    }
+    for (std::size_t col = 0; col < out.size(); ++col) out[col] = scale * values_[state_at(row, row_index, col)];
+  }
+
+  void column_codes(const ConstRowPlanes& row, std::uint64_t row_index, std::span<Code> out) const override {
+    for (std::size_t col = 0; col < out.size(); ++col) out[col] = state_at(row, row_index, col);
   }
 
   std::optional<std::string> find_defect(const ConstRowPlanes& row, std::uint64_t) const override {
@@ -150,10 +151,30 @@ class TrellisFormat final : public Format, public RowTiles {
       }
   }
 
+  std::size_t num_parameters() const override { return 1; }
+  void parameters(const std::byte* grid, float* out) const override { *out = read_grid(grid).scale; }
+  void store(const float* parameters, std::byte* grid) const override {
+    const Grid nearest{f16_to_f32(to_f16_saturated(*parameters))};
+    std::memcpy(grid, &nearest, sizeof(nearest));
+  }
+  void values(const std::byte*, const float* parameters, const Code* states, std::size_t columns,
+              float* out) const override {
+    for (std::size_t i = 0; i < columns; ++i) out[i] = *parameters * values_[states[i]];
+  }
+  void slopes(const std::byte*, const float*, const Code* states, std::size_t columns, float* out) const override {
+    for (std::size_t i = 0; i < columns; ++i) out[i] = values_[states[i]];
+  }
+
  private:
   [[noreturn]] void throw_single() const {
     throw Error(ErrorKind::unsupported,
                 fmt::format("{} codes {} rows together, and is asked for one", info_.name, kTrellisRows));
+  }
+
+  // row: as decode_row has it.
+  std::uint32_t state_at(const ConstRowPlanes& row, std::uint64_t row_index, std::size_t col) const {
+    const std::size_t symbol = row_index % kTrellisRows * kTrellisCols + col % kTrellisCols;
+    return tile_window(shape_, row[0] + col / kTrellisCols * tile_bytes(shape_), symbol * shape_.code_bits);
   }
 
   static float scale_of(const ConstRowPlanes& row) {
@@ -209,10 +230,6 @@ class Coder final : public TileCoder {
 
 std::unique_ptr<TileCoder> TrellisFormat::make_coder() const { return std::make_unique<Coder>(*this); }
 
-std::string known_spellings() {
-  return "trellis1 .. trellis6 with l8 (a table of 256 values), l12 or l16 (values computed), as in trellis2:l12";
-}
-
 unsigned read_number(std::string_view text) {
   unsigned number = 0;
   if (text.empty() || text.size() > 2) return 0;
@@ -227,16 +244,30 @@ unsigned read_number(std::string_view text) {
 
 FormatPtr make_trellis_format(std::string_view spelling) {
   if (!spelling.starts_with(kPrefix)) return nullptr;
-  const std::string_view rest = spelling.substr(kPrefix.size());
-  const std::size_t colon = rest.find(':');
+  std::string_view rest = spelling.substr(kPrefix.size());
+  std::size_t colon = rest.find(':');
   TrellisShape shape;
   shape.code_bits = read_number(rest.substr(0, colon));
-  const std::string_view option = colon == std::string_view::npos ? std::string_view("l8") : rest.substr(colon + 1);
-  shape.state_bits = option.starts_with('l') ? read_number(option.substr(1)) : 0;
-  if (shape.code_bits < 1 || shape.code_bits > kMaxCodeBits ||
-      std::ranges::find(kStateBits, shape.state_bits) == kStateBits.end())
+  if (shape.code_bits < 1 || shape.code_bits > kMaxCodeBits)
     throw Error(ErrorKind::invalid_argument,
-                fmt::format("no trellis has this name; known are {}: {}", known_spellings(), spelling));
+                fmt::format("trellises are {0}1 .. {0}{1}: {2}", kPrefix, kMaxCodeBits, spelling));
+  bool has_states = false;
+  while (colon != std::string_view::npos) {
+    rest.remove_prefix(colon + 1);
+    colon = rest.find(':');
+    const std::string_view option = rest.substr(0, colon);
+    const unsigned state_bits = option.starts_with('l') ? read_number(option.substr(1)) : 0;
+    if (std::ranges::find(kStateBits, state_bits) == kStateBits.end())
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("a trellis has no option '{}'; it takes one of l8 (a table of 256 values), l12 and l16 "
+                              "(values computed), and scales lie by rows: {}",
+                              option, spelling));
+    if (has_states)
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("a trellis has one number of states; '{}' is another: {}", option, spelling));
+    shape.state_bits = state_bits;
+    has_states = true;
+  }
   return make_trellis_format(shape, plain_path_steps());
 }
 
