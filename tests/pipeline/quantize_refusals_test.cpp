@@ -77,8 +77,8 @@ TEST_F(QuantizeRefuses, RoundingTwice) {
   QuantizeModelOptions options{.recipe = find_recipe("q4_0"), .output = scratch_ / "again.gguf"};
   EXPECT_EQ(error(scratch_ / "q.gguf", options),
             "q.gguf: tensor 'token_embd.weight' is quantized already, and rounding it again adds to its loss; start "
-            "from the original model, or insist: "
-            "q8_0 to q4_0");
+            "from the original model, have these numbers in another container (nibble convert), or insist: q8_0 to "
+            "q4_0");
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "again.gguf"));
   options.allow_requantize = true;
   EXPECT_EQ(error(scratch_ / "q.gguf", options), "no error");
@@ -173,8 +173,10 @@ TEST_F(QuantizeRefuses, TilesOfRowsThatAreLookedUp) {
       error(kTiedModel, {.recipe = find_recipe("trellis2"), .embedding = "trellis4:l12", .output = scratch_ / "out"}),
       "trellis4:l12 codes 64 rows together, and an embedding is looked up by rows; choose a format with codes for "
       "each, such as int4:g128 or q4_k, for 'model.embed_tokens.weight'");
-  EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("trellis2"), .output = scratch_ / "out.gguf"}).substr(0, 23),
-            "trellis2:l8 for 'blk.0.");
+  EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("trellis2"), .output = scratch_ / "out.gguf"}),
+            "trellis2:l8 for 'blk.0.attn_q.weight' (recipe 'trellis2:l8'): a GGUF file cannot hold trellises; write to "
+            "a directory (an output name without .gguf), of which nibble convert makes a file with the same numbers in "
+            "q8_0, or choose a block format such as q4_k");
 }
 
 TEST_F(QuantizeRefuses, OutputsThatCannotBe) {

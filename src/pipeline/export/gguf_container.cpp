@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fstream>
 
+#include "format/row_tiles.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
@@ -64,6 +65,9 @@ class GgufContainer final : public Container {
   bool is_file() const noexcept override { return true; }
   std::string refusal(const PlannedTensor& tensor, TensorRole) const override {
     if (tensor.format->info().kind != FormatKind::planar) return {};
+    if (find_row_tiles(*tensor.format) != nullptr)
+      return "a GGUF file cannot hold trellises; write to a directory (an output name without .gguf), of which nibble "
+             "convert makes a file with the same numbers in q8_0, or choose a block format such as q4_k";
     return "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a "
            "block format such as q4_k";
   }

@@ -60,8 +60,8 @@ void refuse_requantizing(const TensorPlan& tensor, const QuantizeModelOptions& o
     return;
   throw Error(ErrorKind::unusable_input,
               fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from "
-                          "the original model, or "
-                          "insist: {} to {}",
+                          "the original model, have these numbers in another container (nibble convert), or insist: {} "
+                          "to {}",
                           stored.file, stored.name, stored.values.format()->name(), tensor.target.format->name()),
               "allow_requantize");
 }
