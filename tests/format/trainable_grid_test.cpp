@@ -162,7 +162,8 @@ TEST_P(TrainableGrids, WhatIsStoredIsExactlyStorable) {
 std::vector<FormatPtr> formats_with_grids() {
   std::vector<FormatPtr> formats = list_formats();
   std::erase_if(formats, [](const FormatPtr& format) {
-    return format->info().kind == FormatKind::raw || find_row_tiles(*format) != nullptr;  // trained_matrix_test has them
+    // Rows coded together: trained_matrix_test has them.
+    return format->info().kind == FormatKind::raw || find_row_tiles(*format) != nullptr;
   });
   return formats;
 }
