@@ -74,6 +74,17 @@ std::string formats_line(const std::vector<TensorListing>& tensors) {
   return text + "\n";
 }
 
+// What tensors have beside codes and grids; empty: nothing.
+std::string parts_line(const std::vector<TensorListing>& tensors) {
+  std::map<std::string, std::uint64_t> counts;
+  for (const TensorListing& tensor : tensors)
+    for (const std::string& part : tensor.parts) ++counts[part];
+  std::string text;
+  for (const auto& [part, count] : counts)
+    text += fmt::format("{} {} ({} tensors)", text.empty() ? "beside codes and grids:" : ",", part, count);
+  return text.empty() ? text : text + "\n";
+}
+
 std::string inputs_line(const ModelInfo& info) {
   return (info.activations.empty() ? "" : fmt::format("inputs of quantized Linears: {}\n", info.activations)) + "\n";
 }
@@ -100,7 +111,8 @@ void print_text(const ModelInfo& info, const std::vector<TensorListing>& tensors
     }
     table.add(std::move(cells));
   }
-  session.print(headline(info) + formats_line(tensors) + inputs_line(info) + table.text(session.style()));
+  session.print(headline(info) + formats_line(tensors) + parts_line(tensors) + inputs_line(info) +
+                table.text(session.style()));
 }
 
 // Of a file of statistics or an importance matrix in a model's place.

@@ -200,8 +200,10 @@ void add_methods(CLI::App& verb, QuantizeArguments& arguments) {
           "How values are chosen: rtn, mse, imatrix, table, awq, smoothquant, gptq, descent; signround, blockwise: "
           "gptq, then each layer learns to give what the original's does")
       ->capture_default_str();
-  verb.add_option("--transform", arguments.request.transform,
-                  "First stage in place of the method's: none, awq, smoothquant");
+  verb.add_option(
+      "--transform", arguments.request.transform,
+      "First stage in place of the method's: none, awq, smoothquant; hadamard: inputs are rotated while the "
+      "model runs (container nibble)");
   verb.add_option("--round", arguments.request.round, "Last stage in place of the method's: nearest, gptq, descent");
   verb.add_option("--alpha", arguments.request.smoothquant_alpha,
                   "Of smoothquant: how much range moves into the weights (default 0.5)")

@@ -14,6 +14,7 @@
 #include "kernels/encode/encoders.h"
 #include "nibble/error.h"
 #include "quantize/output_feedback.h"
+#include "quantize/transform/rotation.h"
 
 namespace nibble {
 namespace {
@@ -110,14 +111,15 @@ std::size_t grain_of(std::uint64_t cols) {
   return std::max<std::size_t>(1, kGrainElements / std::max<std::uint64_t>(1, cols));
 }
 
-// Rows of a source as numbers: where they lie, if they lie there as such, else widened into `kept`.
-std::span<const float> widen(const LinearWeights& source, const Format& reading, RowRange rows,
-                             std::vector<float>& kept, ThreadPool& pool) {
+// Rows of a source as numbers: where they lie, if they lie there as they are wanted, else widened into `kept`.
+// rotation: of each row; null: none.
+std::span<const float> widen(const LinearWeights& source, const Format& reading, const InputRotation* rotation,
+                             RowRange rows, std::vector<float>& kept, ThreadPool& pool) {
   const QuantizedView* const planes = source.values.planes();
   const std::uint64_t cols = source.values.cols();
   FirstDefect defect;
   const bool is_there = planes != nullptr && planes->format->name() == "f32" && source.order.empty() &&
-                        !planes->parts &&
+                        !planes->parts && rotation == nullptr &&
                         reinterpret_cast<std::uintptr_t>(planes->planes[0].data()) % alignof(float) == 0;
   if (!is_there) kept.resize(rows.count() * cols);
   const std::span<const float> values =
@@ -130,7 +132,8 @@ std::span<const float> widen(const LinearWeights& source, const Format& reading,
     for (std::size_t i = first; i < last; ++i) {
       const std::uint64_t from = source.stored_row(rows.begin + i);
       if (!is_there) read.decode_row(reading, from, std::span(kept).subspan(i * cols, cols));
-      defect.accepts(rows.begin + i, values.subspan(i * cols, cols), 0);
+      const bool is_sound = defect.accepts(rows.begin + i, values.subspan(i * cols, cols), 0);
+      if (is_sound && rotation != nullptr) rotation->apply(&kept[i * cols], &kept[i * cols]);
     }
   });
   defect.raise_if_any(source);
@@ -192,6 +195,14 @@ std::shared_ptr<const RoundPlan> RoundPlans::of(const Method& method, const Form
   return known->second.plan;
 }
 
+const SiteStatistics* RoundPlans::rotated(const SiteStatistics* inputs, const ChannelTransform& transform,
+                                          Machine& machine) {
+  if (inputs == nullptr) return nullptr;
+  const auto [known, is_new] = rotated_.try_emplace({inputs, transform.size});
+  if (is_new) known->second = nibble::rotated(*inputs, transform, machine);
+  return &known->second;
+}
+
 struct LinearQuantizer::Known {
   RowRange rows;
   std::span<const float> importance;  // [cols] or empty
@@ -218,7 +229,10 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Mach
                task.weights.values.parts() == task.parts),
       is_raw_(task.format->info().kind == FormatKind::raw) {
   const TensorSource& source = task.weights.values;
-  assert(is_copy_ || !task.parts);
+  if (!is_copy_ && task.parts) {
+    assert(parts_of(*task.parts) == std::vector{TensorPart::input_transform});
+    rotation_.emplace(task.parts->input_transform, source.cols(), machine.isa);
+  }
   // Rows that share a grid cannot be copied into another order.
   if (task.format->info().row_unit != 1 && !task.weights.order.empty()) is_copy_ = false;
   std::vector<RowMoment> moments = task.moments;
@@ -227,8 +241,11 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Mach
   for (const RowMoment& moment : moments) {
     Known& known = known_.emplace_back(Known{moment.rows, {}, nullptr, nullptr});
     if (is_raw_ || is_copy_ || moment.inputs == nullptr) continue;
-    if (task.method.needs() >= Needs::mean_square) known.importance = moment.inputs->mean_square;
-    known.plan = plans.of(task.method, task.format, moment.inputs, machine);
+    const bool asks = task.method.needs() >= Needs::mean_square;
+    const SiteStatistics* const inputs =
+        rotation_ && asks ? plans.rotated(moment.inputs, task.parts->input_transform, machine) : moment.inputs;
+    if (asks) known.importance = inputs->mean_square;
+    known.plan = plans.of(task.method, task.format, inputs, machine);
     if (!moment.outputs.empty()) {
       // Rows that know their place in a tensor, or share tiles, stay side by side.
       const bool moves = !writing_->needs_prepare() && writing_->info().row_unit == 1;
@@ -242,10 +259,14 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Mach
     prepare();
 }
 
+std::span<const float> LinearQuantizer::read(RowRange rows, std::vector<float>& kept) const {
+  return widen(task_.weights, *reading_, rotation_ ? &*rotation_ : nullptr, rows, kept, machine_.pool);
+}
+
 void LinearQuantizer::prepare() {
   const std::uint64_t rows = task_.weights.values.rows(), cols = task_.weights.values.cols();
   std::vector<float> kept, mean;
-  const std::span<const float> weights = widen(task_.weights, *reading_, {0, rows}, kept, machine_.pool);
+  const std::span<const float> weights = read({0, rows}, kept);
   std::span<const float> importance = known_.front().importance;
   // Several ranges: what a row of the tensor sees on the average.
   if (known_.size() > 1 && std::ranges::none_of(known_, [](const Known& known) { return known.importance.empty(); })) {
@@ -260,7 +281,7 @@ void LinearQuantizer::prepare() {
 
 std::unique_ptr<TensorGrid> LinearQuantizer::prepare_run(const Run& run) const {
   std::vector<float> kept;
-  const std::span<const float> values = widen(task_.weights, *reading_, run.rows, kept, machine_.pool);
+  const std::span<const float> values = read(run.rows, kept);
   return writing_->prepare(values, run.rows.count(), task_.weights.values.cols(), run.known.importance,
                            task_.method.fit);
 }
@@ -341,6 +362,7 @@ void LinearQuantizer::encode_rows(const Run& run, QuantizedTensor& band, std::ui
           const std::uint64_t row = rows.begin + i, from = task_.weights.stored_row(row);
           read.decode_row(*reading_, from, values);
           if (!defect.accepts(row, values, overflow)) return;
+          if (rotation_) rotation_->apply(values.data(), values.data());
           const RowPlanes out = band.row(row - first_row);
           if (is_raw_)
             writing_->encode_row(values, {}, nullptr, row, {}, out);
@@ -356,7 +378,7 @@ void LinearQuantizer::encode_planned(const Run& run, QuantizedTensor& band, std:
   const RowRange rows = run.rows;
   const std::uint64_t cols = task_.weights.values.cols();
   std::vector<float> kept;
-  const std::span<const float> values = widen(task_.weights, *reading_, rows, kept, machine_.pool);
+  const std::span<const float> values = read(rows, kept);
   if (run.known.outputs) return encode_together(run, values, band, first_row);
   const RoundBand input{.values = values,
                         .importance = run.known.importance,

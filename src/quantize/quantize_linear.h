@@ -17,12 +17,14 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "format/tensor_source.h"
+#include "kernels/linear/input_rotation.h"
 #include "kernels/machine.h"
 #include "quantize/method.h"
 
@@ -67,8 +69,8 @@ struct LinearTask {
   // Ascending ranges at multiples of the format's row_unit that cover all rows; empty: nothing is known of any row's
   // inputs.
   std::vector<RowMoment> moments{};
-  // What the output keeps beside codes and grids, the weights' own parts, so that their codes can be copied; null: all
-  // is in the codes.
+  // What the output keeps beside codes and grids: the weights' own parts, so that their codes can be copied; or a
+  // transform of the inputs, for which they are rounded then (transform/rotation.h); null: all is in the codes.
   std::shared_ptr<const TensorParts> parts{};
 };
 
@@ -79,6 +81,8 @@ class RoundPlans {
   // Null where the rounder needs none, or knows nothing of the inputs.
   std::shared_ptr<const RoundPlan> of(const Method& method, const FormatPtr& format, const SiteStatistics* inputs,
                                       Machine& machine);
+  // What a site's Linears see behind a transform; null where nothing is known.
+  const SiteStatistics* rotated(const SiteStatistics* inputs, const ChannelTransform& transform, Machine& machine);
 
  private:
   struct Known {
@@ -86,6 +90,7 @@ class RoundPlans {
     std::shared_ptr<const RoundPlan> plan;
   };
   std::map<std::pair<const SiteStatistics*, std::string>, Known> known_;
+  std::map<std::pair<const SiteStatistics*, std::uint32_t>, SiteStatistics> rotated_;  // by blocks' size
 };
 
 class LinearQuantizer {
@@ -117,6 +122,8 @@ class LinearQuantizer {
 
   // Formats that keep rows together need no look at the whole tensor: every run of rows has its own grid.
   bool has_grids_of_runs() const { return writing_->info().row_unit > 1 && writing_->needs_prepare(); }
+  // Rows as they are rounded: read, judged, rotated.
+  std::span<const float> read(RowRange rows, std::vector<float>& kept) const;
   void prepare();
   std::unique_ptr<TensorGrid> prepare_run(const Run& run) const;
   void encode_rows(const Run& run, QuantizedTensor& band, std::uint64_t first_row) const;
@@ -129,6 +136,7 @@ class LinearQuantizer {
   Machine& machine_;
   FormatPtr reading_, writing_;  // with the loops of the instruction set
   bool is_copy_ = false, is_raw_ = false;
+  std::optional<InputRotation> rotation_;  // of what is not copied
   std::vector<Known> known_;
   std::shared_ptr<const TensorGrid> grid_;
 };

@@ -129,9 +129,19 @@ constexpr Term kTerms[] = {
     {TermKind::stage,
      "transform",
      kNone,
-     {"The first stage of a method: what is done to weights before they are rounded. none, awq, smoothquant.",
-      "方法的第一阶段：取整之前对权重做的变换：none、awq、smoothquant。"},
+     {"The first stage of a method: what is done to weights before they are rounded. none, awq, smoothquant, hadamard.",
+      "方法的第一阶段：取整之前对权重做的变换：none、awq、smoothquant、hadamard。"},
      "nibble quantize MODEL -f q4_k --transform awq --round gptq --text calibration.txt -o small.gguf"},
+    {TermKind::stage,
+     "hadamard",
+     kNone,
+     {"A transform: inputs are rotated in blocks of up to 256 columns while the model runs, and weights are rounded "
+      "for "
+      "rotated inputs. What is large in a few columns is spread over many, which coarse grids and trellises gain by. "
+      "Recorded in the container nibble.",
+      "一种变换：运行时把输入按至多 256 列的块旋转，权重针对旋转后的输入取整。少数列中的大数值被分散到许多列，粗网格与 "
+      "trellis 由此受益。旋转记录在 nibble 容器中。"},
+     "nibble quantize MODEL -f trellis2:l8 --method gptq --transform hadamard --text calibration.txt -o small"},
     {TermKind::stage,
      "round",
      kNone,

@@ -41,9 +41,11 @@ Json to_json(const ModelInfo& info) {
 }
 
 Json to_json(const TensorListing& listing) {
-  return {{"name", listing.name},         {"shape", listing.shape}, {"format", listing.format},
-          {"elements", listing.elements}, {"bytes", listing.bytes}, {"file", listing.file},
-          {"offset", listing.offset}};
+  Json json = {{"name", listing.name},         {"shape", listing.shape}, {"format", listing.format},
+               {"elements", listing.elements}, {"bytes", listing.bytes}, {"file", listing.file},
+               {"offset", listing.offset}};
+  if (!listing.parts.empty()) json["parts"] = listing.parts;
+  return json;
 }
 
 Json to_json(const TensorStatistics& statistics) {

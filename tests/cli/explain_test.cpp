@@ -93,11 +93,12 @@ TEST_F(Explain, Plan) {
 // Whatever another verb takes by name can be asked about, in both languages.
 TEST_F(Explain, KnowsEveryNameThatOtherVerbsTake) {
   std::set<std::string> names = {
-      "kl",      "perplexity",  "imatrix",    "calibration", "outliers", "groups", "tokens", "rtn",         "mse",
-      "awq",     "smoothquant", "gptq",       "descent",     "absmax",   "minmax", "search", "percentile",  "entropy",
-      "absmean", "threshold",   "auto",       "hellaswag",   "mmlu",     "arc",    "blimp",  "lambada",     "piqa",
-      "boolq",   "gsm8k",       "openbookqa", "winogrande",  "bleu",     "table",  "tasks",  "split",       "cache",
-      "lsq",     "seq",         "twn",        "ttq",         "bwn",      "ptq",    "qat",    "distillation"};
+      "kl",         "perplexity", "imatrix",     "calibration",  "outliers", "groups",     "tokens",     "rtn",
+      "mse",        "awq",        "smoothquant", "gptq",         "descent",  "absmax",     "minmax",     "search",
+      "percentile", "entropy",    "absmean",     "threshold",    "auto",     "hellaswag",  "mmlu",       "arc",
+      "blimp",      "lambada",    "piqa",        "boolq",        "gsm8k",    "openbookqa", "winogrande", "bleu",
+      "table",      "tasks",      "split",       "cache",        "lsq",      "seq",        "twn",        "ttq",
+      "bwn",        "ptq",        "qat",         "distillation", "hadamard"};
   const auto formats = json("formats");
   for (const auto& format : formats["formats"]) names.insert(format["name"]);
   EXPECT_GT(names.size(), 90u);

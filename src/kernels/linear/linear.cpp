@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <utility>
 
 #include "kernels/linear/f32_panels.h"
+#include "kernels/linear/input_rotation.h"
 #include "kernels/linear/packed_weights.h"
 #include "kernels/select.h"
 #include "nibble/error.h"
@@ -44,14 +46,26 @@ std::unique_ptr<PackedWeights> pack_around(const QuantizedView& weights, const K
   return packed;
 }
 
+std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, Machine& machine);
+
+// Those without it, of inputs that are rotated in front of them.
+std::unique_ptr<PackedWeights> pack_behind_rotation(const QuantizedView& weights, const KernelOptions& options,
+                                                    Machine& machine) {
+  TensorParts others = *weights.parts;
+  const ChannelTransform transform = std::exchange(others.input_transform, {});
+  QuantizedView inner = weights;
+  inner.parts = parts_of(others).empty() ? nullptr : std::make_shared<const TensorParts>(std::move(others));
+  return pack_rotated_panels(choose(inner, options, machine), transform, machine.isa);
+}
+
 std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, Machine& machine) {
   if (weights.parts) {
+    if (!weights.parts->input_transform.empty()) return pack_behind_rotation(weights, options, machine);
     if (auto packed = pack_around(weights, options, machine)) return packed;
     // Rows are decoded, parts and all, for each product; no other form has a place for all of them.
-    require_only(
-        parts_of(*weights.parts),
-        {TensorPart::input_order, TensorPart::sparse_outliers, TensorPart::input_transform, TensorPart::tensor_scale},
-        "a product that decodes row by row", "a tensor in " + weights.format->name());
+    require_only(parts_of(*weights.parts),
+                 {TensorPart::input_order, TensorPart::sparse_outliers, TensorPart::tensor_scale},
+                 "a product that decodes row by row", "a tensor in " + weights.format->name());
     return pack_decoded_rows(weights, machine);
   }
   if (weights.format->info().kind == FormatKind::raw) {
@@ -103,6 +117,10 @@ struct Part {
   bool prepares;
 };
 
+bool rotate_alike(const InputRotation* a, const InputRotation* b) {
+  return a == nullptr || b == nullptr ? a == b : *a == *b;
+}
+
 void gate_panel(const KernelTable& kernels, Activation activation, std::size_t panel, std::size_t rows,
                 std::size_t tokens, float* gate, const float* up) {
   const auto multiply = activation == Activation::silu   ? kernels.silu_multiply
@@ -129,7 +147,8 @@ void multiply_all(std::span<const LinearProduct> products, const float* x, std::
     for (std::size_t j = 0; j < i && parts[i].prepares; ++j)
       if (w.preparation() != 0 && w.preparation() == parts[j].weights->preparation() &&
           w.input_grid() == parts[j].weights->input_grid() && w.cols() == parts[j].weights->cols() &&
-          std::ranges::equal(w.input_order(), parts[j].weights->input_order())) {
+          std::ranges::equal(w.input_order(), parts[j].weights->input_order()) &&
+          rotate_alike(w.input_rotation(), parts[j].weights->input_rotation())) {
         parts[i].shared_at = parts[j].shared_at;
         parts[i].prepares = false;
       }

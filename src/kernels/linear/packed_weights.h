@@ -15,6 +15,8 @@
 
 namespace nibble {
 
+class InputRotation;  // kernels/linear/input_rotation.h
+
 class PackedWeights {
  public:
   virtual ~PackedWeights() = default;
@@ -31,6 +33,7 @@ class PackedWeights {
   virtual std::uint64_t preparation() const noexcept { return 0; }
   virtual std::uint64_t input_grid() const noexcept { return 0; }                     // must be equal, too
   virtual std::span<const std::uint32_t> input_order() const noexcept { return {}; }  // this, too; empty: as they come
+  virtual const InputRotation* input_rotation() const noexcept { return nullptr; }    // and what this is; null: none
   virtual std::size_t shared_bytes(std::size_t /*tokens*/) const noexcept { return 0; }
   virtual std::size_t worker_bytes() const noexcept = 0;
   virtual void prepare(const float* /*x*/, std::size_t /*tokens*/, ThreadPool& /*pool*/, std::byte* /*shared*/) const {}
@@ -64,6 +67,10 @@ std::unique_ptr<PackedWeights> pack_scaled_panels(std::unique_ptr<PackedWeights>
 // Weights whose column c is multiplied with input order[c].
 std::unique_ptr<PackedWeights> pack_ordered_panels(std::unique_ptr<PackedWeights> weights,
                                                    std::vector<std::uint32_t> order);
+
+// Weights that are made for T x in place of x.
+std::unique_ptr<PackedWeights> pack_rotated_panels(std::unique_ptr<PackedWeights> weights,
+                                                   const ChannelTransform& transform, Isa isa);
 
 // Small binary floats on scales, kept as they are; null for others. Multiplied in f32, with the bits of
 // pack_decoded_rows; or, where bf16 takes them and each is such a number but for the row's scale, as pairs of bf16.

@@ -100,7 +100,7 @@ void keep_grids(const StoredActivations& source, const QuantizePlan& plan, Store
 
 bool moves_activations(const QuantizePlan& plan, const QuantizeModelOptions& options) {
   return std::ranges::any_of(plan.tensors, [&](const TensorPlan& tensor) {
-    return is_quantized(tensor) && method_for(tensor, options).transform.rule != Transform::Rule::none;
+    return is_quantized(tensor) && method_for(tensor, options).transform.scales();
   });
 }
 
@@ -133,6 +133,12 @@ ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& p
     keep_grids(*options.activations->grids, plan, result);
     return planned;
   }
+  for (const TensorPlan& tensor : plan.tensors)
+    if (tensor.target.parts && !tensor.target.parts->input_transform.empty())
+      throw Error(ErrorKind::unsupported,
+                  "static grids are fitted to inputs as they come, and these are rotated before they are rounded; take "
+                  "a8, a8:g128 or a8:token, or leave the transform out: '" +
+                      tensor.target.name + "'");
   Statistics walked;
   std::vector<std::string> walk_warnings;
   if (options.calibration.statistics == nullptr)

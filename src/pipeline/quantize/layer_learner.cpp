@@ -51,6 +51,7 @@ std::string obstacle_to_learning(const Format& format) {
 std::string obstacle_to_learning(const TensorPlan& tensor) {
   if (!tensor.column_order.empty())
     return "a matrix whose columns the output has in another order than the network reads them";
+  if (tensor.target.parts) return "a matrix whose inputs are rotated";
   return obstacle_to_learning(*tensor.target.format);
 }
 
@@ -280,7 +281,8 @@ void LayerLearner::finish(LayerWeights& current, LayerWalk& walk, const LayerWal
     const std::size_t index = parts_.index(part.part, open->layer);
     LinearTask task{.weights = output_.weights_of(index, part.start.view()),
                     .format = parts_.planned(part.part, open->layer).target.format,
-                    .method = parts_.method(part.part, open->layer)};
+                    .method = parts_.method(part.part, open->layer),
+                    .parts = parts_.planned(part.part, open->layer).target.parts};
     task.weights.file.clear();  // numbers of our own, which no file holds
     RoundPlans plans;
     const StoredMatrix stored = output_.write_and_keep(index, task, plans, walk.multiplies_codes());

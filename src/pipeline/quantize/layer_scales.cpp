@@ -21,7 +21,7 @@ const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, s
   for (std::size_t i = 0; i < methods.size(); ++i) {
     const std::string& part = scaled[i];
     const FormatPtr& format = parts.planned(part, layer).target.format;
-    if (format->info().kind == FormatKind::raw || methods[i].transform.rule == Transform::Rule::none) continue;
+    if (format->info().kind == FormatKind::raw || !methods[i].transform.scales()) continue;
     rule = &methods[i].transform;
     const Matrix& matrix = weights.at(part);
     request.linears.push_back({matrix.values, matrix.rows, with_kernels(format, isa), methods[i].fit});
@@ -47,9 +47,8 @@ std::string name_of(const Site& site, std::int64_t expert) {
 
 bool LayerScales::wanted(const PlannedParts& parts, std::int64_t layer) {
   return std::ranges::any_of(parts.drawing(layer).sites, [&](const Site& site) {
-    return std::ranges::any_of(site.parts, [&](const std::string& part) {
-      return parts.method(part, layer).transform.rule != Transform::Rule::none;
-    });
+    return std::ranges::any_of(site.parts,
+                               [&](const std::string& part) { return parts.method(part, layer).transform.scales(); });
   });
 }
 

@@ -375,7 +375,8 @@ StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer,
   RoundPlans own_plans;
   LinearTask task{.weights = output_.weights_of(index, view_of(weights)),
                   .format = planned.target.format,
-                  .method = parts_.method(part, layer)};
+                  .method = parts_.method(part, layer),
+                  .parts = planned.target.parts};
   task.moments = moments_of(groups, weights.rows, task.weights.order);
   const std::vector<float> outputs =
       live_ ? live_->weights->outputs_of(layer, part, task.weights.order) : std::vector<float>();

@@ -21,6 +21,7 @@
 #include "pipeline/quantize/unknown_network.h"
 #include "pipeline/tell/source_notes.h"
 #include "quantize/method.h"
+#include "quantize/transform/rotation.h"
 #include "tensor/shape.h"
 
 namespace nibble {
@@ -66,17 +67,36 @@ void refuse_requantizing(const TensorPlan& tensor, const QuantizeModelOptions& o
               "allow_requantize");
 }
 
-// Codes that stay in their format keep what they have beside them, unless a walk makes them from numbers.
-void keep_codes(QuantizePlan& plan, const QuantizeModelOptions& options) {
+// Linears alone: what is looked up by rows is read as it is.
+bool is_rotated(const TensorPlan& tensor, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  const bool is_linear = tensor.role == TensorRole::linear || tensor.role == TensorRole::head;
+  return is_linear && plan.is_understood() && tensor.target.format->info().kind != FormatKind::raw &&
+         method_for(tensor, options).transform.runs;
+}
+
+// The transform of its inputs, null where there is none. Error(unsupported) where the container could not record it.
+std::shared_ptr<const TensorParts> rotation_for(const TensorPlan& tensor, const QuantizePlan& plan,
+                                                const QuantizeModelOptions& options) {
+  if (!is_rotated(tensor, plan, options)) return nullptr;
+  if (!plan.container->holds(TensorPart::input_transform))
+    throw Error(ErrorKind::unsupported,
+                fmt::format("the container {} cannot record that inputs are rotated; write the container nibble, or "
+                            "leave the transform out: '{}'",
+                            plan.container->name(), tensor.target.name),
+                "transform");
+  return rotation_of(tensor.cols);
+}
+
+// Codes that stay in their format keep what they have beside them, unless a walk makes them from numbers; others get
+// what their method's transform records.
+void plan_parts(QuantizePlan& plan, const QuantizeModelOptions& options) {
   const bool is_walked = needs_calibration(plan, options);
   for (TensorPlan& tensor : plan.tensors) {
     const TensorSource& source = tensor.source->values;
     const bool is_kept = source.format()->name() == tensor.target.format->name() && !(is_walked && source.parts()) &&
                          is_copied(source, *plan.container, !tensor.row_order.empty(), !tensor.column_order.empty());
-    if (is_kept)
-      tensor.target.parts = source.parts();
-    else
-      refuse_requantizing(tensor, options);
+    if (!is_kept) refuse_requantizing(tensor, options);
+    tensor.target.parts = is_kept ? source.parts() : rotation_for(tensor, plan, options);
   }
 }
 
@@ -429,7 +449,7 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
     plan_unknown(plan, *unknown, source, options);
   else
     plan_known(plan, source, options);
-  keep_codes(plan, options);
+  plan_parts(plan, options);
   if (std::string note = unknown ? "" : tokenizer_note(source); !note.empty()) plan.notes.push_back(std::move(note));
   for (const PlannedTensor& tensor : output_tensors(plan).planned) require_whole_matrices(tensor);
   require_containable(plan, options);

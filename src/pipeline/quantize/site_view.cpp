@@ -128,8 +128,10 @@ std::vector<float> target_of(std::string_view part, std::int64_t layer, RowRange
                              RoundPlans& plans, Machine& machine) {
   const Matrix& current = weights.current.at(part);
   const std::uint64_t cols = current.cols, first = rows.begin * cols, numbers = rows.count() * cols;
+  // Where inputs are rotated, the rounder's factor is that of another moment.
+  const PlannedTensor& target = parts.planned(part, layer).target;
   const std::shared_ptr<const RoundPlan> plan =
-      plans.of(parts.method(part, layer), parts.planned(part, layer).target.format, view.inputs(), machine);
+      target.parts ? nullptr : plans.of(parts.method(part, layer), target.format, view.inputs(), machine);
   const FeedbackFactor* factor = plan ? plan->factor() : nullptr;
   if (factor == nullptr) {
     if (!view.factor)

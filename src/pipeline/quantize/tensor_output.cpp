@@ -109,6 +109,7 @@ void TensorOutput::keep_band(const LinearQuantizer& linear, const QuantizedTenso
   stored.tensor_grid = linear.tensor_grid();
   if (!keeps_codes || stored.tensor_grid != nullptr || task.format->info().row_unit != 1) return;
   if (!stored.codes) stored.codes.emplace(task.format, stored.values.rows, stored.values.cols);
+  stored.codes->parts = task.parts;
   const QuantizedView view = band.view();
   for (std::uint64_t row = 0; row < band.rows; ++row)
     stored.codes->copy_row(task.weights.stored_row(first_row + row), view, row);

@@ -203,12 +203,28 @@ ModelInfo describe_model(const SourceModel& checkpoint) {
   return info;
 }
 
+namespace {
+
+std::vector<std::string> describe_parts(const TensorSource& source) {
+  std::vector<std::string> lines;
+  if (!source.format() || !source.parts()) return lines;
+  for (const TensorPart part : parts_of(*source.parts())) {
+    std::string line(part_name(part));
+    if (part == TensorPart::input_transform) line += " " + source.parts()->input_transform.name();
+    if (part == TensorPart::output_transform) line += " " + source.parts()->output_transform.name();
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+}  // namespace
+
 std::vector<TensorListing> list_tensors(const Checkpoint& checkpoint) {
   std::vector<TensorListing> result;
   for (const StoredTensor& tensor : checkpoint.tensors())
     result.push_back({tensor.name, tensor.shape,
                       tensor.values.format() ? tensor.values.format()->name() : std::string(dtype_name(tensor.dtype)),
-                      count_elements(tensor), tensor.bytes, tensor.file, tensor.offset});
+                      count_elements(tensor), tensor.bytes, tensor.file, tensor.offset, describe_parts(tensor.values)});
   return result;
 }
 

@@ -30,6 +30,7 @@ struct TensorListing {
   std::uint64_t elements = 0, bytes = 0;
   std::string file;
   std::uint64_t offset = 0;
+  std::vector<std::string> parts{};  // what lies beside codes and grids: "input transform hadamard256"
 };
 
 std::vector<TensorListing> list_tensors(const Checkpoint& checkpoint);

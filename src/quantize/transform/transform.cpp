@@ -20,6 +20,10 @@ constexpr std::array kTransforms = {
               .description = "activation ranges moved into the weights by a power alpha",
               .rule = Transform::Rule::smoothquant,
               .needs = Needs::mean_square},
+    Transform{.name = "hadamard",
+              .description = "inputs rotated in blocks, weights for them, while the model runs",
+              .rule = Transform::Rule::hadamard,
+              .runs = true},
 };
 
 }  // namespace
@@ -41,6 +45,7 @@ std::vector<float> choose_scales(const Transform& transform, const ScaleRequest&
       return awq_scales(request, machine);
     case Transform::Rule::smoothquant:
       return smoothquant_scales(request, transform.alpha);
+    case Transform::Rule::hadamard:
     case Transform::Rule::none:
       break;
   }

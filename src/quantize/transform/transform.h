@@ -5,7 +5,7 @@
 //
 // Scaling transforms multiply the columns of a site's Linears by positive scales and divide the outputs of whatever
 // produces the site's activation (a norm's weight, the rows of a Linear) by the same, so that they fold away and any
-// container can hold the result.
+// container can hold the result. Rotations (rotation.h) do, too, or are recorded beside the codes.
 #pragma once
 
 #include <span>
@@ -22,8 +22,12 @@ namespace nibble {
 struct Transform {
   std::string_view name;
   std::string_view description;
-  enum class Rule { none, awq, smoothquant } rule = Rule::none;
+  enum class Rule { none, awq, smoothquant, hadamard } rule = Rule::none;
+  bool scales() const { return rule == Rule::awq || rule == Rule::smoothquant; }
   Needs needs = Needs::nothing;
+  // hadamard: whether rotations go into the weights on both sides of a value where that is exact (graph/rotations.h),
+  // and whether the others are recorded and made while the model runs.
+  bool folds = false, runs = false;
   double alpha = 0.5;  // smoothquant: how much of the activations' range moves into the weights
 };
 
