@@ -203,7 +203,7 @@ void add_methods(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option(
       "--transform", arguments.request.transform,
       "First stage in place of the method's: none, awq, smoothquant; hadamard: inputs are rotated while the "
-      "model runs (container nibble)");
+      "model runs (container nibble), hadamard:fold: for good, in the weights, hadamard:both: so where it is exact");
   verb.add_option("--round", arguments.request.round, "Last stage in place of the method's: nearest, gptq, descent");
   verb.add_option("--alpha", arguments.request.smoothquant_alpha,
                   "Of smoothquant: how much range moves into the weights (default 0.5)")

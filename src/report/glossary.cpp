@@ -138,9 +138,10 @@ constexpr Term kTerms[] = {
      {"A transform: inputs are rotated in blocks of up to 256 columns while the model runs, and weights are rounded "
       "for "
       "rotated inputs. What is large in a few columns is spread over many, which coarse grids and trellises gain by. "
-      "Recorded in the container nibble.",
+      "Recorded in the container nibble; hadamard:fold puts what it can into the weights for good, for any container.",
       "一种变换：运行时把输入按至多 256 列的块旋转，权重针对旋转后的输入取整。少数列中的大数值被分散到许多列，粗网格与 "
-      "trellis 由此受益。旋转记录在 nibble 容器中。"},
+      "trellis 由此受益。旋转记录在 nibble 容器中；hadamard:fold "
+      "则把可精确合并的旋转永久并入权重，适用于任何容器。"},
      "nibble quantize MODEL -f trellis2:l8 --method gptq --transform hadamard --text calibration.txt -o small"},
     {TermKind::stage,
      "round",

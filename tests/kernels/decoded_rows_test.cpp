@@ -53,7 +53,6 @@ TEST(DecodedRows, TensorsWithPartsGiveTheProductOfTheirDecodedRows) {
     parts.outliers.row_ends.assign(rows, 1);
     parts.outliers.columns = {17};
     parts.outliers.values = {50};
-    parts.input_transform = {128, {}};
     parts.tensor_scale = 1.5f;
     tensor.parts = std::make_shared<TensorParts>(parts);
     const auto w = tensor.view().decode();

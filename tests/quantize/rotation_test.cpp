@@ -41,7 +41,8 @@ SiteStatistics some_site(std::size_t width, bool is_full) {
   for (std::size_t t = 0; t < site.count; ++t) {
     const double shared = random.normal();
     for (std::size_t i = 0; i < width; ++i)
-      x[i] = static_cast<float>((random.normal() + shared) * (i % 50 == 7 ? 20 : 1) / std::sqrt(4.0 * width));
+      x[i] = static_cast<float>((random.normal() + shared) * (i % 50 == 7 ? 20 : 1) /
+                                std::sqrt(4.0 * static_cast<double>(width)));
     for (std::size_t i = 0; i < width; ++i) site.mean_square[i] += x[i] * x[i];
     for (std::size_t i = 0; is_full && i < width; ++i)
       for (std::size_t j = 0; j < width; ++j) site.second_moment[i * width + j] += x[i] * x[j];
@@ -80,8 +81,8 @@ TEST(Rotation, MomentsAreThoseOfRotatedInputs) {
         for (std::size_t b = 0; b < n; ++b)
           expected += t[i * n + a] * static_cast<double>(site.second_moment[a * n + b]) * t[j * n + b];
       ASSERT_NEAR(seen.second_moment[i * n + j], expected, 16 * 16 * 0x1p-23 * largest);
-      if (i == j) EXPECT_EQ(seen.mean_square[i], seen.second_moment[i * n + i]);
     }
+  for (std::size_t i = 0; i < n; ++i) EXPECT_EQ(seen.mean_square[i], seen.second_moment[i * n + i]);
   EXPECT_TRUE(seen.absmax.empty() && seen.histogram.empty());
   // Of mean squares alone: what a block has on average.
   const SiteStatistics means = rotated(some_site(n, false), transform, machine);

@@ -16,6 +16,7 @@
 #include "pipeline/export/manifest.h"
 #include "pipeline/quantize/activation_plan.h"
 #include "pipeline/quantize/band_writer.h"
+#include "pipeline/quantize/folded_rotation.h"
 #include "pipeline/quantize/quantize_layers.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/resume_key.h"
@@ -214,6 +215,19 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
   return written;
 }
 
+std::filesystem::path beside(const std::filesystem::path& output, const std::string& ending) {
+  return (output.has_filename() ? output : output.parent_path()).string() + ending;
+}
+
+// What lies beside the output while it is made.
+struct Removed {
+  std::filesystem::path path;
+  ~Removed() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+};
+
 // Scales that are folded away change what the Linears read: weights come first, then what their Linears read is looked
 // at and the tensors are copied. The weights lie beside the output meanwhile.
 Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
@@ -223,15 +237,8 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
         ErrorKind::invalid_argument,
         "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text",
         "texts");
-  struct Weights {
-    std::filesystem::path path;
-    ~Weights() {
-      std::error_code ignored;
-      std::filesystem::remove_all(path, ignored);
-    }
-  };
   require_replaceable(*plan.container, unfinished_weights(options.output));
-  const Weights weights{unfinished_weights(options.output)};
+  const Removed weights{unfinished_weights(options.output)};
   QuantizeModelOptions first = options;
   first.activations.reset();
   first.output = weights.path;
@@ -293,16 +300,17 @@ void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
   }
 }
 
-std::filesystem::path unfinished_work(const std::filesystem::path& output) {
-  return (output.has_filename() ? output : output.parent_path()).string() + ".work";
-}
+std::filesystem::path unfinished_work(const std::filesystem::path& output) { return beside(output, ".work"); }
 
 std::filesystem::path unfinished_weights(const std::filesystem::path& output) {
-  return (output.has_filename() ? output : output.parent_path()).string() + ".weights" + output.extension().string();
+  return beside(output, ".weights" + output.extension().string());
 }
 
-QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, Machine& machine,
-                               const ProgressCallback& progress) {
+namespace {
+
+// source_hash: what is said of where the output came from; empty: the source's own.
+QuantizeSummary quantize_source(const SourceModel& source, const QuantizeModelOptions& options,
+                                const std::string& source_hash, Machine& machine, const ProgressCallback& progress) {
   QuantizePlan plan = plan_quantization(source, options);
   // What refuses without looking at a weight comes before what looks at all of them.
   if (!options.output.empty()) refuse_to_overwrite_source(source, options.output);
@@ -341,8 +349,8 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
   require_disk_space(options.output, free_disk_space(options.output) > summary.tensor_bytes + kAround
                                          ? summary.tensor_bytes
                                          : forecast(source, plan, options));
-  summary.source_hash = survey.hash;
-  const Origin origin{make_manifest(source, plan, options, summary.source_hash), summary.source_hash};
+  summary.source_hash = source_hash.empty() ? survey.hash : source_hash;
+  const Origin origin{make_manifest(source, plan, options, summary.source_hash), survey.hash};
   const bool two_steps =
       options.activations && options.activations->format.is_static() && moves_activations(plan, options);
   Written written = two_steps ? write_in_two_steps(source, plan, options, origin, machine, progress)
@@ -357,6 +365,68 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
         "no layer became better by learning, what it began with is kept: give more text or steps");
   set_output_bytes(summary, weight_file_bytes(options.output));
   return summary;
+}
+
+// Notes on what stays as it is. Error(unsupported) where the stream is not rotated for good, and its
+// sites would not be rotated while the model runs either.
+std::vector<std::string> judge_folding(const FoldedRotation& rotation, const Transform& transform,
+                                       const SourceModel& source) {
+  const std::string& obstacle = rotation.stream_obstacle;
+  if (!obstacle.empty() && !transform.runs())
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: the stream between the layers cannot be rotated for good, {}; hadamard:both rotates "
+                            "while the model runs where this is so, hadamard everywhere",
+                            source.path().string(), obstacle),
+                "transform");
+  std::vector<std::string> notes;
+  if (!obstacle.empty())
+    notes.push_back(
+        "the stream between the layers is not rotated for good, its readers' inputs are rotated while the "
+        "model runs: " +
+        obstacle);
+  if (!rotation.values_note.empty()) notes.push_back(rotation.values_note);
+  if (obstacle.empty() && source.config().tied_embedding)
+    notes.push_back("the embedding is no longer the head, which takes the last norm's weights: one matrix more");
+  return notes;
+}
+
+// The rotated model lies beside the output meanwhile.
+QuantizeSummary quantize_rotated(const SourceModel& source, const QuantizeModelOptions& options,
+                                 const Transform& transform, Machine& machine, const ProgressCallback& progress) {
+  const QuantizePlan plan = plan_quantization(source, options);  // what is refused of the source itself
+  const FoldedRotation rotation = fold_rotations(source.parts(), source.config().tied_embedding);
+  const std::vector<std::string> notes = judge_folding(rotation, transform, source);
+  if (options.calibration.statistics != nullptr)
+    throw Error(ErrorKind::invalid_argument,
+                "statistics tell what layers read before they are rotated; this transform asks for text", "texts");
+  QuantizeSummary summary;
+  if (options.dry_run || rotation.is_empty()) {
+    summary = quantize_source(source, options, {}, machine, progress);
+  } else {
+    if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
+    require_place(source, *plan.container, options.output);
+    const Removed rotated{beside(options.output, ".rotated")};
+    require_replaceable(nibble_container(), rotated.path);
+    std::uint64_t numbers = 0;
+    for (const TensorPlan& tensor : plan.tensors) numbers += tensor.rows * tensor.cols;
+    require_disk_space(rotated.path, numbers * sizeof(float));
+    write_rotated_model(source, rotation, rotated.path, machine, progress);
+    const std::string hash = survey_source(source, {.hash = true, .peaks = {}}, machine.pool).hash;
+    summary = quantize_source(SourceModel::open(rotated.path), options, hash, machine, progress);
+    summary.source_bytes = source.file_bytes();
+  }
+  summary.notes.insert(summary.notes.end(), notes.begin(), notes.end());
+  return summary;
+}
+
+}  // namespace
+
+QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, Machine& machine,
+                               const ProgressCallback& progress) {
+  if (!options.transform.empty())
+    if (const Transform transform = find_transform(options.transform); transform.folds())
+      return quantize_rotated(source, options, transform, machine, progress);
+  return quantize_source(source, options, {}, machine, progress);
 }
 
 std::uint64_t container_bytes(const SourceModel& source, const QuantizeModelOptions& options) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <unordered_set>
 
 #include "base/output_file.h"
@@ -16,6 +17,7 @@
 #include "pipeline/export/container.h"
 #include "pipeline/export/runtime.h"
 #include "pipeline/quantize/activation_plan.h"
+#include "pipeline/quantize/folded_rotation.h"
 #include "pipeline/quantize/plan_notes.h"
 #include "pipeline/quantize/quantize_layers.h"
 #include "pipeline/quantize/unknown_network.h"
@@ -71,7 +73,19 @@ void refuse_requantizing(const TensorPlan& tensor, const QuantizeModelOptions& o
 bool is_rotated(const TensorPlan& tensor, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   const bool is_linear = tensor.role == TensorRole::linear || tensor.role == TensorRole::head;
   return is_linear && plan.is_understood() && tensor.target.format->info().kind != FormatKind::raw &&
-         method_for(tensor, options).transform.runs;
+         method_for(tensor, options).transform.runs();
+}
+
+// Parts whose inputs are rotated for good already.
+std::set<const TensorPlan*> find_folded(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  std::set<const TensorPlan*> folded;
+  if (options.transform.empty() || !find_transform(options.transform).folds() || !plan.is_understood()) return folded;
+  const ModelTensors tensors(plan.config);
+  const FoldedRotation rotation = fold_rotations(tensors, plan.config.tied_embedding);
+  for (std::size_t i = 0; i < tensors.all().size(); ++i)
+    if (const ModelTensor& part = tensors.all()[i]; rotation.rotates_inputs(part.part, part.layer))
+      folded.insert(&plan.tensors[i]);
+  return folded;
 }
 
 // The transform of its inputs, null where there is none. Error(unsupported) where the container could not record it.
@@ -91,12 +105,15 @@ std::shared_ptr<const TensorParts> rotation_for(const TensorPlan& tensor, const 
 // what their method's transform records.
 void plan_parts(QuantizePlan& plan, const QuantizeModelOptions& options) {
   const bool is_walked = needs_calibration(plan, options);
+  const std::set<const TensorPlan*> folded = find_folded(plan, options);
   for (TensorPlan& tensor : plan.tensors) {
     const TensorSource& source = tensor.source->values;
     const bool is_kept = source.format()->name() == tensor.target.format->name() && !(is_walked && source.parts()) &&
                          is_copied(source, *plan.container, !tensor.row_order.empty(), !tensor.column_order.empty());
     if (!is_kept) refuse_requantizing(tensor, options);
-    tensor.target.parts = is_kept ? source.parts() : rotation_for(tensor, plan, options);
+    tensor.target.parts = is_kept                    ? source.parts()
+                          : folded.contains(&tensor) ? nullptr
+                                                     : rotation_for(tensor, plan, options);
   }
 }
 

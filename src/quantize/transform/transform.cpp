@@ -22,8 +22,13 @@ constexpr std::array kTransforms = {
               .needs = Needs::mean_square},
     Transform{.name = "hadamard",
               .description = "inputs rotated in blocks, weights for them, while the model runs",
-              .rule = Transform::Rule::hadamard,
-              .runs = true},
+              .rule = Transform::Rule::hadamard},
+    Transform{.name = "hadamard:fold",
+              .description = "the same of the stream and of attention's values, for good, in the weights on both sides",
+              .rule = Transform::Rule::hadamard_folded},
+    Transform{.name = "hadamard:both",
+              .description = "for good where that is exact, elsewhere while the model runs",
+              .rule = Transform::Rule::hadamard_both},
 };
 
 }  // namespace
@@ -46,6 +51,8 @@ std::vector<float> choose_scales(const Transform& transform, const ScaleRequest&
     case Transform::Rule::smoothquant:
       return smoothquant_scales(request, transform.alpha);
     case Transform::Rule::hadamard:
+    case Transform::Rule::hadamard_folded:
+    case Transform::Rule::hadamard_both:
     case Transform::Rule::none:
       break;
   }

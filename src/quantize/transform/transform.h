@@ -22,13 +22,15 @@ namespace nibble {
 struct Transform {
   std::string_view name;
   std::string_view description;
-  enum class Rule { none, awq, smoothquant, hadamard } rule = Rule::none;
-  bool scales() const { return rule == Rule::awq || rule == Rule::smoothquant; }
+  enum class Rule { none, awq, smoothquant, hadamard, hadamard_folded, hadamard_both } rule = Rule::none;
   Needs needs = Needs::nothing;
-  // hadamard: whether rotations go into the weights on both sides of a value where that is exact (graph/rotations.h),
-  // and whether the others are recorded and made while the model runs.
-  bool folds = false, runs = false;
   double alpha = 0.5;  // smoothquant: how much of the activations' range moves into the weights
+
+  // Whether columns are scaled; whether rotations go into the weights on both sides of a value where that is exact
+  // (graph/rotations.h); and whether others are recorded and made while the model runs.
+  bool scales() const { return rule == Rule::awq || rule == Rule::smoothquant; }
+  bool folds() const { return rule == Rule::hadamard_folded || rule == Rule::hadamard_both; }
+  bool runs() const { return rule == Rule::hadamard || rule == Rule::hadamard_both; }
 };
 
 // Weights are taken as they are.

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Rotations that go into the weights for good: the same function, whatever the family, and models like any other.
+#include "pipeline/quantize/folded_rotation.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "engine/decoder.h"
+#include "kernels/chosen_isa.h"
+#include "model/tiny_models.h"
+#include "pipeline/models.h"
+
+namespace nibble {
+namespace {
+
+class FoldedRotations : public testing::Test {
+ protected:
+  std::vector<float> logits_of(const SourceModel& model) {
+    Decoder decoder(model, {.kernels = {.activations = ActivationMode::f32}, .kv = KvType::f32, .progress = {}},
+                    machine_);
+    return all_logits(decoder, {5, 17, 90, 3, 42, 42, 8, 11, 7, 60, 61, 2});
+  }
+  QuantizeSummary quantize(const std::filesystem::path& model, const std::string& format, const std::string& transform,
+                           const std::string& output) {
+    QuantizeModelOptions options;
+    choose_format(options, format);
+    options.transform = transform;
+    options.output = scratch_ / output;
+    return quantize_model(SourceModel::open(model), options, machine_, {});
+  }
+
+  ScratchDirectory scratch_;
+  Machine machine_{chosen_isa(), 2};
+};
+
+TEST_F(FoldedRotations, ComputeTheSameInEveryFamilyThatTakesThem) {
+  for (const auto& [family, values] : std::vector<std::pair<std::string, bool>>{{"tiny_gqa_llama3rope", true},
+                                                                                {"tiny_qwen2", true},
+                                                                                {"tiny_qwen3", true},
+                                                                                {"tiny_phi3", false},
+                                                                                {"tiny_mistral", true},
+                                                                                {"tiny_mixtral", true},
+                                                                                {"tiny_qwen3moe", true},
+                                                                                {"tiny_qwen35", false},
+                                                                                {"tiny_qwen35moe", false},
+                                                                                {"tiny_gptoss", true}}) {
+    const SourceModel source = SourceModel::open(data_directory() / family);
+    const FoldedRotation rotation = fold_rotations(source.parts(), source.config().tied_embedding);
+    EXPECT_EQ(rotation.stream_obstacle, "") << family;
+    EXPECT_EQ(rotation.values_note.empty(), values) << family << rotation.values_note;
+    write_rotated_model(source, rotation, scratch_ / family, machine_, {});
+    const SourceModel rotated = SourceModel::open(scratch_ / family);
+    EXPECT_FALSE(rotated.config().tied_embedding);
+    EXPECT_LT(relative_difference(logits_of(rotated), logits_of(source)), source.config().tied_embedding ? 2e-3 : 1e-4)
+        << family;
+    // And they are other weights.
+    for (const ModelTensor& part : rotated.parts().all()) {
+      const ModelTensor* const own = source.parts().part(part.part, part.layer);
+      if (part.role != TensorRole::linear || own == nullptr) continue;
+      const bool is_changed = rotation.changes.contains({part.layer, part.part});
+      EXPECT_EQ(rotated.stored(part).values.decode() != source.stored(*own).values.decode(), is_changed)
+          << family << ' ' << part.part;
+    }
+  }
+}
+
+TEST_F(FoldedRotations, AreRefusedByNameWhereNormsStandBetween) {
+  for (const std::string family : {"tiny_gemma2", "tiny_gemma3", "tiny_glm4", "tiny_gemma4"}) {
+    const std::filesystem::path model = data_directory() / family;
+    const std::string refusal = error_of([&] { quantize(model, "int8:row", "hadamard:fold", family); }).second;
+    EXPECT_NE(refusal.find("the stream between the layers cannot be rotated for good, layer 0: the norm '"),
+              std::string::npos)
+        << family << ": " << refusal;
+    EXPECT_NE(refusal.find("hadamard:both rotates while the model runs"), std::string::npos);
+    EXPECT_FALSE(std::filesystem::exists(scratch_ / family));
+    // Asked for, its sites are rotated while the model runs.
+    const QuantizeSummary made = quantize(model, "int8:row", "hadamard:both", family);
+    EXPECT_TRUE(std::ranges::any_of(made.notes, [](const std::string& note) {
+      return note.find("is not rotated for good") != std::string::npos;
+    })) << family;
+    const SourceModel result = SourceModel::open(scratch_ / family);
+    EXPECT_NE(result.stored(*result.parts().part("q", 0)).values.parts(), nullptr) << family;
+    EXPECT_LT(relative_difference(logits_of(result), logits_of(SourceModel::open(model))), 0.2) << family;
+    EXPECT_FALSE(std::filesystem::exists(scratch_ / (family + ".rotated")));
+  }
+}
+
+TEST_F(FoldedRotations, LeaveModelsThatAnyContainerHolds) {
+  const std::filesystem::path model = small_synth(scratch_, machine_.pool);
+  const SourceModel source = SourceModel::open(model);
+  quantize(model, "q8_0", "hadamard:fold", "out.gguf");
+  EXPECT_LT(relative_difference(logits_of(SourceModel::open(scratch_ / "out.gguf")), logits_of(source)), 0.05);
+  // Both: what is not folded is recorded, and nothing is rotated twice.
+  quantize(model, "int8:row", "hadamard:both", "both");
+  const SourceModel both = SourceModel::open(scratch_ / "both");
+  EXPECT_LT(relative_difference(logits_of(both), logits_of(source)), 0.05);
+  for (const ModelTensor& part : both.parts().all())
+    EXPECT_EQ(both.stored(part).values.parts() != nullptr, part.part == "down") << part.part;
+  // A stock container cannot record what is not folded.
+  EXPECT_NE(error_of([&] { quantize(model, "q8_0", "hadamard:both", "two.gguf"); }).second.find("cannot record"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace nibble
