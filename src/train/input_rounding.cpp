@@ -68,7 +68,7 @@ void round_inputs(std::span<const float> x, std::size_t cols, const InputRoundin
 void require_trainable_inputs(const ActivationFormat& format) {
   if (format.wide == WideColumns::none) return;
   throw Error(
-      ErrorKind::unsupported,
+      ErrorKind::invalid_argument,
       "inputs with wide columns are not rounded while a model is trained; take a8:g128, a8:token or a8:static: " +
           activation_format_name(format),
       "quantize");

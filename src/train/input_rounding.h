@@ -27,7 +27,7 @@ ActivationGrid reaching_grid(std::span<const float> x, const ActivationFormat& f
 // Of a static grid, whether it cuts an input off.
 bool is_cut_off(float x, const ActivationGrid& grid, bool is_asymmetric);
 
-// Error(unsupported): columns of 15 bits.
+// Error(invalid_argument): columns of 15 bits.
 void require_trainable_inputs(const ActivationFormat& format);
 
 }  // namespace nibble

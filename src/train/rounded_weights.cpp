@@ -57,8 +57,8 @@ RoundedWeights::RoundedWeights(NetworkWeights& weights, const std::map<std::stri
     Matrix matrix{.weight = &weight, .format = chosen->second, .estimator = estimator, .points = code_points(format)};
     if (estimator == nullptr) matrix.estimator = &default_estimator(matrix.points);
     if (const std::string why = matrix.estimator->refusal(matrix.points); !why.empty())
-      throw Error(ErrorKind::unsupported, fmt::format("{}; choose another estimator or format: {}", why, format.name()),
-                  "estimator");
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("{}; choose another estimator or format: {}", why, format.name()), "estimator");
     const std::size_t cols = static_cast<std::size_t>(weight.values.cols);
     const bool is_whole = is_one_grid(format);
     format.planes(weight.values.rows, weight.values.cols);  // refuses rows of a length that it does not take

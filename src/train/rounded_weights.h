@@ -27,8 +27,8 @@ namespace nibble {
 class RoundedWeights {
  public:
   // formats: by the weights' names. The weights, which must be trained, are the first masters, and outlive this.
-  // estimator null: what serves the points of each best. Error(unsupported): a format whose points are not trained, or
-  // not by this estimator.
+  // estimator null: what serves the points of each best. Error(invalid_argument): a format whose points are not
+  // trained, or not by this estimator.
   RoundedWeights(NetworkWeights& weights, const std::map<std::string, FormatPtr>& formats, const Estimator* estimator,
                  ThreadPool& pool);
 

@@ -133,7 +133,7 @@ TEST_F(Quantize, SaysWhatLayersHaveLearnt) {
     EXPECT_LE(layer["after"].get<double>(), layer["before"].get<double>()) << layer;
     EXPECT_LE(layer["kept_step"].get<int>(), 20) << layer;
   }
-  const CommandResult refused = run("quantize m -f iq2_xs --method signround --text text.txt -o no.gguf", 1);
+  const CommandResult refused = run("quantize m -f iq2_xs --method signround --text text.txt -o no.gguf", 2);
   EXPECT_NE(refused.error.find("rounding is not learned in iq2_xs, its codes stand for several weights at once; take "
                                "the method gptq or descent"),
             std::string::npos)

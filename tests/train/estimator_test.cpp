@@ -86,7 +86,7 @@ TEST(Estimator, RefusesWhatIsNotTrained) {
     try {
       code_points(*find_format(format));
     } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::unsupported);
+      EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
       return std::string(error.what());
     }
     return std::string();

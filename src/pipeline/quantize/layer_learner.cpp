@@ -123,8 +123,10 @@ void require_learnable(const QuantizePlan& plan, const QuantizeModelOptions& opt
   const auto first = std::ranges::find_if(plan.tensors, asks);
   if (first == plan.tensors.end()) return;
   if (std::ranges::none_of(plan.tensors, [&](const TensorPlan& tensor) { return learns(tensor, options); }))
-    throw Error(ErrorKind::unsupported, fmt::format("rounding is not learned in {}; {}: '{}'",
-                                                    obstacle_to_learning(*first), kWhatLearns, first->target.name));
+    throw Error(
+        obstacle_to_learning(*first->target.format).empty() ? ErrorKind::unsupported : ErrorKind::invalid_argument,
+        fmt::format("rounding is not learned in {}; {}: '{}'", obstacle_to_learning(*first), kWhatLearns,
+                    first->target.name));
   require_one_method(plan, options);
   require_text(options);
 }
@@ -137,7 +139,7 @@ void require_learnable(std::span<const std::string> formats, const QuantizeModel
     if (why.empty()) return require_text(options);
     if (first.empty()) first = why;
   }
-  throw Error(ErrorKind::unsupported, fmt::format("rounding is not learned in {}; {}", first, kWhatLearns));
+  throw Error(ErrorKind::invalid_argument, fmt::format("rounding is not learned in {}; {}", first, kWhatLearns));
 }
 
 std::uint64_t learning_work(const QuantizePlan& plan, const QuantizeModelOptions& options) {

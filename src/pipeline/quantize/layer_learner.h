@@ -30,9 +30,9 @@ namespace nibble {
 bool learns(const TensorPlan& tensor, const QuantizeModelOptions& options);
 // Linears that keep what the method began with, since their rounding cannot be learned: "NAME: why".
 std::vector<std::string> left_unlearnt(const QuantizePlan& plan, const QuantizeModelOptions& options);
-// Before anything is looked at that takes time. Error(unsupported): not a single Linear that is to learn can, with the
-// reason of the first, or those of one layer are to learn by several methods; Error(invalid_argument): no text, or one
-// window of it.
+// Before anything is looked at that takes time. Error(invalid_argument): no Linear that is to learn can, for its
+// format's sake, with the reason of the first; no text, or one window of it. Error(unsupported): none can, for this
+// model's sake; those of one layer are to learn by several methods.
 void require_learnable(const QuantizePlan& plan, const QuantizeModelOptions& options);
 // The same of a mix that is yet to be chosen from these formats.
 void require_learnable(std::span<const std::string> formats, const QuantizeModelOptions& options);

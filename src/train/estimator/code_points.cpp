@@ -31,7 +31,7 @@ CodePoints code_points(const Format& format) {
       planar->grain != PlanarGrain::tensor && planar->grain != PlanarGrain::block)
     return {};
   if (const std::string why = obstacle(format); !why.empty())
-    throw Error(ErrorKind::unsupported,
+    throw Error(ErrorKind::invalid_argument,
                 "weights are not trained in this format, " + why +
                     "; take symmetric integers, ternary or binary numbers, their blocks (q4_0, tq2_0), or "
                     "table2: " +

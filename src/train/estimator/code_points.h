@@ -37,8 +37,8 @@ struct CodePoints {
   }
 };
 
-// Error(unsupported): a format whose grids have more than a scale, or that many rows share in other ways than whole
-// tensors do, and those without grids.
+// Error(invalid_argument): a format whose grids have more than a scale, or that many rows share in other ways than
+// whole tensors do, and those without grids.
 CodePoints code_points(const Format& format);
 
 }  // namespace nibble
