@@ -5,7 +5,7 @@
 
 `curvature`: of a directory that `transformers` reads, in float64, of token windows that are made by ids(): of some Linears what each token weighs,
 g^T O g, and O itself after three rounds of I <- sum (g^T O g) x x^T, O <- sum (x^T I x) g g^T from identities (YAQA, arXiv:2505.22988, with the
-text's own next tokens): its diagonal, and its products with a vector.
+text's own next tokens): its diagonal, and its products with a vector. `streams`: the same of the stream behind a layer, O = sum g g^T there.
 
 `rounding`: of random weights W, input moment I and output moment O the four-bit codes that are nearest, element after element, to
 W + N_O^T E N_I + N_O^T E + E N_I, with E the errors made before and N the triangular factors in the order of falling diagonals, that of O with
@@ -39,13 +39,15 @@ def curvature(path):
 
     def watch(name):
         def hook(module, inputs, output):
+            output = output[0] if isinstance(output, tuple) else output
             output.retain_grad()
             seen[name] = inputs[0], output
 
         return hook
 
     modules = dict(model.named_modules())
-    for name in WATCHED.values():
+    streams = {layer: f"model.layers.{layer}" for layer in range(model.config.num_hidden_layers)}
+    for name in [*WATCHED.values(), *streams.values()]:
         modules[name].register_forward_hook(watch(name))
     tokens = ids()
     logits = model(tokens).logits[:, :-1]
@@ -59,14 +61,19 @@ def curvature(path):
             u, v = ((x @ of_inputs) * x).sum(1), ((g @ of_outputs) * g).sum(1)
             of_inputs, of_outputs = x.T @ (v[:, None] * x), g.T @ (u[:, None] * g)
             of_inputs, of_outputs = of_inputs / of_inputs.diagonal().mean(), of_outputs / of_outputs.diagonal().mean()
-        probe = torch.tensor([(i * 13 % 29) / 14 - 1 for i in range(g.shape[1])], dtype=torch.float64)
-        found[part] = {
-            "layer": int(name.split(".")[2]),
-            "token_weights": rounded((v / v.mean()).tolist()),
-            "diagonal": rounded(of_outputs.diagonal().tolist()),
-            "probed": rounded((of_outputs @ probe).tolist()),
-        }
-    return {"length": LENGTH, "windows": WINDOWS, "rounds": ROUNDS, "linears": found}
+        found[part] = {"layer": int(name.split(".")[2]), "token_weights": rounded((v / v.mean()).tolist()), **told(of_outputs)}
+    of_streams = []
+    for layer, name in streams.items():
+        g = seen[name][1].grad.flatten(0, 1)
+        moment = g.T @ g
+        of_streams.append({"layer": layer, **told(moment / moment.diagonal().mean())})
+    return {"length": LENGTH, "windows": WINDOWS, "rounds": ROUNDS, "linears": found, "streams": of_streams}
+
+
+def told(moment):
+    """Of a moment enough to tell it from others: its diagonal, and its products with a vector."""
+    probe = torch.tensor([(i * 13 % 29) / 14 - 1 for i in range(len(moment))], dtype=torch.float64)
+    return {"diagonal": rounded(moment.diagonal().tolist()), "probed": rounded((moment @ probe).tolist())}
 
 
 def unit_factor(moment, block):

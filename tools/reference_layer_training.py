@@ -8,7 +8,8 @@ The layer is x + down(silu(gate(h)) * up(h)), h = x / rms(x) * norm; it reads in
 targets. Every matrix is a position for each weight, rounded to the nearest of a scale's points; slopes pass through the rounding
 where the position is within the points, scales take the slope of the values while codes stay. Steps by signs (SignRound,
 arXiv:2309.05516) keep positions within half a distance of where they began. By curvature a position goes a share of the way to its point less
-slope / curvature, and scales go by AdamW; curvature is estimated by gradients of random signs. Numbers are f32, gradients f64.
+slope / curvature, and scales go by AdamW; curvature is estimated by gradients of random signs. Where a case is weighed, an error e of the output
+counts e^T F e in place of e^T e, with F a moment that the identity damps, and random signs are turned by its factor. Numbers are f32, gradients f64.
 """
 import argparse
 import json
@@ -23,7 +24,7 @@ FORMATS = {
     "int4:g32": ([c - 8.0 for c in range(16)], 7.5),
     "int2:g32:half": ([-1.5, -0.5, 0.5, 1.5], 1.5),
 }
-OUT_OF_RANGE, SMALLEST, PROBES, LEAST_CURVATURE, SEED = 0.75, 0.01, 6, 1e-3, 1
+OUT_OF_RANGE, SMALLEST, PROBES, LEAST_CURVATURE, SEED, DAMPING = 0.75, 0.01, 6, 1e-3, 1, 0.1
 WORD = (1 << 64) - 1
 
 
@@ -101,7 +102,14 @@ def layer(x, norm, gate, up, down):
     return x + (g * torch.sigmoid(g) * (h @ up.T)) @ down.T
 
 
-def learn(name, rule, rate, grid_rate, seed):
+def moment_of(seed):
+    """What errors of the output count: positive definite, 1 for the mean of its diagonal."""
+    a = numbers(seed, HIDDEN, HIDDEN).double()
+    moment = a @ a.T
+    return (moment / moment.diagonal().mean()).float()
+
+
+def learn(name, rule, rate, grid_rate, seed, weighed=False):
     points, widest = FORMATS[name]
     norm = 1 + numbers(seed, HIDDEN, factor=0.1)
     weights = [numbers(seed + 1, WIDE, HIDDEN, factor=0.1), numbers(seed + 2, WIDE, HIDDEN, factor=0.1), numbers(seed + 3, HIDDEN, WIDE, factor=0.1)]
@@ -112,6 +120,13 @@ def learn(name, rule, rate, grid_rate, seed):
     parts = [Rounded(w, points, widest, within) for w in weights]
     scales = [short(p.first) for p in parts]
     learnt = [w for w in range(WINDOWS) if w not in JUDGED]
+    moment = torch.eye(HIDDEN, dtype=torch.float64)
+    if weighed:
+        moment = (moment_of(seed + 6) + DAMPING * torch.eye(HIDDEN)).double() / (1 + DAMPING)
+    root = torch.linalg.cholesky(moment)
+
+    def size(e):
+        return ((e @ moment) * e).sum()
     tensors = [t for p in parts for t in (p.offset, p.change)]
     optimizer = torch.optim.AdamW([p.change for p in parts], eps=1e-14, weight_decay=0)
     smallest, closest = 1.0, 1.0
@@ -122,7 +137,8 @@ def learn(name, rule, rate, grid_rate, seed):
             matrices = [p.values()[1].double().requires_grad_() for p in parts]
             y = layer(x[learnt].double(), norm.double(), *matrices)
             random = Random(SEED * 1000003 + probe)
-            y.backward(torch.tensor([-1.0 if random.uniform() < 0.5 else 1.0 for _ in range(y.numel())], dtype=torch.float64).reshape(y.shape))
+            signs = torch.tensor([-1.0 if random.uniform() < 0.5 else 1.0 for _ in range(y.numel())], dtype=torch.float64).reshape(y.shape)
+            y.backward(signs @ root.T)
             for i, matrix in enumerate(matrices):
                 rows[i] = rows[i] + (matrix.grad**2).mean(1) * 2 / y.numel() / PROBES
                 cols[i] = cols[i] + (matrix.grad**2).mean(0) * 2 / y.numel() / PROBES
@@ -134,7 +150,7 @@ def learn(name, rule, rate, grid_rate, seed):
         with torch.no_grad():
             y = layer(x[JUDGED].double(), norm.double(), *[p.values()[1].double() for p in parts])
         t = target[JUDGED].double()
-        return ((y - t) ** 2).sum().item() / (t ** 2).sum().item()
+        return (size(y - t) / size(t)).item()
 
     def state():
         return [short(p.values()[1]) for p in parts]
@@ -145,7 +161,7 @@ def learn(name, rule, rate, grid_rate, seed):
     for step in range(STEPS):
         values = [p.values()[0] for p in parts]
         y = layer(x[learnt].double(), norm.double(), *values)
-        (((y - target[learnt].double()) ** 2).mean()).backward()
+        (size(y - target[learnt].double()) / y.numel()).backward()
         for p in parts:
             position = p.begin + p.distance * p.offset
             gap = (position[:, :, None] - (p.first + p.size * p.change).half().float()[:, None, None] * p.points).abs().sort(2).values
@@ -171,7 +187,7 @@ def learn(name, rule, rate, grid_rate, seed):
         errors.append(judge())
         if errors[-1] < min(errors[:-1]):
             best = state()
-    return smallest, {"closest": closest, "format": name, "rule": rule, "rate": rate, "grid_rate": grid_rate, "seed": seed, "scales": scales,
+    return smallest, {"closest": closest, "format": name, "rule": rule, "rate": rate, "grid_rate": grid_rate, "seed": seed, "weighed": weighed, "scales": scales,
                       "targets": short(target), "errors": errors, "values": best}
 
 
@@ -182,10 +198,10 @@ def main():
     torch.set_num_threads(1)
     cases = []
     for name in FORMATS:
-        for rule, rate, grid_rate in (("signs", 1 / STEPS, 1 / 64), ("curvature", 0.15, 1 / 64)):
+        for rule, rate, grid_rate, weighed in (("signs", 1 / STEPS, 1 / 64, False), ("curvature", 0.15, 1 / 64, False), ("curvature", 0.15, 1 / 64, True)):
             # No slope so small that f32 could give it another sign, no position so near to the middle of two points.
             for seed in range(10, 2000, 10):
-                smallest, case = learn(name, rule, rate, grid_rate, seed)
+                smallest, case = learn(name, rule, rate, grid_rate, seed, weighed)
                 if smallest > 2e-6 and case["closest"] > 3e-6 and case["errors"].index(min(case["errors"])) > 0:
                     break
             else:

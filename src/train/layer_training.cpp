@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "base/random.h"
 #include "nibble/error.h"
@@ -17,10 +16,9 @@
 namespace nibble {
 namespace {
 
-constexpr std::size_t kJudgedShare = 8;   // every so manieth window is judged on
-constexpr float kMostOfSigns = 0.5F;      // how far a position, or a number's share, goes by signs
-constexpr std::uint64_t kProbes = 6;      // batches by which curvature is found
-constexpr float kLeastCurvature = 1e-3F;  // of a row or column, as a share of the mean
+constexpr std::size_t kJudgedShare = 8;  // every so manieth window is judged on
+constexpr float kMostOfSigns = 0.5F;     // how far a position, or a number's share, goes by signs
+constexpr std::uint64_t kProbes = 6;     // batches by which curvature is found
 
 RateSchedule schedule_of(const LayerTrainingSettings& settings) {
   if (settings.rule == LayerLearning::signs) return {.fall = RateFall::linear, .steps = settings.steps};
@@ -35,32 +33,6 @@ OptimizerSettings optimizer_of(LayerLearning rule, double rate) {
 
 void append(std::span<const float> numbers, std::vector<float>& to) {
   to.insert(to.end(), numbers.begin(), numbers.end());
-}
-
-// The sum of squares of y - target, and of the target; slopes (empty: none) become 2 (y - target) * factor. In f64,
-// pieces whose sums are added in order.
-struct Squares {
-  double error = 0, target = 0;
-};
-Squares compare(std::span<const float> y, std::span<const float> target, double factor, std::span<float> slopes,
-                ThreadPool& pool) {
-  constexpr std::size_t kPiece = std::size_t{1} << 14;
-  std::vector<Squares> sums((y.size() + kPiece - 1) / kPiece);
-  pool.parallel_for(sums.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t piece = begin; piece < end; ++piece)
-      for (std::size_t i = piece * kPiece; i < std::min(y.size(), (piece + 1) * kPiece); ++i) {
-        const double wanted = static_cast<double>(target[i]), error = static_cast<double>(y[i]) - wanted;
-        sums[piece].error += error * error;
-        sums[piece].target += wanted * wanted;
-        if (!slopes.empty()) slopes[i] = static_cast<float>(2 * factor * error);
-      }
-  });
-  Squares total;
-  for (const Squares& sum : sums) {
-    total.error += sum.error;
-    total.target += sum.target;
-  }
-  return total;
 }
 
 }  // namespace
@@ -90,7 +62,8 @@ LayerTraining::LayerTraining(const Graph& graph, std::int64_t layer, NetworkWeig
       settings_(settings),
       machine_(machine),
       room_{.machine = machine, .arithmetic = settings.arithmetic},
-      width_(static_cast<std::size_t>(graph.width(graph.outputs.front()))) {
+      width_(static_cast<std::size_t>(graph.width(graph.outputs.front()))),
+      stream_error_(text.output_moment, width_, settings.arithmetic, machine) {
   for (std::size_t window = 0; window < text.windows; ++window)
     (window % kJudgedShare == kJudgedShare - 1 ? judged_ : learnt_).push_back(window);
   if (judged_.empty()) judged_.push_back(learnt_.back());
@@ -152,9 +125,8 @@ double LayerTraining::step(std::span<const std::size_t> windows) {
   double error = 0;
   walk(windows, GraphRun::Keep::all, [&](GraphRun& run) {
     slopes_.resize(batch_.targets.size());
-    error = compare(run.value(graph_.outputs.front()), batch_.targets, 1 / static_cast<double>(batch_.targets.size()),
-                    slopes_, machine_.pool)
-                .error;
+    error = stream_error_.of(run.value(graph_.outputs.front()), batch_.targets,
+                             1 / static_cast<double>(batch_.targets.size()), slopes_);
     if (!std::isfinite(error)) return;
     run.add_gradient(graph_.outputs.front(), slopes_);
     run.backward();
@@ -165,14 +137,14 @@ double LayerTraining::step(std::span<const std::size_t> windows) {
 
 double LayerTraining::judge() {
   for (LearnedRounding& part : parts_) part.round(machine_.pool);
-  Squares total;
+  SizedError total;
   for (std::size_t first = 0; first < judged_.size(); first += settings_.batch) {
     const std::span<const std::size_t> windows =
         std::span(judged_).subspan(first, std::min(settings_.batch, judged_.size() - first));
     walk(windows, GraphRun::Keep::outputs, [&](GraphRun& run) {
-      const Squares squares = compare(run.value(graph_.outputs.front()), batch_.targets, 0, {}, machine_.pool);
-      total.error += squares.error;
-      total.target += squares.target;
+      const SizedError sized = stream_error_.sized(run.value(graph_.outputs.front()), batch_.targets);
+      total.error += sized.error;
+      total.target += sized.target;
     });
   }
   return total.target == 0 ? total.error : total.error / total.target;
@@ -182,11 +154,8 @@ double LayerTraining::judge() {
 // squared error bends by, where y is about linear in w. Windows from all of the text: a column that is quiet in some of
 // it would be taken for one that is quiet.
 void LayerTraining::find_curvature() {
-  std::vector<std::vector<double>> rows, cols;
-  for (const LearnedRounding& part : parts_) {
-    rows.emplace_back(part.weight().values.rows);
-    cols.emplace_back(part.weight().values.cols);
-  }
+  std::vector<CurvatureSums> sums;
+  for (const LearnedRounding& part : parts_) sums.emplace_back(part.weight().values.rows, part.weight().values.cols);
   for (std::uint64_t probe = 0; probe < kProbes; ++probe) {
     std::vector<std::size_t> windows;
     for (std::size_t i = 0; i < settings_.batch; ++i)
@@ -195,37 +164,14 @@ void LayerTraining::find_curvature() {
     weights_.clear_gradients(machine_.pool);
     walk(windows, GraphRun::Keep::all, [&](GraphRun& run) {
       slopes_.resize(batch_.targets.size());
-      Random random(settings_.seed * 1'000'003 + probe);
-      for (float& slope : slopes_) slope = random.uniform() < 0.5 ? -1.0F : 1.0F;
+      stream_error_.draw(settings_.seed * 1'000'003 + probe, slopes_);
       run.add_gradient(graph_.outputs.front(), slopes_);
       run.backward();
     });
-    for (std::size_t part = 0; part < parts_.size(); ++part) {
-      const NetworkWeight& weight = parts_[part].weight();
-      const std::size_t width = cols[part].size();
-      for (std::size_t i = 0; i < weight.gradient.size(); ++i) {
-        const double square = static_cast<double>(weight.gradient[i]) * static_cast<double>(weight.gradient[i]);
-        rows[part][i / width] += square;
-        cols[part][i % width] += square;
-      }
-    }
+    for (std::size_t part = 0; part < parts_.size(); ++part) sums[part].add(parts_[part].weight().gradient);
   }
   const double count = static_cast<double>(kProbes) * static_cast<double>(batch_.targets.size());
-  for (std::size_t part = 0; part < parts_.size(); ++part) {
-    const auto shares_of = [](const std::vector<double>& sums, double mean, double size) {
-      std::vector<float> shares;
-      for (const double sum : sums)
-        shares.push_back(
-            mean == 0 ? 0.0F : static_cast<float>(size * std::max(sum / mean, static_cast<double>(kLeastCurvature))));
-      return shares;
-    };
-    const double sum = std::accumulate(rows[part].begin(), rows[part].end(), 0.0),
-                 of_row = sum / static_cast<double>(rows[part].size()),
-                 of_col = sum / static_cast<double>(cols[part].size());
-    curvature_.push_back(
-        {shares_of(rows[part], of_row, 2 * of_row / count / static_cast<double>(cols[part].size()) / settings_.trust),
-         shares_of(cols[part], of_col, 1)});
-  }
+  for (const CurvatureSums& one : sums) curvature_.push_back(one.curvature(2 / count / settings_.trust));
 }
 
 // Every window once, in an order of each pass's own; what is left of one that fills no batch is left out.
@@ -314,7 +260,9 @@ std::uint64_t LayerTraining::bytes(const DrawnGraph& drawing, std::uint64_t weig
                                    const LayerTrainingSettings& settings) {
   constexpr std::uint64_t kNumbers = 2;  // beside what each weight's rounding takes: its gradient and the best state
   const SequenceBatch batch{settings.batch, length};
-  const std::uint64_t stream = 3 * batch.tokens() * drawing.graph.width(drawing.graph.outputs.front()) * sizeof(float);
+  const std::uint64_t width = drawing.graph.width(drawing.graph.outputs.front());
+  const std::uint64_t stream =
+      3 * batch.tokens() * width * sizeof(float) + StreamError::bytes(batch.tokens() * width, width);
   return weights * (LearnedRounding::kBytesOfWeight + kNumbers * sizeof(float)) + layer_bytes(drawing, batch) + stream;
 }
 

@@ -31,6 +31,7 @@
 #include "quantize/method.h"
 #include "train/graph_run.h"
 #include "train/learned_rounding.h"
+#include "train/stream_error.h"
 
 namespace nibble {
 
@@ -62,6 +63,7 @@ struct LayerText {
   ByWindow targets;  // the stream that is to leave; none: what the layer's weights give as they are given
   std::function<std::span<const float>(const Crossing& received, std::size_t window)> received{};
   std::function<std::span<const std::int32_t>(std::size_t window)> ids{};  // none: the layer looks nothing up
+  std::span<const float> output_moment{};  // F of train/stream_error.h, [width, width]; empty: 1
 };
 
 // Codes and grids to begin with, in the order in which the network reads the part.
@@ -109,7 +111,8 @@ class LayerTraining {
   LayerTrainingSettings settings_;
   Machine& machine_;
   TapeRoom room_;
-  std::size_t width_;                         // of the output
+  std::size_t width_;  // of the output
+  StreamError stream_error_;
   std::vector<float> own_targets_;            // where the text has none
   std::vector<std::size_t> learnt_, judged_;  // windows
   std::vector<std::size_t> order_;            // of those that are left of a pass

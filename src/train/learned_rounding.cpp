@@ -114,6 +114,10 @@ Parameter LearnedRounding::offsets() {
 
 Parameter LearnedRounding::grid_changes() { return {weight_->name + ".grids", 1, changes_.size(), changes_, slopes_}; }
 
+void LearnedRounding::scale_grid_changes(float share) {
+  for (float& size : sizes_) size *= share;
+}
+
 void LearnedRounding::hold_in_bounds(float most, ThreadPool& pool) {
   for (std::vector<float>* const numbers : {&offsets_, &changes_})
     pool.parallel_for(numbers->size(), std::size_t{1} << 16, [&](std::size_t begin, std::size_t end, std::size_t) {

@@ -20,15 +20,11 @@
 #include "base/thread_pool.h"
 #include "format/quantized_tensor.h"
 #include "format/trainable_grid.h"
+#include "train/diagonal_curvature.h"
 #include "train/network_weights.h"
 #include "train/parameter.h"
 
 namespace nibble {
-
-// The second derivative of an error by each weight of a matrix, about rows[r] * cols[c]; 0: nothing is known.
-struct Curvature {
-  std::vector<float> rows, cols;
-};
 
 class LearnedRounding {
  public:
@@ -44,6 +40,8 @@ class LearnedRounding {
   // where it is.
   Parameter offsets();
   Parameter grid_changes();
+  // A grid's numbers change by so much of what they would.
+  void scale_grid_changes(float share);
   void hold_in_bounds(float most, ThreadPool& pool);  // both, at most so far from where they began
 
   // The network's weight becomes the points that would be stored.

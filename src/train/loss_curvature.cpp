@@ -86,6 +86,7 @@ class CurvatureSearch {
               {.arithmetic = options_.arithmetic,
                .watch = [this](std::int64_t layer, const Linear& op, std::span<const float> x,
                                std::span<const float> dy) { see(layer, op, x, dy); },
+               .watch_stream = [this](std::int64_t layer, std::span<const float> dy) { see_stream(layer, dy); },
                .first_watched = options_.first_layer},
               machine_);
     for (round_ = 0; round_ < options_.rounds; ++round_) {
@@ -100,7 +101,12 @@ class CurvatureSearch {
       normalize_weights(sums.token_weights);
       by_place.emplace(place, LinearCurvature{std::move(sums.token_weights), std::move(sums.outputs.known)});
     }
-    return LossCurvature(std::move(by_place));
+    LossCurvature::ByLayer streams;
+    for (auto& [layer, side] : streams_) {
+      end_round(side, machine_.pool);
+      streams.emplace(layer, std::move(side.known));
+    }
+    return {std::move(by_place), std::move(streams)};
   }
 
  private:
@@ -145,11 +151,21 @@ class CurvatureSearch {
       add_weighted(sums.inputs, x, of_outputs, machine_);
   }
 
+  void see_stream(std::int64_t layer, std::span<const float> dy) {
+    if (layer >= options_.end_layer || !is_last_round()) return;
+    Side& side = streams_[layer];
+    side.width = dy.size() / count_;
+    // Of each token by itself, as above; the mean is taken in the end.
+    add_weighted(side, dy, std::vector<float>(count_, static_cast<float>(count_) * static_cast<float>(count_)),
+                 machine_);
+  }
+
   const CalibrationTokens& tokens_;
   CurvatureOptions options_;
   Machine& machine_;
   NetworkWeights weights_;
   std::map<std::pair<std::int64_t, std::string>, Sums> found_;
+  std::map<std::int64_t, Side> streams_;
   std::size_t round_ = 0, first_ = 0, count_ = 0;  // tokens of the windows at hand
 };
 
@@ -158,6 +174,11 @@ class CurvatureSearch {
 const LinearCurvature* LossCurvature::find(std::int64_t layer, std::string_view part) const {
   const auto found = by_place_.find({layer, std::string(part)});
   return found == by_place_.end() ? nullptr : &found->second;
+}
+
+std::span<const float> LossCurvature::stream_moment(std::int64_t layer) const {
+  const auto found = streams_.find(layer);
+  return found == streams_.end() ? std::span<const float>() : found->second;
 }
 
 LossCurvature find_loss_curvature(const SourceModel& model, const CalibrationTokens& tokens,
@@ -178,6 +199,9 @@ std::uint64_t curvature_bytes(const SourceModel& model, const CalibrationTokens&
     numbers += 2 * (rows * rows + (options.rounds > 1 ? cols * cols : 0)) + tokens.ids.size();
     most = std::max(most, std::max(rows, cols));
   }
+  const std::uint64_t hidden = model.config().hidden;
+  numbers += static_cast<std::uint64_t>(options.end_layer - options.first_layer) * 2 * hidden * hidden;  // of streams
+  most = std::max(most, hidden);
   const std::uint64_t at_a_time = options.windows_at_a_time * tokens.length;
   numbers += 3 * most * at_a_time;  // of a Linear's tokens: gradients, what they are turned into, and weighed
   NetworkWeights none(std::vector<NetworkWeight>{});

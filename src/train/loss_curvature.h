@@ -44,13 +44,18 @@ class LossCurvature {
  public:
   using ByPlace = std::map<std::pair<std::int64_t, std::string>, LinearCurvature>;  // by layer and part
   LossCurvature() = default;
-  explicit LossCurvature(ByPlace by_place) : by_place_(std::move(by_place)) {}
+  using ByLayer = std::map<std::int64_t, std::vector<float>>;
+  LossCurvature(ByPlace by_place, ByLayer streams) : by_place_(std::move(by_place)), streams_(std::move(streams)) {}
 
   const LinearCurvature* find(std::int64_t layer, std::string_view part) const;  // null: nothing is known
+  // E[g g^T] of the gradients by the stream behind a layer, [hidden, hidden], the mean of its diagonal 1: what errors
+  // there cost (train/stream_error.h). Empty: nothing is known.
+  std::span<const float> stream_moment(std::int64_t layer) const;
   const ByPlace& all() const { return by_place_; }
 
  private:
   ByPlace by_place_;
+  ByLayer streams_;
 };
 
 // Takes all of the model's weights in f32. Error(corrupt): a loss that is not finite; Error(cancelled).

@@ -133,6 +133,7 @@ void Tape::read_logits(std::size_t first, std::span<float> logits) {
 void Tape::walk_back(std::span<const std::int32_t> ids, const SequenceBatch& batch) {
   for (std::int64_t layer = network_.num_layers() - 1; layer >= Network::kBegin; --layer) {
     if (!needs_gradient_[static_cast<std::size_t>(layer + 1)]) return;
+    if (options_.watch_stream && layer >= options_.first_watched) options_.watch_stream(layer, stream_gradient_);
     const Graph& graph = drawing(layer).graph;
     GraphRun run(graph, layer, weights_, batch, room_);
     if (options_.watch && layer >= options_.first_watched)

@@ -45,6 +45,8 @@ struct TapeOptions {
   std::function<void(std::int64_t layer, const Linear& op, std::span<const float> inputs,
                      std::span<const float> output_gradient)>
       watch = {};
+  // The same of the gradient by the stream behind every layer.
+  std::function<void(std::int64_t layer, std::span<const float> stream_gradient)> watch_stream = {};
   std::int64_t first_watched = 0;
 };
 

@@ -78,6 +78,7 @@ QuantizedTensor nearest(const FormatPtr& format, const Matrix& weights, std::spa
 
 struct Texts {
   std::vector<float> inputs, targets;  // no targets: the layer's own
+  std::vector<float> output_moment{};
 };
 
 LayerText text_of(const Shape& shape, const Texts& texts) {
@@ -88,7 +89,25 @@ LayerText text_of(const Shape& shape, const Texts& texts) {
   text.inputs = [&texts, size](std::size_t window) { return std::span(texts.inputs).subspan(window * size, size); };
   if (!texts.targets.empty())
     text.targets = [&texts, size](std::size_t window) { return std::span(texts.targets).subspan(window * size, size); };
+  text.output_moment = texts.output_moment;
   return text;
+}
+
+// A A^T, the mean of its diagonal 1.
+std::vector<float> moment_of(std::size_t width, std::uint64_t seed) {
+  const std::vector<float> a = numbers(seed, width * width);
+  std::vector<double> products(width * width);
+  double trace = 0;
+  for (std::size_t i = 0; i < width; ++i)
+    for (std::size_t j = 0; j < width; ++j) {
+      for (std::size_t k = 0; k < width; ++k)
+        products[i * width + j] += static_cast<double>(a[i * width + k]) * static_cast<double>(a[j * width + k]);
+      trace += i == j ? products[i * width + j] : 0;
+    }
+  std::vector<float> moment;
+  for (const double product : products)
+    moment.push_back(static_cast<float>(product * static_cast<double>(width) / trace));
+  return moment;
 }
 
 Texts texts_of(const Shape& shape, std::uint64_t seed) {
@@ -136,10 +155,12 @@ TEST(LayerTraining, StepsAreThoseOfPyTorch) {
   const Shape shape{reference["hidden"], reference["wide"], reference["length"], reference["windows"]};
   ASSERT_FALSE(reference["cases"].empty());
   for (const Json& one : reference["cases"]) {
-    SCOPED_TRACE(one["format"].get<std::string>() + " by " + one["rule"].get<std::string>());
+    SCOPED_TRACE(one["format"].get<std::string>() + " by " + one["rule"].get<std::string>() +
+                 (one["weighed"] ? ", errors weighed" : ""));
     const auto seed = one["seed"].get<std::uint64_t>();
     Texts texts = texts_of(shape, seed);
     texts.targets = one["targets"].get<std::vector<float>>();
+    if (one["weighed"]) texts.output_moment = moment_of(shape.hidden, seed + 6);
     const bool by_signs = one["rule"] == "signs";
     const LayerTrainingSettings settings{.rule = by_signs ? LayerLearning::signs : LayerLearning::curvature,
                                          .steps = reference["steps"],

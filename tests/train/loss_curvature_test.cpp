@@ -30,6 +30,25 @@ CalibrationTokens tokens_of(const Json& expected) {
   return tokens;
 }
 
+// Sums of f32 products over 100 tokens and a network of two layers: a few hundred roundings of 2^-24.
+void expect_moment(const std::vector<float>& own, const Json& expected) {
+  const auto diagonal = expected.at("diagonal").get<std::vector<double>>(),
+             probed = expected.at("probed").get<std::vector<double>>();
+  const std::size_t n = diagonal.size();
+  ASSERT_EQ(own.size(), n * n);
+  for (std::size_t i = 0; i < n; ++i) {
+    EXPECT_NEAR(own[i * n + i], diagonal[i], 1e-4 * (1 + diagonal[i])) << i;
+    double sum = 0, size = 0;
+    for (std::size_t j = 0; j < n; ++j) {
+      const double number = static_cast<double>(own[i * n + j]), probe = static_cast<double>(j * 13 % 29) / 14 - 1;
+      sum += number * probe;
+      size += std::fabs(number * probe);
+      EXPECT_EQ(own[i * n + j], own[j * n + i]);
+    }
+    EXPECT_NEAR(sum, probed[i], 1e-4 * (1 + size)) << i;
+  }
+}
+
 class Curvature : public testing::Test {
  protected:
   LossCurvature find(const CurvatureOptions& options, std::size_t threads) {
@@ -47,27 +66,18 @@ TEST_F(Curvature, IsThatOfPyTorchsGradients) {
   for (const auto& [part, expected] : expected_.at("linears").items()) {
     const LinearCurvature* const own = found.find(expected.at("layer").get<std::int64_t>(), part);
     ASSERT_NE(own, nullptr) << part;
-    const auto weights = expected.at("token_weights").get<std::vector<double>>(),
-               diagonal = expected.at("diagonal").get<std::vector<double>>(),
-               probed = expected.at("probed").get<std::vector<double>>();
+    const auto weights = expected.at("token_weights").get<std::vector<double>>();
     // Sums of f32 products over 100 tokens and a network of two layers: a few hundred roundings of 2^-24.
     ASSERT_EQ(own->token_weights.size(), weights.size());
     for (std::size_t t = 0; t < weights.size(); ++t)
       EXPECT_NEAR(own->token_weights[t], weights[t], 1e-4 * (1 + weights[t])) << part << ' ' << t;
-    const std::size_t n = diagonal.size();
-    ASSERT_EQ(own->output_moment.size(), n * n);
-    for (std::size_t i = 0; i < n; ++i) {
-      EXPECT_NEAR(own->output_moment[i * n + i], diagonal[i], 1e-4 * (1 + diagonal[i])) << part << ' ' << i;
-      double sum = 0, size = 0;
-      for (std::size_t j = 0; j < n; ++j) {
-        const double number = static_cast<double>(own->output_moment[i * n + j]),
-                     probe = static_cast<double>(j * 13 % 29) / 14 - 1;
-        sum += number * probe;
-        size += std::fabs(number * probe);
-        EXPECT_EQ(own->output_moment[i * n + j], own->output_moment[j * n + i]);
-      }
-      EXPECT_NEAR(sum, probed[i], 1e-4 * (1 + size)) << part << ' ' << i;
-    }
+    expect_moment(own->output_moment, expected);
+  }
+  // Behind layers the mean of g g^T, the text's next tokens being the same in all rounds.
+  ASSERT_EQ(expected_.at("streams").size(), 2u);
+  for (const Json& expected : expected_.at("streams")) {
+    const std::span<const float> own = found.stream_moment(expected.at("layer").get<std::int64_t>());
+    expect_moment(std::vector<float>(own.begin(), own.end()), expected);
   }
 }
 

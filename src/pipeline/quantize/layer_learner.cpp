@@ -261,15 +261,18 @@ LayerText LayerLearner::text(const LayerWeights& current, LayerWalk& walk, const
   return text;
 }
 
-void LayerLearner::finish(LayerWeights& current, LayerWalk& walk, const LayerWalk* original) {
+void LayerLearner::finish(LayerWeights& current, LayerWalk& walk, const LayerWalk* original,
+                          std::span<const float> output_moment) {
   const std::unique_ptr<Open> open = std::move(open_);
   walk.restore(open->entered);
   open->entered = {};
   std::uint64_t weights = 0;
   for (const LearnedPart& part : open->parts) weights += part.start.rows * part.start.cols;
   {
-    LayerTraining training(current.drawing().graph, open->layer, open->weights, open->parts,
-                           text(current, walk, original), open->settings, machine_);
+    LayerText learnt_from = text(current, walk, original);
+    learnt_from.output_moment = output_moment;
+    LayerTraining training(current.drawing().graph, open->layer, open->weights, open->parts, learnt_from,
+                           open->settings, machine_);
     // What the layer is to give is the original's; what it learns beside is what is stored of the others.
     for (const WeightUse& use : current.drawing().graph.weights())
       if (!learns(parts_.planned(use.part, open->layer), options_))

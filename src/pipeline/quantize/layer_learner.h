@@ -7,7 +7,7 @@
 //   LayerLearner learning(plan, parts, options, output, machine);
 //   learning.begin(layer, current, walk);                       // before its first site
 //   if (learning.awaits("q")) learning.start("q", std::move(codes));
-//   if (learning.is_open()) learning.finish(current, walk, &original);
+//   if (learning.is_open()) learning.finish(current, walk, &original, {});
 #pragma once
 
 #include <cstdint>
@@ -66,8 +66,8 @@ class LayerLearner {
   bool awaits(std::string_view part) const;
   void start(std::string_view part, QuantizedTensor codes);
   // Writes the parts and takes the text through what they have become. original: the text behind the original's layer;
-  // null: nobody follows it.
-  void finish(LayerWeights& current, LayerWalk& walk, const LayerWalk* original);
+  // null: nobody follows it. output_moment: F of train/stream_error.h behind this layer; empty: 1.
+  void finish(LayerWeights& current, LayerWalk& walk, const LayerWalk* original, std::span<const float> output_moment);
 
  private:
   struct Open;

@@ -51,6 +51,9 @@ class LossWeights {
   std::vector<float> outputs_of(std::int64_t layer, std::string_view part,
                                 const std::vector<std::uint32_t>& order) const;
 
+  // F of train/stream_error.h behind a layer; empty: 1.
+  std::span<const float> stream_moment(std::int64_t layer) const { return curvature_.stream_moment(layer); }
+
  private:
   const SourceModel& source_;
   const CalibrationTokens& tokens_;

@@ -185,7 +185,8 @@ void LayerQuantizer::layer(std::int64_t index) {
 
 void LayerQuantizer::learn(LayerWeights& current) {
   try {
-    learner_.finish(current, *live_->stored, live_->original ? &*live_->original : nullptr);
+    learner_.finish(current, *live_->stored, live_->original ? &*live_->original : nullptr,
+                    live_->weights->stream_moment(current.layer()));
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::unusable_input) throw;
     throw Error(error.kind(), source_.path().string() + ": " + error.what(), error.setting());
