@@ -24,6 +24,27 @@ std::uint64_t gradient_bytes(const Hessian& hessian, const HessianText& text, Ma
   return most;
 }
 
+// kl, while a matrix is rounded: moments of the outputs of a layer's Linears and of its stream, and of the largest of
+// them its rows in another order and what is made of it, a factor in f64 and that in the order of rounding.
+std::uint64_t output_numbers(const HessianText& text) {
+  constexpr std::uint64_t kOfLargest = 4;
+  const ModelTensors& parts = text.source.parts();
+  const Network& network = parts.network();
+  std::uint64_t most = 0;
+  for (std::int64_t layer = 0; layer < network.num_layers(); ++layer) {
+    std::uint64_t all = text.source.config().hidden * text.source.config().hidden, largest = 0;
+    for (const Site& site : network.layer(layer).sites)
+      for (const std::string& part : site.parts) {
+        if (site.experts != 0) continue;
+        const std::uint64_t rows = parts.part(part, layer)->shape.front();
+        all += rows * rows;
+        largest = std::max(largest, rows * rows);
+      }
+    most = std::max(most, all + kOfLargest * largest);
+  }
+  return most;
+}
+
 }  // namespace
 
 std::uint64_t hessian_bytes(const Hessian& hessian, const HessianText& text, Machine& machine) {
@@ -36,6 +57,7 @@ std::uint64_t hessian_bytes(const Hessian& hessian, const HessianText& text, Mac
   for (std::int64_t layer = 0; layer < network.num_layers(); ++layer)
     for (const Site& site : network.layer(layer).sites)
       if (site.experts == 0) moments = std::max(moments, hessian.groups * matrices * site.width * site.width);
+  if (hessian.is_kl) moments += output_numbers(text);
   const std::uint64_t kept = kept_token_weight_bytes(text.source, text.tokens.ids.size(), hessian.groups);
   return std::max(gradient_bytes(hessian, text, machine), kept + moments * sizeof(float));
 }
