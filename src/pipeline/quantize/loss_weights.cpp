@@ -1,10 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/quantize/loss_weights.h"
 
+#include <fmt/format.h>
+
 #include "base/memory.h"
 #include "pipeline/quantize/hessian_memory.h"
 
 namespace nibble {
+
+std::string loss_weight_warning(const Hessian& hessian, const CalibrationTokens& tokens) {
+  constexpr std::uint64_t kEnough = std::uint64_t{1} << 16;  // tokens
+  const std::uint64_t count = tokens.ids.size(), length = tokens.length;
+  if (!hessian.is_guided() || count >= kEnough) return {};
+  return fmt::format(
+      "{} moments of {} windows of {} tokens: a few tokens decide in them, and of so little text plain ones "
+      "may lose less; take {} windows",
+      hessian_name(hessian), tokens.windows(), length, (kEnough + length - 1) / length);
+}
 
 LossWeights::LossWeights(const SourceModel& source, const CalibrationTokens& tokens, const LossWeightOptions& options,
                          Machine& machine)

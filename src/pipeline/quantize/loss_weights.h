@@ -25,6 +25,9 @@
 
 namespace nibble {
 
+// A line where a text is so short that a few of its tokens, which gradients single out, decide all; empty: it is not.
+std::string loss_weight_warning(const Hessian& hessian, const CalibrationTokens& tokens);
+
 struct LossWeightOptions {
   Hessian hessian{};
   bool follow_original = true;

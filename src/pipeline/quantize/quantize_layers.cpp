@@ -55,6 +55,8 @@ void LayerQuantizer::begin_walk() {
   live_ = std::make_unique<Live>();
   const Tokenizer& tokenizer = source_.tokenizer();
   live_->tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan_.config.context);
+  if (const std::string line = loss_weight_warning(calibration.hessian, live_->tokens); !line.empty() && options_.note)
+    options_.note("note: " + line);
   live_->weights.emplace(source_, live_->tokens,
                          LossWeightOptions{calibration.hessian, calibration.follow_original, progress_}, machine_);
   WalkOptions stored = walk;
@@ -73,8 +75,9 @@ std::vector<std::string> LayerQuantizer::warnings() const {
   if (!live_) return statistics_warnings(*options_.calibration.statistics);
   std::vector<std::string> lines = warning_lines(site_warnings_);
   if (std::string line = experts_warning(experts_); !line.empty()) lines.push_back(std::move(line));
-  if (const std::string shortage = shortage_warning(live_->tokens); !shortage.empty())
-    lines.insert(lines.begin(), shortage);
+  for (std::string line :
+       {loss_weight_warning(options_.calibration.hessian, live_->tokens), shortage_warning(live_->tokens)})
+    if (!line.empty()) lines.insert(lines.begin(), std::move(line));
   return lines;
 }
 
