@@ -205,6 +205,7 @@ TrainingStep Trainer::step() {
   if (judge_.is_due(step_)) {
     done.validation = validation_loss();
     judge_.record(step_, *done.validation, parameters());
+    if (!judge_.has_best()) require_learnt(*done.validation);  // nothing to fall back on
   }
   return done;
 }
@@ -238,25 +239,28 @@ void Trainer::require_finite_weights() const {
                   "rate");
 }
 
-// Numbers may grow without an end and still be numbers. Guessing costs the logarithm of the vocabulary.
-void Trainer::require_learnt() const {
-  constexpr double kMargin = 1.5;
+// Numbers may grow without an end and still be numbers. Guessing costs the logarithm of the vocabulary: what has known
+// more must keep half of that, what has not may not be far above it. last: of the held-out text, or of the last steps.
+void Trainer::require_learnt(double last) const {
+  constexpr double kMargin = 1.5, kKnowing = 0.8;  // shares of what guessing costs
   const std::vector<LossPoint> points = curve();
-  if (points.size() < 2) return;
-  const double guessing = std::log(static_cast<double>(vocabulary_)), begin = points.front().loss;
-  const double limit = kMargin * std::max(guessing, begin);
-  if (!(points.back().loss > limit)) return;
-  const auto first = std::ranges::find_if(points, [&](const LossPoint& point) { return point.loss > limit; });
+  if (points.empty()) return;
+  const double guessing = std::log(static_cast<double>(vocabulary_));
+  const LossPoint least = *std::ranges::min_element(points, {}, &LossPoint::loss);
+  const bool has_known = least.loss < kKnowing * guessing;
+  const double limit = has_known ? (least.loss + guessing) / 2 : kMargin * std::max(guessing, points.front().loss);
+  if (!(last > limit)) return;
   throw Error(
       ErrorKind::unusable_input,
-      fmt::format("training has gone astray: the loss was {:.4g} in step {}, is {:.4g} in step {}, and guessing would "
-                  "have {:.4g}; lower the rate, or the longest gradient: beyond it since step {}",
-                  begin, points.front().step, points.back().loss, points.back().step, guessing, first->step),
+      fmt::format("training has gone astray: the loss was {:.4g} in step {}, is {:.4g} in step {}, and guessing "
+                  "would have {:.4g}; lower the rate, or the longest gradient",
+                  least.loss, least.step, last, step_, guessing),
       "rate");
 }
 
 void Trainer::keep_best() {
-  if (!judge_.has_best()) require_learnt();
+  if (const std::vector<LossPoint> points = curve(); !judge_.has_best() && points.size() > 1)
+    require_learnt(points.back().loss);
   judge_.put_best(parameters());
   put_weights();
 }

@@ -89,11 +89,12 @@ class Trainer {
   std::uint64_t steps_done() const { return step_; }
   bool stopped_early() const { return judge_.stops(); }
   // Error(unusable_input): a loss, of the held-out text, too, or a number that training has made NaN or infinite; says
-  // in which step, where in the network, what to lower.
+  // in which step, where in the network, what to lower. The same where held-out text is judged, no better state is kept
+  // to fall back on, and the loss has come halfway back to guessing, or far above it.
   TrainingStep step();
   double validation_loss();  // of what is made small; needs a row of held-out text
   // Puts the weights of the best validation in place, where patience has kept them, else the last: as they are stored.
-  // Error(unusable_input) where it is the last, and the loss ended above where it began and above guessing.
+  // Error(unusable_input) where it is the last, and the loss ended so.
   void keep_best();
 
   std::vector<LossPoint> curve() const;  // at most about 200 points: means of the steps since the last one
@@ -116,7 +117,7 @@ class Trainer {
   LossFunction loss_of(std::span<const std::int32_t> read, std::span<const std::int32_t> predicted,
                        const SequenceBatch& shape);
   void put_weights();  // of masters that are rounded
-  void require_learnt() const;
+  void require_learnt(double last) const;
   void require_finite_weights() const;
   std::uint64_t stride() const { return (settings_.steps + 199) / 200; }
   [[noreturn]] void refuse_loss(double loss, const std::string& what, std::uint64_t step) const;
