@@ -7,8 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/memory.h"
-#include "base/output_file.h"
-#include "base/progress_meter.h"
 #include "io/json_text.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
@@ -17,6 +15,7 @@
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/source_survey.h"
 #include "pipeline/train/fitting_batch.h"
+#include "pipeline/train/resumable_run.h"
 #include "pipeline/train/train_decoder.h"
 
 namespace nibble {
@@ -105,26 +104,6 @@ std::string record_of(const GridDistillation& training, const TokenStream& text,
   return json.dump();
 }
 
-void run(GridDistillation& training, const std::filesystem::path& state,
-         const std::map<std::string, std::string>& identity, const DistillRequest& request) {
-  ProgressMeter meter(request.progress, "distill", request.settings.steps,
-                      "distill was cancelled; the same command goes on where it stopped");
-  std::string validation;
-  try {
-    while (!training.is_done()) {
-      const DistillationStep step = training.step();
-      if (step.validation) validation = fmt::format(", held-out {:.5f}", *step.validation);
-      if (step.step != 0 && step.step % request.save_every == 0) training.save(state, identity);
-      meter.report(step.step,
-                   step.step == 0 ? validation.substr(2) : fmt::format("divergence {:.5f}{}", step.loss, validation));
-    }
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::cancelled) training.save(state, identity);
-    if (error.kind() == ErrorKind::unusable_input) std::filesystem::remove(state);  // astray: nothing to go on from
-    throw;
-  }
-}
-
 }  // namespace
 
 DistillSummary distill_model(SourceModel& quantized, const SourceModel& original, const DistillRequest& request,
@@ -157,20 +136,22 @@ DistillSummary distill_model(SourceModel& quantized, const SourceModel& original
                                                        {"held-out tokens", hash_of(held_out)},
                                                        {"version", std::string(version())}};
   GridDistillation training(original, quantized, {training_text, held_out}, settings, machine);
-  const std::filesystem::path state = training_state_path(request.output);
+  const ResumableRun run{training_state_path(request.output), identity, request.save_every};
   DistillSummary summary{.output = request.output,
                          .tokens = training_text.ids.size(),
                          .matrices = training.num_matrices(),
                          .numbers = training.num_numbers(),
                          .left_alone = training.left_alone()};
-  remove_abandoned_partials(state);
-  if (std::filesystem::exists(state)) {
-    training.take_up(state, identity);
-    summary.resumed_at = training.steps_done();
-    if (request.note) request.note(fmt::format("{}: goes on behind step {}", state.string(), summary.resumed_at));
-  }
-  run(training, state, identity, request);
-  training.keep_best();
+  summary.resumed_at = run.take_up(training, request.note);
+  ProgressMeter meter(request.progress, "distill", settings.steps,
+                      "distill was cancelled; the same command goes on where it stopped");
+  std::string validation;
+  const auto tell = [&](const DistillationStep& step) {
+    if (step.validation) validation = fmt::format("held-out {:.5f}", *step.validation);
+    if (step.step == 0) return validation;
+    return fmt::format("divergence {:.5f}{}{}", step.loss, validation.empty() ? "" : ", ", validation);
+  };
+  run.finish(training, meter, tell, [&] { training.keep_best(); });
   summary.steps = training.steps_done();
   summary.stopped_early = training.stopped_early();
   summary.judgements = training.judgements();
@@ -182,7 +163,7 @@ DistillSummary distill_model(SourceModel& quantized, const SourceModel& original
     for (DistilledTensor& tensor : training.stored()) quantized.replace(*tensor.part, std::move(tensor.values));
   }
   summary.bytes = convert_model(quantized, convert, machine, request.progress).output.output_bytes;
-  std::filesystem::remove(state);
+  std::filesystem::remove(run.state);
   return summary;
 }
 

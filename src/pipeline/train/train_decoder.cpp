@@ -20,6 +20,7 @@
 #include "pipeline/export/model_card.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/train/fitting_batch.h"
+#include "pipeline/train/resumable_run.h"
 #include "pipeline/train/training_sources.h"
 #include "quantize/recipe.h"
 #include "train/rounded_weights.h"
@@ -363,45 +364,33 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
   settings.begins_trained = sources.model() != nullptr;
   Trainer trainer(tensors.network(), weights, {sources.training(), sources.held_out()}, settings, machine,
                   {.teacher = teacher ? &*teacher : nullptr, .rounded = rounded ? &*rounded : nullptr});
-  const std::map<std::string, std::string> identity = sources.identity(request.seed, machine.pool);
-  const std::filesystem::path state = training_state_path(request.output);
-  remove_abandoned_partials(state);
+  const ResumableRun run{training_state_path(request.output), sources.identity(request.seed, machine.pool),
+                         request.save_every};
   remove_abandoned_partials(request.output);
-  if (std::filesystem::exists(state)) {
-    trainer.take_up(state, identity);
-    summary.resumed_at = trainer.steps_done();
-    if (request.note) request.note(fmt::format("{}: goes on behind step {}", state.string(), summary.resumed_at));
-  }
+  summary.resumed_at = run.take_up(trainer, request.note);
   ProgressMeter meter(request.progress, "train", settings.steps,
                       "train was cancelled; the same command goes on where it stopped");
   std::string validation;
-  try {
-    while (!trainer.is_done()) {
-      const TrainingStep step = trainer.step();
-      if (step.validation) validation = fmt::format(", held-out {:.3f}", *step.validation);
-      if (step.step % request.save_every == 0) trainer.save(state, identity);
-      meter.report(step.step, fmt::format("loss {:.3f}{}", step.loss, validation));
-    }
+  const auto tell = [&](const TrainingStep& step) {
+    if (step.validation) validation = fmt::format(", held-out {:.3f}", *step.validation);
+    return fmt::format("loss {:.3f}{}", step.loss, validation);
+  };
+  run.finish(trainer, meter, tell, [&] {
     trainer.keep_best();
     require_storable(tensors, weights);
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::cancelled) trainer.save(state, identity);
-    // Gone astray: the same command would come to it again, and another rate is another run.
-    if (error.kind() == ErrorKind::unusable_input) std::filesystem::remove(state);
-    throw;
-  }
+  });
   summary.steps = trainer.steps_done();
   summary.stopped_early = trainer.stopped_early();
   summary.curve = trainer.curve();
   summary.validations = trainer.validations();
   if (settings.patience != 0) summary.kept = trainer.best_validation();
   const std::string manifest =
-      manifest_of_run(identity, trainer, settings, rounded ? &*rounded : nullptr, summary.kept);
+      manifest_of_run(run.identity, trainer, settings, rounded ? &*rounded : nullptr, summary.kept);
   const TrainedWeights trained{weights, rounded ? &*rounded : nullptr};
   if (!request.masters.empty())
     write_model(request.masters, sources, {weights, trained.rounded, true}, "f32", manifest, machine.pool);
   summary.bytes = write_model(request.output, sources, trained, stored_type(request, sources), manifest, machine.pool);
-  std::filesystem::remove(state);
+  std::filesystem::remove(run.state);
   return summary;
 }
 

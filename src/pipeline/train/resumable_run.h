@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A run of training whose state lies beside its output: taken up where it was stopped, saved every so many steps and
+// when it is cancelled, and forgotten where it has gone astray, since the same command would come to that again.
+// Internal to pipeline/train/.
+//
+//   const ResumableRun run{training_state_path(output), identity, save_every};
+//   summary.resumed_at = run.take_up(trainer, note);
+//   run.finish(trainer, meter, [](const TrainingStep& step) { return text_of(step); }, [&] { trainer.keep_best(); });
+//   ...                                                          // the output is written
+//   std::filesystem::remove(run.state);
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "base/output_file.h"
+#include "base/progress_meter.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+struct ResumableRun {
+  std::filesystem::path state;
+  std::map<std::string, std::string> identity;  // what decides the course of it beside its settings
+  std::uint64_t save_every = 100;               // steps
+
+  // The step behind which it goes on; 0: it begins.
+  template <class Training>
+  std::uint64_t take_up(Training& training, const std::function<void(const std::string&)>& note) const {
+    remove_abandoned_partials(state);
+    if (!std::filesystem::exists(state)) return 0;
+    training.take_up(state, identity);
+    if (note) note(fmt::format("{}: goes on behind step {}", state.string(), training.steps_done()));
+    return training.steps_done();
+  }
+
+  // All steps, and `keep` behind the last. tell: of a step, how far the run is, in words.
+  template <class Training, class Tell>
+  void finish(Training& training, ProgressMeter& meter, Tell tell, const std::function<void()>& keep) const {
+    try {
+      while (!training.is_done()) {
+        const auto step = training.step();
+        if (step.step != 0 && step.step % save_every == 0) training.save(state, identity);
+        meter.report(step.step, tell(step));
+      }
+      keep();
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::cancelled) training.save(state, identity);
+      if (error.kind() == ErrorKind::unusable_input) std::filesystem::remove(state);
+      throw;
+    }
+  }
+};
+
+}  // namespace nibble
