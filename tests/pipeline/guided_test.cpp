@@ -161,6 +161,26 @@ TEST_F(Guided, ExpertsTakeTheirInputsAsTheyAre) {
   }
 }
 
+TEST_F(Guided, TooLittleTextIsTold) {
+  QuantizeModelOptions asked = options("q4_0", "gptq", "kl");
+  asked.output = scratch_ / "told.gguf";
+  std::vector<std::string> notes;
+  asked.note = [&](const std::string& note) { notes.push_back(note); };
+  const QuantizeSummary summary = quantize_model(source_, asked, machine_, {});
+  const std::string expected =
+      "kl moments of 8 windows of 32 tokens: a few tokens decide in them, and of so little text plain ones may lose "
+      "less; take 2048 windows";
+  EXPECT_EQ(std::ranges::count(notes, "note: " + expected), 1);
+  EXPECT_EQ(std::ranges::count(summary.warnings, expected), 1);
+  CalibrationTokens enough;
+  enough.length = 512;
+  enough.ids.resize(std::size_t{1} << 16);
+  EXPECT_EQ(loss_weight_warning(parse_hessian("guided"), enough), "");
+  enough.ids.resize(512);
+  EXPECT_EQ(loss_weight_warning(parse_hessian("plain"), enough), "");
+  EXPECT_NE(loss_weight_warning(parse_hessian("guided"), enough).find("take 128 windows"), std::string::npos);
+}
+
 // Before any gradient: how much, and which moments there would be room for.
 TEST_F(Guided, MemoryThatDoesNotSufficeIsSaid) {
   const std::vector<CalibrationText> texts = {{"text", some_text()}};

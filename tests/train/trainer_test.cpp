@@ -139,6 +139,10 @@ TEST(Trainer, ARunThatGoesAstrayIsAnError) {
   const std::string grown = astray(settings);
   EXPECT_NE(grown.find("in step 12, and guessing would have"), std::string::npos) << grown;
   EXPECT_NE(grown.find("lower the rate"), std::string::npos) << grown;
+  settings.validate_every = 4;
+  const std::string early = astray(settings);  // where it is judged
+  EXPECT_NE(early.find("in step 4, and guessing would have"), std::string::npos) << early;
+  settings.validate_every = 0;
   settings.steps = 1;
   settings.rate = 1e39;
   const std::string last = astray(settings);  // nothing looks at what the only step has made
@@ -147,6 +151,24 @@ TEST(Trainer, ARunThatGoesAstrayIsAnError) {
   run.weights.all()[0].values.values[0] = std::numeric_limits<float>::quiet_NaN();
   const std::string judged = error_of([&] { run.trainer.validation_loss(); }).second;
   EXPECT_NE(judged.find("in step 0: the loss of the held-out text is not finite"), std::string::npos) << judged;
+}
+
+// What knows what its teacher does begins with no loss at all, and is astray long before it is worse than guessing.
+TEST(Trainer, ARunBesideATeacherIsAstrayWhereItGuesses) {
+  const SourceModel model = SourceModel::open(data_directory() / "tiny_qwen3");
+  Machine machine(chosen_isa(), 1);
+  NetworkWeights weights = TrainingRun::trained(model, machine), taught(model, machine.pool);
+  Tape teacher(model.parts().network(), taught, {}, machine);
+  const TokenStream training = counting(600, 3), held_out = counting(100, 11);
+  TrainerSettings settings = short_run();
+  settings.warm_up = settings.hold = 0;
+  settings.rate = 1;
+  Trainer trainer(model.parts().network(), weights, {training, held_out}, settings, machine, {.teacher = &teacher});
+  const std::string told = error_of([&] {
+                             while (!trainer.is_done()) trainer.step();
+                           }).second;
+  EXPECT_NE(told.find("gone astray: the loss was"), std::string::npos) << told;
+  EXPECT_NE(told.find("in step 4, and guessing would have"), std::string::npos) << told;
 }
 
 // What is held out follows another rule: learning makes it worse, and the run ends with what it had before.
