@@ -9,6 +9,7 @@
 
 #include "cli/option_checks.h"
 #include "cli/verbs.h"
+#include "format/outlier_format.h"
 #include "format/row_tiles.h"
 #include "nibble/error.h"
 #include "quantize/fit/fit_rule.h"
@@ -92,7 +93,7 @@ bool explain_word(const std::string& word, Language language, Session& session) 
 
 // Formats that have nothing to show of single numbers, by the word for them.
 void explain_tiles(const Format& format, Language language, Session& session) {
-  const Term& term = *find_term("trellis");
+  const Term& term = *find_term(find_outlier_format(format) != nullptr ? "outliers" : "trellis");
   if (session.json()) {
     Json json = term_json(term, language);
     json["format"] = {{"name", format.name()},
@@ -160,7 +161,8 @@ void explain(const CLI::App& verb, const Options& options, Session& session) {
     spelling = options.words[first++];
   }
   request.format = format_to_explain(spelling, alone, session);
-  if (alone && find_row_tiles(*request.format) != nullptr) return explain_tiles(*request.format, language, session);
+  if (alone && (find_row_tiles(*request.format) != nullptr || find_outlier_format(*request.format) != nullptr))
+    return explain_tiles(*request.format, language, session);
   for (; first < options.words.size(); ++first) request.numbers.push_back(parse_number(options.words[first]));
   if (!options.range.empty()) request.range = parse_range(options.range);
   if (!options.fit.empty()) request.fit = find_fit(options.fit);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "format/outlier_format.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -72,7 +73,11 @@ SpelledFormat split_format(std::string_view spelling) {
   while (plus != std::string_view::npos) {
     const std::size_t begin = plus + 1;
     plus = spelling.find('+', begin);
-    result.parts.push_back(spelling.substr(begin, plus - begin));
+    const std::string_view part = spelling.substr(begin, plus - begin);
+    if (result.parts.empty() && is_outlier_part(part))
+      result.weights = spelling.substr(0, plus);  // belongs to them
+    else
+      result.parts.push_back(part);
   }
   return result;
 }

@@ -9,6 +9,7 @@
 #include "base/letter_case.h"
 #include "format/all.h"
 #include "format/block_format.h"
+#include "format/outlier_format.h"
 #include "format/planar/format.h"
 #include "format/raw.h"
 #include "format/trellis/trellis_format.h"
@@ -156,6 +157,7 @@ FormatPtr find_format(std::string_view spelling) {
   const std::string name = lower_case(spelling);
   for (const FormatPtr& format : fixed_formats())
     if (format->name() == name) return format;
+  if (FormatPtr with_outliers = make_outlier_format(name)) return with_outliers;
   if (const auto plus = name.find('+'); plus != std::string::npos) {
     throw Error(
         ErrorKind::invalid_argument,

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <optional>
 #include <string_view>
 
-#include "format/planar/spec.h"
+#include "format/planar/format.h"
 #include "quantize/recipe.h"
 
 namespace nibble {
@@ -38,10 +37,10 @@ std::vector<FormatPtr> other_scales(const FormatPtr& wanted, std::uint64_t cols)
   };
   for (const Fallback& rule : kFallbacks)
     if (rule.from == wanted->name()) add(find_format(rule.to));
-  if (std::optional<PlanarSpec> spec =
-          wanted->info().kind == FormatKind::planar ? parse_planar(wanted->name()) : std::nullopt) {
-    spec->scale = ScaleType::f32;
-    add(find_format(planar_name(*spec)));
+  if (const PlanarSpec* const given = find_planar_spec(*wanted)) {
+    PlanarSpec spec = *given;
+    spec.scale = ScaleType::f32;
+    add(find_format(planar_name(spec)));
   }
   for (const char* name : {"bf16", "f32"}) add(find_format(name));
   return result;

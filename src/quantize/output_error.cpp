@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "format/outlier_format.h"
 #include "format/quantized_tensor.h"
 #include "format/row_tiles.h"
 #include "kernels/dense/dense.h"
@@ -65,7 +66,8 @@ double output_power(const SiteStatistics& site, std::span<const float> x, std::u
 
 OutputError measure_output_error(const RoundedLinear& linear, const FormatPtr& format, Machine& machine) {
   const std::size_t cols = linear.weights.size() / linear.rows;
-  const bool has_tiles = find_row_tiles(*format) != nullptr;  // whose rows are judged where they lie together
+  const bool has_tiles = find_row_tiles(*format) != nullptr ||
+                         find_outlier_format(*format) != nullptr;  // whose rows are judged where they lie together
   const std::uint64_t step = has_tiles ? 1 : std::max<std::uint64_t>(1, linear.rows / kSampledRows);
   const std::uint64_t count = has_tiles ? std::min(linear.rows, kSampledRows) : linear.rows / step;
   SiteStatistics unknown;

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <vector>
 
+#include "format/outlier_format.h"
 #include "format/row_tiles.h"
 #include "kernels/encode/encoders.h"
 #include "nibble/error.h"
@@ -318,7 +319,8 @@ QuantizedTensor LinearQuantizer::encode(RowRange rows) const {
       run.grid_begin = own.begin;
       writing_->pack_tensor(run.grid, band.row(own.begin - rows.begin));
     }
-    if (known.plan || known.outputs || (find_row_tiles(*writing_) != nullptr && !is_raw_))
+    if (known.plan || known.outputs || find_row_tiles(*writing_) != nullptr ||
+        find_outlier_format(*writing_) != nullptr)
       encode_planned(run, band, rows.begin);
     else
       encode_rows(run, band, rows.begin);

@@ -316,12 +316,13 @@ constexpr Term kTerms[] = {
     {TermKind::data,
      "outliers",
      kOutliers,
-     {"A few values far larger than the rest. In weights they widen the steps of their group; in activations they sit "
-      "in the same columns of every "
-      "token, which is what awq, smoothquant and wide columns (a8:g128:wide) are for.",
-      "远大于其他的少数值。在权重中会使所在组步长变粗；在激活值中总出现在固定的列，awq、smoothquant "
-      "与宽列（a8:g128:wide）正是为此。"},
-     "nibble inspect MODEL --stats"},
+     {"A few values far larger than the rest. In weights they widen the steps of their group: int3:g128+outliers:0.5% "
+      "leaves that share of them, where it gains most, out of their groups and keeps them in 16 bits. In activations "
+      "they sit in the same columns of every token, which is what awq, smoothquant and wide columns (a8:g128:wide) are "
+      "for.",
+      "远大于其他的少数值。在权重中会使所在组步长变粗：int3:g128+outliers:0.5% 把收益最大的这一比例移出所在组，以 16 "
+      "位保存。在激活值中总出现在固定的列，awq、smoothquant 与宽列（a8:g128:wide）正是为此。"},
+     "nibble quantize MODEL -f int3:g128+outliers:0.5% --method gptq --text calibration.txt -o small"},
     {TermKind::data,
      "groups",
      kGroups,

@@ -125,6 +125,34 @@ TEST_F(QuantizeModel, TilesOfRowsAreWrittenAndRun) {
   EXPECT_LT(relative_distance(logits_of(kGroupedModel, machine_), logits), 0.2);  // of random weights
 }
 
+// Outliers are counted, lie in planes of their own, are read back and multiplied with, by any number of threads and on
+// every instruction set; another copy of them has the same bytes.
+TEST_F(QuantizeModel, OutliersAreWrittenAndRun) {
+  const std::string format = "int3:g32+outliers:2%";
+  std::string first;
+  for (std::size_t threads = 1; threads <= 3; ++threads) {
+    Machine machine(chosen_isa(), threads);
+    const std::filesystem::path out = scratch_ / ("m" + std::to_string(threads));
+    quantize_to(kGroupedModel, format, out, machine);
+    const std::string weights = read_text(out / "model.safetensors");
+    if (threads == 1) first = weights;
+    EXPECT_TRUE(weights == first) << threads;
+  }
+  quantize_to(kGroupedModel, "int3:g32", scratch_ / "plain", machine_);
+  const SourceModel plain = SourceModel::open(scratch_ / "plain"), beside = SourceModel::open(scratch_ / "m1");
+  const StoredTensor &a = plain.tensor("model.layers.0.mlp.up_proj.weight"),
+                     &b = beside.tensor("model.layers.0.mlp.up_proj.weight");
+  EXPECT_EQ(b.type_name, format);
+  EXPECT_GT(b.bytes, a.bytes);
+  const std::vector<float> logits = logits_of(scratch_ / "m1", machine_), original = logits_of(kGroupedModel, machine_);
+  Machine reference(Isa::scalar, 1);
+  EXPECT_EQ(logits, logits_of(scratch_ / "m1", reference));
+  EXPECT_LT(relative_distance(original, logits),
+            0.95 * relative_distance(original, logits_of(scratch_ / "plain", machine_)));
+  quantize_to(scratch_ / "m1", "source", scratch_ / "copy", machine_);
+  EXPECT_TRUE(read_text(scratch_ / "copy" / "model.safetensors") == first);
+}
+
 TEST_F(QuantizeModel, PlanarFormatsCoverTheLinearsOnly) {
   const QuantizeModelOptions options{
       .recipe = find_recipe("int4:g32"), .fit = FitOptions{.rule = FitRule::absmax}, .output = scratch_ / "out"};

@@ -179,6 +179,15 @@ TEST_F(QuantizeRefuses, TilesOfRowsThatAreLookedUp) {
             "q8_0, or choose a block format such as q4_k");
 }
 
+TEST_F(QuantizeRefuses, OutliersWhereNothingHoldsThem) {
+  for (const char* container : {"gguf", "gptq", "awq", "compressed-tensors", "bitsandbytes"}) {
+    const std::string why = error(kGroupedModel, {.recipe = find_recipe("int4:g32+outliers:1%"),
+                                                  .output = scratch_ / (std::string("out-") + container),
+                                                  .container = container});
+    EXPECT_EQ(why.find("int4:g32+outliers:1% for '"), 0u) << container << ": " << why;
+  }
+}
+
 TEST_F(QuantizeRefuses, OutputsThatCannotBe) {
   EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("f16")}), "no output is named");
   EXPECT_NE(error(kTiedModel, {.recipe = find_recipe("f16"), .output = scratch_ / "x.safetensors"})

@@ -321,6 +321,7 @@ std::string planar_spelling_help() {
          scales +
          "\n         e8m0: powers of two; s6, s8: 6- and 8-bit multiples of the row's; dq: bitsandbytes' double "
          "quantization (nf4, fp4);\n         amax: times 127, as its LLM.int8 (int8:row)\n"
+         "behind   +outliers:0.5%: that share of the weights put right by 16 bits each (groups and rows)\n"
          "also     " +
          aliases + "\n";
 }

@@ -6,6 +6,7 @@
 #include <cassert>
 #include <utility>
 
+#include "format/outlier_format.h"
 #include "kernels/linear/f32_panels.h"
 #include "kernels/linear/input_rotation.h"
 #include "kernels/linear/packed_weights.h"
@@ -58,6 +59,21 @@ std::unique_ptr<PackedWeights> pack_behind_rotation(const QuantizedView& weights
   return pack_rotated_panels(choose(inner, options, machine), transform, machine.isa);
 }
 
+// Codes that have a form of their own, and the outliers beside them; null where there are none, or the codes have none.
+std::unique_ptr<PackedWeights> pack_beside_outliers(const QuantizedView& weights, const KernelOptions& options,
+                                                    Machine& machine) {
+  const OutlierFormat* const format = find_outlier_format(*weights.format);
+  if (format == nullptr || options.activations == ActivationMode::f32 || options.activations == ActivationMode::bf16)
+    return nullptr;
+  QuantizedView codes = weights;
+  codes.format = format->weights();
+  codes.specs.pop_back();
+  codes.planes.pop_back();
+  auto packed = pack_integer_panels(codes, options, machine);
+  if (!packed) packed = pack_float_panels(codes, options, machine);
+  return packed ? pack_outlier_panels(std::move(packed), weights, machine) : nullptr;
+}
+
 std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, Machine& machine) {
   if (weights.parts) {
     if (!weights.parts->input_transform.empty()) return pack_behind_rotation(weights, options, machine);
@@ -68,6 +84,7 @@ std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const Kernel
                  "a product that decodes row by row", "a tensor in " + weights.format->name());
     return pack_decoded_rows(weights, machine);
   }
+  if (auto packed = pack_beside_outliers(weights, options, machine)) return packed;
   if (weights.format->info().kind == FormatKind::raw) {
     if (takes_bf16(machine.isa, options, weights.specs.at(0).dtype == DType::bf16))
       if (auto packed = pack_bf16_panels(weights, machine)) return packed;

@@ -72,6 +72,10 @@ std::unique_ptr<PackedWeights> pack_ordered_panels(std::unique_ptr<PackedWeights
 std::unique_ptr<PackedWeights> pack_rotated_panels(std::unique_ptr<PackedWeights> weights,
                                                    const ChannelTransform& transform, Isa isa);
 
+// Weights of a format with outliers (format/outlier_format.h), of whose codes `weights` is made.
+std::unique_ptr<PackedWeights> pack_outlier_panels(std::unique_ptr<PackedWeights> weights, const QuantizedView& view,
+                                                   Machine& machine);
+
 // Small binary floats on scales, kept as they are; null for others. Multiplied in f32, with the bits of
 // pack_decoded_rows; or, where bf16 takes them and each is such a number but for the row's scale, as pairs of bf16.
 std::unique_ptr<PackedWeights> pack_float_panels(const QuantizedView& weights, const KernelOptions& options,

@@ -143,6 +143,15 @@ class BandRounder {
   std::vector<float> errors_;
 };
 
+// What a column's error costs when those behind it have made it good as far as they can, [cols]: of columns that are
+// coded one by one.
+std::vector<float> costs_of(const FeedbackFactor& factor) {
+  if (factor.unit() != 1) return {};
+  std::vector<float> costs(factor.cols());
+  for (std::size_t p = 0; p < costs.size(); ++p) costs[factor.order()[p]] = *factor.metric(p);
+  return costs;
+}
+
 class GptqRounder final : public Rounder {
  public:
   explicit GptqRounder(const GptqOptions& options) : options_(options) {}
@@ -160,6 +169,7 @@ class GptqRounder final : public Rounder {
     if (band.plan == nullptr) return Rounder::encode_band(format, band, out, machine);
     const auto& plan = static_cast<const GptqPlan&>(*band.plan);
     SpanCodes codes(format, band.rows, band.cols);
+    codes.choose_outliers(band, plan.factor()->diagonal(), costs_of(*plan.factor()), machine.pool);
     BandRounder(*plan.factor(), band, codes, machine).run();
     if (plan.descent() != nullptr) plan.descent()->run(band, codes, options_.sweeps, machine);
     codes.pack(band.rows, out, machine.pool);

@@ -38,10 +38,30 @@ void encode_tiles(const Format& format, const RoundBand& band, QuantizedTensor& 
   codes.pack(band.rows, out, machine.pool);
 }
 
+// With outliers, which are the tile's. importance: what an error costs, too.
+void encode_with_outliers(const Format& format, const RoundBand& band, QuantizedTensor& out, Machine& machine) {
+  SpanCodes codes(format, band.rows, band.cols);
+  codes.choose_outliers(band, band.importance, band.importance, machine.pool);
+  machine.pool.parallel_for(band.rows, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
+    float stored = 0;
+    for (std::size_t row = begin; row < end; ++row) {
+      const std::span<const float> values = band.values.subspan(row * band.cols, band.cols);
+      for (std::size_t s = 0; s < codes.spans(); ++s) {
+        const std::size_t first = s * codes.span(), cols = codes.span_cols(s);
+        codes.fit(band, row, s, values.subspan(first, cols),
+                  band.importance.empty() ? band.importance : band.importance.subspan(first, cols), codes.grid(row, s));
+      }
+      for (std::size_t col = 0; col < band.cols; ++col) codes.round(row, col, &values[col], nullptr, &stored);
+    }
+  });
+  codes.pack(band.rows, out, machine.pool);
+}
+
 }  // namespace
 
 void Rounder::encode_band(const Format& format, const RoundBand& band, QuantizedTensor& out, Machine& machine) const {
   if (find_row_tiles(format) != nullptr) return encode_tiles(format, band, out, machine);
+  if (find_outlier_format(format) != nullptr) return encode_with_outliers(format, band, out, machine);
   machine.pool.parallel_for(band.rows, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t row = begin; row < end; ++row)
       encode(format,

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "format/row_tiles.h"
+#include "quantize/round/band_outliers.h"
 #include "quantize/round/rounder.h"
 
 namespace nibble {
@@ -30,6 +32,15 @@ class SpanCodes {
   bool has_tiles() const { return find_row_tiles(format_) != nullptr; }
   std::unique_ptr<TileCoder> make_coder() const { return find_row_tiles(format_)->make_coder(); }
 
+  // Of formats that keep outliers: which they are, before grids are fitted (BandOutliers has the terms). Others have
+  // none.
+  void choose_outliers(const RoundBand& band, std::span<const float> importance, std::span<const float> costs,
+                       ThreadPool& pool) {
+    if (const OutlierFormat* const format = find_outlier_format(format_))
+      outliers_.emplace(*format, band, importance, costs, pool);
+  }
+  bool is_outlier(std::size_t row, std::size_t col) const { return outliers_ && outliers_->has(row, col); }
+
   std::size_t span() const { return span_; }
   std::size_t spans() const { return spans_; }
   std::size_t span_cols(std::size_t s) const { return std::min(span_, cols_ - s * span_); }
@@ -37,18 +48,42 @@ class SpanCodes {
   std::byte* grid(std::size_t row, std::size_t s) { return &grids_[(row * spans_ + s) * grid_bytes_]; }
   Code& code(std::size_t row, std::size_t col) { return codes_[row * units_ + col / format_.info().unit]; }
 
-  // Chooses the grid of one span for `x`, in `band`'s terms.
+  // Chooses the grid of one span for `x`, in `band`'s terms; outliers are left out.
   void fit(const RoundBand& band, std::size_t row, std::size_t s, std::span<const float> x,
            std::span<const float> importance, std::byte* grid) const {
-    format_.fit(x, importance, band.tensor_grid, band.first_row + row, band.fit, grid, s);
+    if (!outliers_ || !outliers_->has_any(row, s * span_, x.size()))
+      return format_.fit(x, importance, band.tensor_grid, band.first_row + row, band.fit, grid, s);
+    std::vector<float> others(x.begin(), x.end()), weights(importance.begin(), importance.end());
+    outliers_->leave_out(row, s * span_, others, weights);
+    format_.fit(others, weights, band.tensor_grid, band.first_row + row, band.fit, grid, s);
   }
+
+  // The code of the unit at `col` nearest to target[unit] on `grid`, and to out[unit] what it stores. An outlier has
+  // the code nearest to 0 and whatever it wants beside it, which goes to `addend`.
+  Code nearest(const std::byte* grid, std::size_t row, std::size_t col, const float* target, const float* metric,
+               float* out, float* addend) const {
+    const bool is_beside = is_outlier(row, col);
+    const float zero = 0;
+    const Code code = format_.nearest(grid, col % span_, is_beside ? &zero : target, metric);
+    format_.value(grid, col % span_, code, out);
+    if (!is_beside) return code;
+    *addend = BandOutliers::stored(*target - *out);
+    *out += *addend;
+    return code;
+  }
+  void keep_addend(std::size_t row, std::size_t col, float addend) { outliers_->keep(row, col, addend); }
 
   // Codes the unit at `col` nearest to target[unit] and writes what is stored to out[unit].
   void round(std::size_t row, std::size_t col, const float* target, const float* metric, float* out) {
-    const std::byte* const g = grid(row, col / span_);
-    Code& c = code(row, col);
-    c = format_.nearest(g, col % span_, target, metric);
-    format_.value(g, col % span_, c, out);
+    float addend = 0;
+    code(row, col) = nearest(grid(row, col / span_), row, col, target, metric, out, &addend);
+    if (is_outlier(row, col)) keep_addend(row, col, addend);
+  }
+
+  // What is stored of the unit at `col`, to out[unit].
+  void value(std::size_t row, std::size_t col, float* out) {
+    format_.value(grid(row, col / span_), col % span_, code(row, col), out);
+    if (is_outlier(row, col)) *out += outliers_->addend(row, col);
   }
 
   // The same for the unit of every row of a tile, the first of which is `row`: target, out [rows, unit]. The span is
@@ -61,6 +96,7 @@ class SpanCodes {
   }
 
   void pack(std::size_t rows, QuantizedTensor& out, ThreadPool& pool) {
+    if (outliers_) outliers_->write(out);
     if (const RowTiles* const tiles = find_row_tiles(format_)) {
       const std::size_t step = tile_rows();
       pool.parallel_for((rows + step - 1) / step, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
@@ -84,6 +120,7 @@ class SpanCodes {
   std::size_t cols_, span_, spans_, units_, grid_bytes_;
   std::vector<std::byte> grids_;
   std::vector<Code> codes_;
+  std::optional<BandOutliers> outliers_;
 };
 
 }  // namespace nibble

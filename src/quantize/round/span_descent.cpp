@@ -11,7 +11,8 @@ namespace nibble {
 
 struct SpanDescent::Work {
   std::vector<float> target, rounded, change, weights;
-  std::vector<float> stored, candidate;  // values of the span: now, and as last rounded
+  std::vector<float> stored, candidate;      // values of the span: now, and as last rounded
+  std::vector<float> addends, best_addends;  // of its outliers
   std::vector<Code> codes, best_codes;
   std::vector<std::byte> grid, best_grid;
   std::vector<float> best;
@@ -65,16 +66,16 @@ SpanDescent::SpanDescent(std::span<const float> second_moment, std::size_t cols,
 }
 
 // Rounds work.target on `grid` by feedback within the span into work.codes and work.candidate; returns a H_ss a^T.
-double SpanDescent::round_span(const Span& span, const std::byte* grid, Work& work) const {
+double SpanDescent::round_span(const Span& span, const SpanCodes& codes, std::size_t row, const std::byte* grid,
+                               Work& work) const {
   const std::size_t n = span.cols;
   double loss = 0;
   std::copy_n(work.target.begin(), n, work.rounded.begin());
   for (std::size_t p = 0; p < n; p += unit_) {
     const float* const metric = &span.metrics[p * unit_];
     float* const t = &work.rounded[p];
-    const Code code = format_.nearest(grid, p, t, unit_ > 1 ? metric : nullptr);
-    format_.value(grid, p, code, &work.candidate[p]);
-    work.codes[p / unit_] = code;
+    work.codes[p / unit_] =
+        codes.nearest(grid, row, span.first + p, t, unit_ > 1 ? metric : nullptr, &work.candidate[p], &work.addends[p]);
     for (std::size_t i = 0; i < unit_; ++i)
       for (std::size_t j = 0; j < unit_; ++j)
         loss += static_cast<double>((t[i] - work.candidate[p + i]) * metric[i * unit_ + j] *
@@ -105,12 +106,13 @@ void SpanDescent::descend_row(const Span& span, std::size_t s, const RoundBand& 
   for (std::size_t j = 0; j < n; ++j) work.target[j] += weights[j] - errors[j];
   bool changed = false;
   const auto consider = [&](const std::byte* grid) {
-    const double loss = round_span(span, grid, work);
+    const double loss = round_span(span, codes, row, grid, work);
     if (!(loss < best * (1 - 1e-6))) return;
     best = loss;
     changed = true;
     std::copy_n(work.candidate.begin(), n, work.best.begin());
     std::copy_n(work.codes.begin(), n / unit_, work.best_codes.begin());
+    std::copy_n(work.addends.begin(), n, work.best_addends.begin());
     std::memcpy(work.best_grid.data(), grid, work.best_grid.size());
   };
   consider(codes.grid(row, s));
@@ -121,7 +123,10 @@ void SpanDescent::descend_row(const Span& span, std::size_t s, const RoundBand& 
   consider(work.grid.data());
   if (!changed) return;
   for (std::size_t j = 0; j < n; ++j) errors[j] = weights[j] - work.best[j];
-  for (std::size_t p = 0; p < n; p += unit_) codes.code(row, span.first + p) = work.best_codes[p / unit_];
+  for (std::size_t p = 0; p < n; p += unit_) {
+    codes.code(row, span.first + p) = work.best_codes[p / unit_];
+    if (codes.is_outlier(row, span.first + p)) codes.keep_addend(row, span.first + p, work.best_addends[p]);
+  }
   std::memcpy(codes.grid(row, s), work.best_grid.data(), work.best_grid.size());
 }
 
@@ -133,7 +138,7 @@ void SpanDescent::run(const RoundBand& band, SpanCodes& codes, int sweeps, Machi
     for (std::size_t row = begin; row < end; ++row)
       for (std::size_t i = 0; i < cols_; i += unit_) {
         const std::size_t s = i / span_;
-        format_.value(codes.grid(row, s), i % span_, codes.code(row, i), stored);
+        codes.value(row, i, stored);
         for (std::size_t j = 0; j < unit_; ++j)
           errors[spans_[s].first * rows + row * spans_[s].cols + i % span_ + j] =
               band.values[row * cols_ + i + j] - stored[j];
@@ -141,7 +146,9 @@ void SpanDescent::run(const RoundBand& band, SpanCodes& codes, int sweeps, Machi
   });
   std::vector<Work> work(machine.pool.num_threads());
   for (Work& w : work) {
-    for (auto* values : {&w.target, &w.rounded, &w.change, &w.weights, &w.candidate, &w.best}) values->resize(span_);
+    for (auto* values :
+         {&w.target, &w.rounded, &w.change, &w.weights, &w.candidate, &w.best, &w.addends, &w.best_addends})
+      values->resize(span_);
     w.codes.resize(span_);
     w.best_codes.resize(span_);
     w.grid.resize(format_.grid_bytes());

@@ -34,7 +34,7 @@ class SpanDescent {
   struct Work;
   void descend_row(const Span& span, std::size_t s, const RoundBand& band, SpanCodes& codes, std::size_t row,
                    float* gradient, float* errors, Work& work) const;
-  double round_span(const Span& span, const std::byte* grid, Work& work) const;
+  double round_span(const Span& span, const SpanCodes& codes, std::size_t row, const std::byte* grid, Work& work) const;
 
   const Format& format_;
   std::size_t cols_, unit_, span_;

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Products with the outliers of a panel (format/outlier_format.h), in f32: what a panel's codes miss. Outliers lie in
+// rounds, each with at most one of every row, so that neighbours do not wait for each other's sums.
+//
+//   outlier_kernels(machine.isa).one_token(rounds, x, sums);
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/cpu.h"
+
+namespace nibble {
+
+inline constexpr std::size_t kOutlierTokens = 16;  // side by side
+
+// The outliers of the 64 rows of a panel.
+struct OutlierRounds {
+  const std::uint64_t* rows;  // [rounds]: bit r is set where row r has an outlier in it
+  std::size_t rounds;
+  const std::uint16_t *columns, *addends;  // of all rounds one behind the other, their rows ascending; addends: f16
+};
+
+// sums = fma chains over a row's outliers, their columns ascending, of addend * x, from +0.
+struct OutlierKernels {
+  // x: [cols]; sums: [64].
+  void (*one_token)(const OutlierRounds& rounds, const float* x, float* sums);
+  // x: [cols, kOutlierTokens]; sums: [64, kOutlierTokens].
+  void (*tokens)(const OutlierRounds& rounds, const float* x, float* sums);
+};
+
+// The processor must have the set.
+const OutlierKernels& outlier_kernels(Isa isa);
+
+namespace scalar {
+extern const OutlierKernels kOutlierKernels;
+}
+namespace avx2 {
+extern const OutlierKernels kOutlierKernels;
+}
+namespace avx512 {
+extern const OutlierKernels kOutlierKernels;
+}
+
+}  // namespace nibble
