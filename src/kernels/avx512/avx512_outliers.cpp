@@ -29,17 +29,25 @@ void one_token(const OutlierRounds& outliers, const float* x, float* sums) {
       addend += count;
     }
   for (std::size_t part = 0; part < kRows / kLanes; ++part) _mm512_storeu_ps(sums + kLanes * part, sum[part]);
+  for (std::size_t i = 0; i < outliers.num_others; ++i) {
+    float* const one = sums + outliers.others[i];
+    const __m128 weight = _mm_cvtph_ps(_mm_cvtsi32_si128(addend[i]));
+    _mm_store_ss(one, _mm_fmadd_ss(weight, _mm_load_ss(x + column[i]), _mm_load_ss(one)));
+  }
 }
 
 void tokens(const OutlierRounds& outliers, const float* x, float* sums) {
   for (std::size_t row = 0; row < kRows; ++row) _mm512_storeu_ps(sums + kLanes * row, _mm512_setzero_ps());
   const std::uint16_t *column = outliers.columns, *addend = outliers.addends;
+  const auto add = [&](std::size_t row) {
+    float* const sum = sums + kLanes * row;
+    const __m512 weight = _mm512_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(*addend++)));
+    _mm512_storeu_ps(sum, _mm512_fmadd_ps(weight, _mm512_loadu_ps(x + kLanes * *column++), _mm512_loadu_ps(sum)));
+  };
   for (std::size_t round = 0; round < outliers.rounds; ++round)
-    for (std::uint64_t rows = outliers.rows[round]; rows != 0; rows &= rows - 1, ++column, ++addend) {
-      float* const sum = sums + kLanes * static_cast<std::size_t>(__builtin_ctzll(rows));
-      const __m512 weight = _mm512_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(*addend)));
-      _mm512_storeu_ps(sum, _mm512_fmadd_ps(weight, _mm512_loadu_ps(x + kLanes * *column), _mm512_loadu_ps(sum)));
-    }
+    for (std::uint64_t rows = outliers.rows[round]; rows != 0; rows &= rows - 1)
+      add(static_cast<std::size_t>(__builtin_ctzll(rows)));
+  for (std::size_t i = 0; i < outliers.num_others; ++i) add(outliers.others[i]);
 }
 
 }  // namespace

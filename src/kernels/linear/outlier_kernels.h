@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Products with the outliers of a panel (format/outlier_format.h), in f32: what a panel's codes miss. Outliers lie in
-// rounds, each with at most one of every row, so that neighbours do not wait for each other's sums.
+// rounds, each with at most one of every row, so that neighbours do not wait for each other's sums; those of the few
+// rows that have many more follow one by one.
 //
 //   outlier_kernels(machine.isa).one_token(rounds, x, sums);
 #pragma once
@@ -19,7 +20,9 @@ inline constexpr std::size_t kOutlierTokens = 16;  // side by side
 struct OutlierRounds {
   const std::uint64_t* rows;  // [rounds]: bit r is set where row r has an outlier in it
   std::size_t rounds;
-  const std::uint16_t *columns, *addends;  // of all rounds one behind the other, their rows ascending; addends: f16
+  const std::uint8_t* others;  // [num_others]: the rows of those behind the rounds
+  std::size_t num_others;
+  const std::uint16_t *columns, *addends;  // of all rounds, their rows ascending, then of the others; addends: f16
 };
 
 // sums = fma chains over a row's outliers, their columns ascending, of addend * x, from +0.

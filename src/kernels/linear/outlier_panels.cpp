@@ -3,6 +3,7 @@
 // Weights with outliers: products of their codes, in whatever form these have, and behind each panel what the outliers
 // add to them, from inputs in f32.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <utility>
 #include <vector>
@@ -30,11 +31,12 @@ class OutlierPanels final : public PackedWeights {
     const OutlierFormat& format = *find_outlier_format(*view.format);
     const OutlierLayout layout = format.layout(view.cols);
     for (std::uint64_t first = 0; first < rows_; first += kPanel) {
-      starts_.push_back({static_cast<std::uint32_t>(rounds_.size()), static_cast<std::uint32_t>(columns_.size())});
+      mark_start();
       add_tile(layout, format.tile(view.row(first)), std::min<std::size_t>(kPanel, rows_ - first));
     }
-    starts_.push_back({static_cast<std::uint32_t>(rounds_.size()), static_cast<std::uint32_t>(columns_.size())});
+    mark_start();
     rounds_.shrink_to_fit();
+    others_.shrink_to_fit();
     columns_.shrink_to_fit();
     addends_.shrink_to_fit();
   }
@@ -42,18 +44,21 @@ class OutlierPanels final : public PackedWeights {
   Arithmetic arithmetic() const noexcept override { return weights_->arithmetic(); }
   std::uint64_t resident_bytes() const noexcept override {
     return weights_->resident_bytes() + starts_.size() * sizeof(Start) + rounds_.size() * sizeof(rounds_[0]) +
-           (columns_.size() + addends_.size()) * sizeof(columns_[0]);
+           others_.size() + (columns_.size() + addends_.size()) * sizeof(columns_[0]);
   }
   void decode_row(std::uint64_t row, float* out) const override {
     weights_->decode_row(row, out);
     const OutlierRounds panel = rounds(static_cast<std::size_t>(row / kPanel));
+    const std::uint64_t own = row % kPanel, bit = std::uint64_t{1} << own;
     std::size_t i = 0;
     for (std::size_t round = 0; round < panel.rounds; ++round) {
-      const std::uint64_t rows = panel.rows[round], own = std::uint64_t{1} << row % kPanel;
-      const auto before = static_cast<std::size_t>(std::popcount(rows & (own - 1)));
-      if ((rows & own) != 0) out[panel.columns[i + before]] += f16_to_f32(panel.addends[i + before]);
+      const std::uint64_t rows = panel.rows[round];
+      const std::size_t at = i + static_cast<std::size_t>(std::popcount(rows & (bit - 1)));
+      if ((rows & bit) != 0) out[panel.columns[at]] += f16_to_f32(panel.addends[at]);
       i += static_cast<std::size_t>(std::popcount(rows));
     }
+    for (std::size_t other = 0; other < panel.num_others; ++other, ++i)
+      if (panel.others[other] == own) out[panel.columns[i]] += f16_to_f32(panel.addends[i]);
   }
 
   // Behind what the codes' form prepares: inputs of kOutlierTokens tokens side by side, [cols, kOutlierTokens] each.
@@ -105,8 +110,9 @@ class OutlierPanels final : public PackedWeights {
   }
 
  private:
+  // Among the rounds, the others and the outliers of all panels.
   struct Start {
-    std::uint32_t round, entry;
+    std::uint32_t round, other, entry;
   };
 
   static std::size_t runs(std::size_t tokens) { return (tokens + kOutlierTokens - 1) / kOutlierTokens; }
@@ -115,30 +121,48 @@ class OutlierPanels final : public PackedWeights {
   std::size_t own_at(std::size_t tokens) const { return whole_lines(weights_->shared_bytes(tokens)); }
 
   OutlierRounds rounds(std::size_t panel) const {
-    const Start begin = starts_[panel];
-    return {rounds_.data() + begin.round, starts_[panel + 1].round - begin.round, columns_.data() + begin.entry,
-            addends_.data() + begin.entry};
+    const Start begin = starts_[panel], end = starts_[panel + 1];
+    return {rounds_.data() + begin.round, end.round - begin.round,       others_.data() + begin.other,
+            end.other - begin.other,      columns_.data() + begin.entry, addends_.data() + begin.entry};
   }
 
+  void mark_start() {
+    starts_.push_back({static_cast<std::uint32_t>(rounds_.size()), static_cast<std::uint32_t>(others_.size()),
+                       static_cast<std::uint32_t>(columns_.size())});
+  }
+
+  // In rounds as long as these take fewer bytes than rows that are named one by one.
   void add_tile(const OutlierLayout& layout, const std::byte* tile, std::size_t rows) {
-    for (std::size_t round = 0;; ++round) {
-      std::uint64_t who = 0;
-      for (std::size_t row = 0; row < rows; ++row) {
-        const std::size_t at = layout.begin(tile, row) + round;
-        if (at >= layout.end(tile, row) || layout.column(tile, at) >= cols_) continue;
-        who |= std::uint64_t{1} << row;
-        columns_.push_back(static_cast<std::uint16_t>(layout.column(tile, at)));
-        addends_.push_back(f32_to_f16(layout.addend(tile, at)));
-      }
-      if (who == 0) return;
-      rounds_.push_back(who);
+    std::array<std::size_t, kPanel> next{}, end{};
+    for (std::size_t row = 0; row < rows; ++row) {
+      next[row] = layout.begin(tile, row);
+      end[row] = layout.end(tile, row);
     }
+    const auto add = [&](std::size_t row) {
+      columns_.push_back(static_cast<std::uint16_t>(layout.column(tile, next[row])));
+      addends_.push_back(f32_to_f16(layout.addend(tile, next[row])));
+      ++next[row];
+    };
+    for (;;) {
+      std::uint64_t round = 0;
+      for (std::size_t row = 0; row < rows; ++row)
+        if (next[row] < end[row]) round |= std::uint64_t{1} << row;
+      if (static_cast<std::size_t>(std::popcount(round)) <= sizeof round) break;
+      rounds_.push_back(round);
+      for (; round != 0; round &= round - 1) add(static_cast<std::size_t>(std::countr_zero(round)));
+    }
+    for (std::size_t row = 0; row < rows; ++row)
+      while (next[row] < end[row]) {
+        others_.push_back(static_cast<std::uint8_t>(row));
+        add(row);
+      }
   }
 
   std::unique_ptr<PackedWeights> weights_;
   const OutlierKernels& kernels_;
   std::vector<Start> starts_;  // of each panel, and the end
   std::vector<std::uint64_t> rounds_;
+  std::vector<std::uint8_t> others_;
   std::vector<std::uint16_t> columns_, addends_;
 };
 

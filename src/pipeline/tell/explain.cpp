@@ -7,7 +7,6 @@
 #include <array>
 #include <cmath>
 
-#include "format/outlier_format.h"
 #include "format/quantized_tensor.h"
 #include "format/row_tiles.h"
 #include "nibble/error.h"
@@ -39,10 +38,6 @@ void judge(const ExplainRequest& request) {
                 fmt::format("{0} codes {1} rows and {2} columns together, so that no number has a code of its own; "
                             "'nibble explain trellis' says how it works",
                             request.format->name(), request.format->info().row_unit, request.format->info().unit));
-  if (const OutlierFormat* const format = find_outlier_format(*request.format))
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("which numbers are outliers is decided among {0} rows; '{1}' alone can be explained: {2}",
-                            kOutlierRows, format->weights()->name(), format->name()));
   const auto all = [&](const char* what, std::span<const float> numbers) {
     if (first_not_finite(numbers))
       throw Error(ErrorKind::invalid_argument,
