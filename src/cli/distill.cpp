@@ -149,6 +149,8 @@ void add_distill(CLI::App& app, Session& session) {
   verb->add_option("--code-rate", options->code_rate, "Learning rate of these, in distances between two points")
       ->check(number_within(1e-9, 10))
       ->capture_default_str();
+  verb->add_flag("--train-embedding", settings.trains_embedding,
+                 "Train the embedding and the head, too, where they are in floating point. Needs more text");
   verb->add_flag("--keep-norms", options->keeps_norms, "Train grids alone, neither norms nor biases");
   add_held_out(*verb, options->validation, request.held_out);
   verb->add_option("--validate-every", settings.validate_every, "Steps between judgements; 0: none, the end is written")

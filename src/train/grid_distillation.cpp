@@ -24,9 +24,11 @@ bool is_coded_matrix(const ModelTensor& part, const StoredTensor& stored) {
   return part.shape.size() > 1 && stored.values.format() && stored.values.format()->info().kind != FormatKind::raw;
 }
 
-bool is_trained_vector(const ModelTensor& part, const StoredTensor& stored) {
-  return (part.role == TensorRole::norm || part.role == TensorRole::bias) && stored.values.planes() != nullptr &&
-         stored.values.format()->info().kind == FormatKind::raw;
+// Whether a tensor in floating point is trained.
+bool is_trained_float(const ModelTensor& part, const StoredTensor& stored, const DistillationSettings& settings) {
+  if (stored.values.planes() == nullptr || stored.values.format()->info().kind != FormatKind::raw) return false;
+  if (part.role == TensorRole::norm || part.role == TensorRole::bias) return settings.trains_vectors;
+  return settings.trains_embedding && (part.role == TensorRole::embedding || part.role == TensorRole::head);
 }
 
 // The original's weights in the order of another file's rows and columns.
@@ -67,7 +69,7 @@ GridDistillation::GridDistillation(const SourceModel& original, const SourceMode
     throw Error(ErrorKind::unsupported,
                 left_alone_.empty() ? "no matrix of this model is quantized, so that it has no grids to be trained"
                                     : "no matrix of this model has grids that can be trained: " + left_alone_.front());
-  if (settings.trains_vectors) add_vectors(quantized);
+  add_floats(quantized);
   weights_.train([&](const NetworkWeight& weight) {
     return std::ranges::any_of(trained_, [&](const TrainedPart& one) { return &one.weight() == &weight; });
   });
@@ -93,12 +95,12 @@ void GridDistillation::add_matrix(const SourceModel& original, const SourceModel
   }
 }
 
-void GridDistillation::add_vectors(const SourceModel& quantized) {
+void GridDistillation::add_floats(const SourceModel& quantized) {
   double share = 0;  // as that of the matrices
   for (const TrainedPart& one : trained_)
     share += share_of_rate(one.bits_per_weight()) / static_cast<double>(num_matrices_);
   for (const ModelTensor& part : quantized.parts().all()) {
-    if (!is_trained_vector(part, quantized.stored(part))) continue;
+    if (!is_trained_float(part, quantized.stored(part), settings_)) continue;
     trained_.emplace_back(quantized, part, *weights_.find(part.layer, part.part), machine_.pool);
     trained_.back().begin(share);
   }
@@ -217,6 +219,7 @@ TrainingState GridDistillation::state(const std::map<std::string, std::string>& 
   say("validate every", settings_.validate_every);
   say("patience", settings_.patience);
   say("norms and biases", settings_.trains_vectors);
+  say("embedding and head", settings_.trains_embedding);
   say("arithmetic", settings_.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32");
   state.counts = {{"step", step_}, {"pass", batches_.position().pass}, {"row", batches_.position().row}};
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
@@ -252,6 +255,7 @@ std::uint64_t GridDistillation::bytes(const SourceModel& original, const SourceM
     const StoredTensor& stored = quantized.stored(part);
     const std::uint64_t count = checked_elements(part.shape, part.hf_name);
     numbers += count;
+    if (is_trained_float(part, stored, settings)) numbers += (1 + kOfNumber) * count;
     if (!is_coded_matrix(part, stored)) continue;
     const TrainableGrid* const grids = find_trainable_grid(*stored.values.format());
     const std::size_t span = stored.values.format()->info().span;

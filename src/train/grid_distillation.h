@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a quantized model may hold freely, trained so that the model predicts what its original does: the numbers of all
-// grids (scales, biases, points of tables; no integers), norms and biases, and where that is asked for codes. The loss
-// is the divergence KL(original || model) of the next token (DWQ of MLX's tools; the scales of EfficientQAT,
-// arXiv:2407.11062, are trained end to end in the same way). What is judged are the numbers as they would be stored,
-// and those of the best judgement are kept: the beginning is one of them. The same bits for any number of threads, and
-// of a run that was saved and taken up again. One thread at a time.
+// grids (scales, biases, points of tables; no integers), norms and biases, and where that is asked for embedding, head
+// and codes. The loss is the divergence KL(original || model) of the next token (DWQ of MLX's tools; the scales of
+// EfficientQAT, arXiv:2407.11062, are trained end to end in the same way). What is judged are the numbers as they would
+// be stored, and those of the best judgement are kept: the beginning is one of them. The same bits for any number of
+// threads, and of a run that was saved and taken up again. One thread at a time.
 //
 //   GridDistillation training(original, quantized, {stream, held_out}, settings, machine);
 //   while (!training.is_done()) show(training.step());
@@ -45,6 +45,7 @@ struct DistillationSettings {
   std::uint64_t validate_every = 20;  // steps; 0: never, and what is kept is the end
   std::uint64_t patience = 0;         // judgements without a better one after which the run ends; 0: it does not
   bool trains_vectors = true;         // norms and biases
+  bool trains_embedding = false;      // embedding and head, where they are in floating point
   ProductArithmetic arithmetic = ProductArithmetic::f32;
 };
 
@@ -101,7 +102,7 @@ class GridDistillation {
 
  private:
   void add_matrix(const SourceModel& original, const SourceModel& quantized, const ModelTensor& part);
-  void add_vectors(const SourceModel& quantized);
+  void add_floats(const SourceModel& quantized);
   double run(const std::vector<std::int32_t>& rows, Tape::Walk walk);
   void put_values(TrainedPart::Values values);
   std::optional<double> judge();

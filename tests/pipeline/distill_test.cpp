@@ -127,6 +127,25 @@ TEST_F(Distill, PredictsMoreLikeTheOriginalAndIsWhatWasJudged) {
   EXPECT_NEAR(second.judgements.front().loss, summary.kept->loss, 1e-6);
 }
 
+// In floating point, of as many bytes; what is judged is what is written.
+TEST_F(Distill, TrainsTheEmbeddingWhereThatIsAskedFor) {
+  const std::filesystem::path path = quantized("trellis2:l8", "nibble");
+  DistillRequest asked = request("embedding");
+  asked.settings.trains_embedding = true;
+  asked.settings.rate = 0.01;
+  asked.settings.steps = 16;
+  const DistillSummary summary = distill(path, asked, machine_);
+  ASSERT_TRUE(summary.kept);
+  ASSERT_NE(summary.kept->step, 0u);
+  const SourceModel before = SourceModel::open(path), after = SourceModel::open(asked.output);
+  const ModelTensor* const embedding = before.parts().part("embedding", -1);
+  EXPECT_EQ(before.stored(*embedding).bytes, after.stored(*embedding).bytes);
+  EXPECT_NE(before.stored(*embedding).values.decode(), after.stored(*embedding).values.decode());
+  DistillRequest again = request("again");
+  again.settings.steps = 4;
+  EXPECT_NEAR(distill(asked.output, again, machine_).judgements.front().loss, summary.kept->loss, 1e-6);
+}
+
 // Codes that are trained are others in the end, of the same formats, and begin as those of the file.
 TEST_F(Distill, TrainsCodesWhereThatIsAskedFor) {
   for (const auto& [format, container] : {std::pair("int2:g64", "nibble"), std::pair("int4:g64:asym", "gptq_v2"),

@@ -97,6 +97,7 @@ std::string record_of(const GridDistillation& training, const TokenStream& text,
                                  {"code_rate", s.code_rate},
                                  {"temperature", s.temperature},
                                  {"vectors", s.trains_vectors},
+                                 {"embedding", s.trains_embedding},
                                  {"arithmetic", s.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32"}};
   json["judgements"] = nlohmann::ordered_json::array();
   for (const LossPoint& one : training.judgements()) json["judgements"].push_back({one.step, one.loss});
