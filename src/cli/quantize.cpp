@@ -79,7 +79,9 @@ Budget budget_of(const Options& options) {
 }
 
 SensitivityOptions sensitivity_options(const Options& options, Session& session) {
-  SensitivityOptions request = for_output({}, options.request);
+  SensitivityOptions named;
+  named.named_formats = options.candidates;
+  SensitivityOptions request = for_output(std::move(named), options.request);
   request.kernels = session.kernels();
   request.progress = session.progress();
   return request;
@@ -98,13 +100,17 @@ void print_pareto(const Sensitivities& sensitivities, Session& session) {
   Table table(
       {{"bits/weight", Align::right}, {"tensor bytes", Align::right}, {"expected KL", Align::right}, {"mostly"}});
   Json json = Json::array();
-  for (double bits = 2.75; bits <= 8.5; bits += 0.25) {
+  std::uint64_t last = 0;
+  for (double bits = 1.25; bits <= 8.5; bits += 0.25) {
     try {
       const SolvedRecipe solved = solve_recipe(sensitivities, {.bits_per_weight = bits});
+      if (std::exchange(last, solved.bytes) == solved.bytes) continue;  // the finest already
       table.add({fixed_text(solved.bits_per_weight, 3), grouped_text(solved.bytes),
                  fmt::format("{:.5f}", solved.expected_kl), solved.recipe.main_format});
-      json.push_back(
-          {{"bits_per_weight", solved.bits_per_weight}, {"bytes", solved.bytes}, {"expected_kl", solved.expected_kl}});
+      json.push_back({{"bits_per_weight", solved.bits_per_weight},
+                      {"bytes", solved.bytes},
+                      {"expected_kl", solved.expected_kl},
+                      {"mostly", solved.recipe.main_format}});
     } catch (const Error&) {
       continue;  // below what the smallest formats take
     }

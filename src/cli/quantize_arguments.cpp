@@ -75,6 +75,7 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
   const bool judged = !a.verify.empty() || (a.has_budget() && !a.pareto);
   refuse_without_effect(verb, "--split", judged && !a.request.dry_run,
                         "where nothing is judged (--verify FILE or a budget)");
+  refuse_without_effect(verb, "--candidates", a.has_budget(), "without a budget (--bpw, --size, --max-kl, --pareto)");
   refuse_without_effect(verb, "--verify", !a.request.dry_run && !a.pareto, "where nothing is written");
   refuse_without_effect(verb, "--original", a.request.allow_requantize && !a.pareto, "without --allow-requantize");
   refuse_without_effect(verb, "--sync", !a.request.dry_run && !a.pareto, "where nothing is written");
@@ -180,6 +181,11 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
       ->check(number_within(0, 1000));
   verb.add_flag("--pareto", arguments.pareto,
                 "Print size against expected divergence of the best mixes; write nothing");
+  verb.add_option("--candidates", arguments.candidates,
+                  "Formats that a budget chooses from, as in trellis2:l8,trellis3:l8,int4:g32; matrices that can have "
+                  "none of them stay as they are (default: of a GGUF file its K-quants, of nibble's directory trellises "
+                  "of 12 state bits, and integers where rows are looked up)")
+      ->delimiter(',');
   verb.add_option("--save-recipe", arguments.recipe_output, "Write the recipe that was used as JSON");
   verb.add_option("-o,--output", arguments.output,
                   "OUT.gguf for a GGUF file, any other name for a directory; of a net OUT.onnx, OUT.tflite or OUT.c");
@@ -329,6 +335,11 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
     refuse("a budget is met in one container; name one, and make the others of the result with 'nibble convert --to'");
   if (!a.format.empty()) choose_format(request, meant_format(a, a.format));
   for (std::string* const own : {&request.embedding, &request.head}) *own = meant_format(a, *own);
+  for (std::string& name : a.candidates) {
+    name = find_format(meant_format(a, name))->name();
+    if (find_format(name)->info().kind == FormatKind::raw)
+      refuse("a budget chooses among formats of codes; leave out: " + name);
+  }
   if (!a.fit.empty()) request.fit = find_fit(a.fit);
   if (!a.activation_fit.empty()) {
     if (!request.activations || !request.activations->format.is_static())

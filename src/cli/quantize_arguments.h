@@ -24,6 +24,7 @@ struct QuantizeArguments {
   TextFiles texts;
   std::string statistics, size, shard_size, recipe_output, hidden_states = "memory";
   std::optional<double> bits, max_kl;
+  std::vector<std::string> candidates;  // of a budget; empty: the container's
   bool pareto = false, verbose = false;
   QuantizeModelOptions request;
   NetQuantizeArguments net;

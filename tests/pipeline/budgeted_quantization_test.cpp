@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <vector>
+
+#include "nibble/error.h"
 
 namespace nibble {
 namespace {
@@ -56,6 +59,55 @@ TEST(NextExpectation, ClosesInOnTheLimitOfAnyGrowingLoss) {
       EXPECT_LE(tried.size(), 6u) << power << " " << factor;
       EXPECT_GT(met, 0.9 * 0.02) << power << " " << factor;
     }
+}
+
+std::vector<std::string> candidates_of(const SensitivityOptions& options, TensorRole role) {
+  ModelTensor tensor;
+  tensor.role = role;
+  tensor.shape = {128, 64};
+  const std::array<const ModelTensor*, 1> tensors = {&tensor};
+  std::vector<std::string> names;
+  for (const FormatPtr& format : candidate_formats(options, 64, tensors)) names.push_back(format->name());
+  return names;
+}
+
+TEST(Candidates, AreTrellisesWhereRowsNeedNotBeLookedUp) {
+  QuantizeModelOptions options;
+  options.container = "nibble";
+  const SensitivityOptions found = for_output({}, options);
+  EXPECT_EQ(candidates_of(found, TensorRole::linear),
+            (std::vector<std::string>{"trellis1:l12", "trellis2:l12", "trellis3:l12", "trellis4:l12", "trellis5:l12",
+                                      "trellis6:l12", "int8:row"}));
+  EXPECT_EQ(candidates_of(found, TensorRole::embedding),
+            (std::vector<std::string>{"int2:g64:half", "int3:g128:signed", "int4:g128", "int4:g32", "int5:g64",
+                                      "int6:g64", "int8:row"}));
+  options.method = "blockwise";  // which learns codes that stand for themselves
+  EXPECT_EQ(candidates_of(for_output({}, options), TensorRole::linear), candidates_of(found, TensorRole::embedding));
+  options = {};
+  options.output = "small.gguf";
+  EXPECT_EQ(for_output({}, options).formats, SensitivityOptions().formats);
+}
+
+TEST(Candidates, AreThoseThatAreNamed) {
+  SensitivityOptions named;
+  named.named_formats = {"trellis2:l8", "trellis4:l8"};
+  const SensitivityOptions found = for_output(named, {});
+  EXPECT_EQ(candidates_of(found, TensorRole::linear), named.named_formats);
+  ModelTensor tensor;
+  tensor.shape = {128, 64};
+  EXPECT_FALSE(found.is_plain(tensor));
+  tensor.role = TensorRole::embedding;
+  EXPECT_TRUE(found.is_plain(tensor));
+  QuantizeModelOptions file;
+  file.output = "small.gguf";
+  try {
+    for_output(named, file);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
+    EXPECT_STREQ(error.setting(), "candidates");
+    EXPECT_EQ(std::string(error.what()).substr(0, 50), "trellis2:l8: a GGUF file cannot hold trellises; wr");
+  }
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "format/row_tiles.h"
 #include "model/config.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
@@ -57,6 +58,46 @@ std::vector<NamedText> judging_texts(const SourceModel& source, QuantizeModelOpt
                             windows, kFewestBlocks),
                 "verify.texts");
   return texts;
+}
+
+const Container& container_of(const QuantizeModelOptions& options, std::span<const std::string> formats) {
+  if (!options.container.empty()) return find_container(options.container);
+  if (!options.output.empty()) return nibble::container_of(options.output);
+  return std::ranges::any_of(
+             formats, [](const std::string& name) { return find_format(name)->info().kind == FormatKind::planar; })
+             ? nibble_container()
+             : gguf_container();
+}
+
+// Error(invalid_argument) for a format that the container has no place for.
+void take_named(SensitivityOptions& measuring, const Container& container) {
+  measuring.formats = measuring.named_formats;
+  measuring.other_formats.clear();
+  for (const std::string& name : measuring.named_formats)
+    if (const std::string why = container.refusal({"", {4096, 4096}, find_format(name)}, TensorRole::linear);
+        !why.empty())
+      throw Error(ErrorKind::invalid_argument, fmt::format("{}: {}", name, why), "candidates");
+}
+
+// False: the container leaves it at the usual ones.
+bool take_formats_of(SensitivityOptions& measuring, const Container& container, const QuantizeModelOptions& options) {
+  if (container.budget_formats().empty()) return false;
+  if (container.budget_formats().size() == 1)
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("a budget mixes formats, and the container {} has one for all layers: name it, as in -f {}",
+                            container.name(), container.budget_formats().front()));
+  measuring.formats = container.budget_formats();
+  measuring.other_formats = container.other_budget_formats();
+  if (measuring.method.learning != LayerLearning::none) {  // which needs codes that stand for themselves
+    std::ranges::move(measuring.other_formats, std::back_inserter(measuring.formats));
+    measuring.other_formats.clear();
+    std::erase_if(measuring.formats,
+                  [](const std::string& name) { return find_row_tiles(*find_format(name)) != nullptr; });
+  }
+  if (options.onnx.is_half)  // whose scales are halves, too
+    for (std::string& format : measuring.formats)
+      if (const std::size_t at = format.find(":f32"); at != std::string::npos) format.erase(at);
+  return true;
 }
 
 class Search {
@@ -226,24 +267,23 @@ SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelO
   measuring.calibration.parse_special = measuring.sampling.parse_special = options.calibration.sampling.parse_special;
   measuring.walk = options.calibration.walk;
   measuring.spill_directory = options.calibration.spill_directory;
-  if (options.container.empty()) return measuring;
-  const Container& container = find_container(options.container);
-  if (container.budget_formats().empty()) return measuring;
-  if (container.budget_formats().size() == 1)
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("a budget mixes formats, and the container {} has one for all layers: name it, as in -f {}",
-                            container.name(), container.budget_formats().front()));
-  measuring.formats = container.budget_formats();
-  if (options.onnx.is_half)  // whose scales are halves, too
-    for (std::string& format : measuring.formats)
-      if (const std::size_t at = format.find(":f32"); at != std::string::npos) format.erase(at);
-  measuring.other_formats.clear();
-  measuring.is_plain = [&container](const ModelTensor& tensor) { return !container.takes_codes(tensor.role); };
+  const Container& container = container_of(options, measuring.named_formats);
+  if (!measuring.named_formats.empty())
+    take_named(measuring, container);
+  else if (!take_formats_of(measuring, container, options))
+    return measuring;
   const Runtime* const runtime = options.runtime.empty() ? nullptr : &find_runtime(options.runtime);
   measuring.is_refused = [&container, runtime](const ModelTensor& tensor, const FormatPtr& format) {
     const PlannedTensor planned{container.name_of(tensor), tensor.shape, format};
-    return !container.refusal(planned, tensor.role).empty() ||
+    return (tensor.role == TensorRole::embedding && find_row_tiles(*format) != nullptr) ||
+           !container.refusal(planned, tensor.role).empty() ||
            (runtime != nullptr && !runtime->refusal(planned).empty());
+  };
+  measuring.is_plain = [&container, named = measuring.named_formats,
+                        is_refused = measuring.is_refused](const ModelTensor& tensor) {
+    return !container.takes_codes(tensor.role) ||
+           (!named.empty() &&
+            std::ranges::all_of(named, [&](const std::string& name) { return is_refused(tensor, find_format(name)); }));
   };
   return measuring;
 }

@@ -64,11 +64,7 @@ bool is_left(const ModelTensor& tensor, const SensitivityOptions& options) {
 Group make_group(const std::vector<const ModelTensor*>& tensors, const SensitivityOptions& options, bool tied) {
   Group group;
   group.item.name = group_name(tensors, tied);
-  group.formats = candidate_formats(options, tensors.front()->shape.back());
-  if (options.is_refused)
-    std::erase_if(group.formats, [&](const FormatPtr& format) {
-      return std::ranges::any_of(tensors, [&](const auto* tensor) { return options.is_refused(*tensor, format); });
-    });
+  group.formats = candidate_formats(options, tensors.front()->shape.back(), tensors);
   if (group.formats.empty())
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("the container holds none of the formats that are tried for {}", group.item.name));
@@ -129,12 +125,17 @@ Recipe require_reachable(const SourceModel& checkpoint, const SensitivityOptions
   return solve_recipe(untried, budget).recipe;
 }
 
-std::vector<FormatPtr> candidate_formats(const SensitivityOptions& options, std::uint64_t cols) {
+std::vector<FormatPtr> candidate_formats(const SensitivityOptions& options, std::uint64_t cols,
+                                         std::span<const ModelTensor* const> tensors) {
   std::vector<FormatPtr> formats;
   bool all_fit = true;
+  const auto is_refused = [&](const FormatPtr& format) {
+    return options.is_refused &&
+           std::ranges::any_of(tensors, [&](const auto* tensor) { return options.is_refused(*tensor, format); });
+  };
   const auto add = [&](const std::string& name) {
     FormatPtr format = find_format(name);
-    const bool fits = cols % format->info().row_multiple == 0;
+    const bool fits = cols % format->info().row_multiple == 0 && !is_refused(format);
     if (fits) formats.push_back(std::move(format));
     return fits;
   };
@@ -142,6 +143,7 @@ std::vector<FormatPtr> candidate_formats(const SensitivityOptions& options, std:
   for (const std::string& name : options.other_formats)
     if (!all_fit) add(name);
   if (formats.empty()) formats.push_back(fallback_format(find_format(options.formats.front()), cols));
+  std::erase_if(formats, is_refused);
   std::ranges::stable_sort(formats, {}, [](const FormatPtr& format) { return format->info().bits_per_weight; });
   return formats;
 }

@@ -39,8 +39,10 @@ namespace nibble {
 struct SensitivityOptions {
   // Candidates: of these, those that a group's rows fit.
   std::vector<std::string> formats = {"q2_k", "q3_k", "iq4_xs", "q4_k", "q5_k", "q6_k", "q8_0"};
-  // What is added where not all of them fit.
+  // What is added where a group cannot have all of them.
   std::vector<std::string> other_formats = {"q4_0", "iq4_nl", "q4_1", "q5_0", "q5_1"};
+  // These alone in place of all of them, where whoever asks names any; what can have none of them stays as it is.
+  std::vector<std::string> named_formats{};
   // What the output's container says: which of these a matrix cannot have, and which matrices stay as they are; none:
   // all can have all.
   std::function<bool(const ModelTensor& tensor, const FormatPtr& format)> is_refused{};
@@ -62,8 +64,10 @@ struct Sensitivities {
   std::uint64_t probes = 0;       // divergences that were measured
 };
 
-// The formats that a group whose rows have so many columns may be stored in, smallest first.
-std::vector<FormatPtr> candidate_formats(const SensitivityOptions& options, std::uint64_t cols);
+// The formats that a group may be stored in whose rows have so many columns, smallest first. tensors: the group's, of
+// which options.is_refused is asked.
+std::vector<FormatPtr> candidate_formats(const SensitivityOptions& options, std::uint64_t cols,
+                                         std::span<const ModelTensor* const> tensors = {});
 
 // What a group loses in a format: the squared error of its outputs and, where it was measured, the divergence.
 struct MeasuredLoss {

@@ -63,6 +63,8 @@ class Container {
   }
   // What budgets choose from (SensitivityOptions::formats); empty: the usual ones.
   virtual std::vector<std::string> budget_formats() const { return {}; }
+  // What they choose from beside for matrices that cannot have all of these (SensitivityOptions::other_formats).
+  virtual std::vector<std::string> other_budget_formats() const { return {}; }
   // What another recipe of about the same size may need beside its tensors more than this one, in bytes a tensor.
   virtual std::uint64_t margin() const noexcept = 0;
   // What is wrong with replacing what stands at `output`: "is a directory". Empty: it is an earlier output, or nothing
