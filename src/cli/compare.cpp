@@ -10,6 +10,7 @@
 #include "cli/text_files.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
+#include "pipeline/judge/size_front.h"
 #include "pipeline/quantize/quantize_model.h"
 #include "pipeline/quantize/shorthand.h"
 #include "quantize/method.h"
@@ -22,8 +23,8 @@ namespace nibble::cli {
 namespace {
 
 struct Options {
-  std::vector<std::string> texts;
-  std::string model, formats, protocol = "llama.cpp", method = "rtn", scratch, html;
+  std::vector<std::string> models, texts;
+  std::string formats, protocol = "llama.cpp", method = "rtn", scratch, html;
   std::size_t context = 0, windows = 0, split = kUsualSplitWindows, prompt = 512, generated = 32, repetitions = 3;
   bool layers = false, markdown = false;
   NetEvalArguments net;
@@ -31,12 +32,12 @@ struct Options {
 
 std::vector<std::string> texts_to_measure_on(const Options& options) {
   if (!options.texts.empty()) return options.texts;
-  std::vector<std::string> texts = texts_beside(options.model);
+  std::vector<std::string> texts = texts_beside(options.models.front());
   if (texts.empty())
     throw Error(
         ErrorKind::invalid_argument,
         "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " +
-            options.model);
+            options.models.front());
   return texts;
 }
 
@@ -111,16 +112,72 @@ void judge_options(const CLI::App& verb, const CompareOptions& request) {
 
 void judge_places(const Options& options, const std::vector<std::string>& texts) {
   Places places;
-  places.reads("the model", options.model);
+  for (const std::string& model : options.models) places.reads("the model", model);
   places.reads("--text", texts);
   places.writes_file("--html", options.html);
   places.judge();
 }
 
+// Models of different sizes, each as it is and in every format, side by side: the smallest first.
+void compare_models(const std::vector<SourceModel>& checkpoints, const std::vector<NamedText>& texts,
+                    const CompareOptions& request, const Options& options, Session& session) {
+  struct Line {
+    std::string model, format;
+    double bits, bits_per_byte;
+    std::uint64_t bytes;
+    std::string divergence;
+  };
+  std::vector<Line> lines;
+  Json json = Json::array();
+  bool is_partial = false;
+  for (std::size_t m = 0; m < checkpoints.size() && !is_partial; ++m) {
+    const std::string& model = options.models[m];
+    const Comparison comparison = compare_formats(checkpoints[m], texts, request, session.machine());
+    is_partial = comparison.verdict.partial();
+    json.push_back(to_json(comparison));
+    json.back()["model"] = model;
+    lines.push_back({model, "original (" + comparison.original_format + ")", comparison.original_bits_per_weight,
+                     bits_per_byte(comparison.verdict.original_perplexity.value, comparison), comparison.original_bytes,
+                     ""});
+    for (std::size_t i = 0; i < comparison.formats.size(); ++i) {
+      const ComparedFormat& format = comparison.formats[i];
+      const MetricFigures& figures = comparison.verdict.candidates[i].overall;
+      lines.push_back({model, format.format, format.summary.bits_per_weight,
+                       bits_per_byte(figures[Metric::perplexity].value, comparison), format.summary.output_bytes,
+                       figure_text(describe(Metric::kl_mean), figures[Metric::kl_mean])});
+    }
+  }
+  std::ranges::stable_sort(lines, {}, &Line::bytes);
+  std::vector<SizedLoss> losses;
+  for (const Line& line : lines) losses.push_back({line.bytes, line.bits_per_byte});
+  const std::vector<bool> front = size_front(losses);
+  Table table({{"model"},
+               {"format"},
+               {"bytes", Align::right},
+               {"bits/weight", Align::right},
+               {"bits/byte", Align::right},
+               {"KL to its original", Align::right},
+               {"not beaten"}});
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    table.add({lines[i].model, lines[i].format, bytes_text(lines[i].bytes), fixed_text(lines[i].bits, 2),
+               fixed_text(lines[i].bits_per_byte, 4), lines[i].divergence, front[i] ? "*" : ""});
+  const std::string notes =
+      "\nBits per byte: what the model needs to tell a byte of the texts, whatever its vocabulary. Not beaten: no "
+      "other "
+      "line is as small and needs fewer.\n";
+  if (session.json())
+    session.print_json({{"models", json}});
+  else
+    session.print(options.markdown ? table.markdown() + notes : table.text(session.style()) + notes);
+  if (is_partial) throw Error(ErrorKind::cancelled, "stopped early; the figures cover what was read until then");
+}
+
 void compare(const CLI::App& verb, const Options& options, Session& session) {
-  if (is_net(options.model)) {
+  if (is_net(options.models.front())) {
+    if (options.models.size() > 1)
+      throw Error(ErrorKind::invalid_argument, "nets are compared one by one; name one: " + options.models[1]);
     refuse_without_effect(verb, "--markdown", verb.count("--json") == 0, "beside --json");
-    return compare_net_formats(verb, options.model, options.net, options.markdown, session);
+    return compare_net_formats(verb, options.models.front(), options.net, options.markdown, session);
   }
   refuse_net_eval_options(verb);
   CompareOptions request;
@@ -139,11 +196,19 @@ void compare(const CLI::App& verb, const Options& options, Session& session) {
   request.progress = session.progress();
   request.keep_partial = true;
   judge_options(verb, request);
-  const SourceModel checkpoint = SourceModel::open(options.model);
-  session.note_reading(checkpoint);
+  const bool is_one = options.models.size() == 1;
+  refuse_without_effect(verb, "--html", is_one, "where several models are compared");
+  refuse_without_effect(verb, "--layers", is_one, "where several models are compared");
+  std::vector<SourceModel> checkpoints;
+  for (const std::string& model : options.models) {
+    checkpoints.push_back(SourceModel::open(model));
+    session.note_reading(checkpoints.back());
+  }
   const std::vector<std::string> text_files = texts_to_measure_on(options);
   judge_places(options, text_files);
   const std::vector<NamedText> texts = session.read_named_texts(text_files);
+  if (!is_one) return compare_models(checkpoints, texts, request, options, session);
+  const SourceModel& checkpoint = checkpoints.front();
   std::optional<OutputFile> page;  // a place that cannot be written to shows before the work
   if (!options.html.empty()) {
     page.emplace(options.html);
@@ -151,7 +216,7 @@ void compare(const CLI::App& verb, const Options& options, Session& session) {
   }
   const Comparison comparison = compare_formats(checkpoint, texts, request, session.machine());
   if (page) {
-    page->write(html_page(page_figures(comparison, {options.model, session.settings()})));
+    page->write(html_page(page_figures(comparison, {options.models.front(), session.settings()})));
     page->commit();
   }
   print(comparison, options, session);
@@ -170,8 +235,13 @@ void add_compare(CLI::App& app, Session& session) {
       "  nibble compare models/fable-5M\n"
       "  nibble compare models/fable-5M -f q8_0,q4_k_m,int4:g64 --text my.txt --markdown\n"
       "  nibble compare models/fable-5M --html report.html\n"
+      "  nibble compare small-in-16-bits large -f q8_0,q4_k_m,trellis2:l12 --text my.txt   which is better at its "
+      "size\n"
       "  nibble compare digits.onnx --data digits.npy --labels labels.txt    a small net");
-  verb->add_option("model", options->model, "Hugging Face directory or .gguf; or a net (.onnx, .tflite)")->required();
+  verb->add_option("model", options->models,
+                   "Hugging Face directory or .gguf; or a net (.onnx, .tflite). Of several models, of different sizes, "
+                   "every format stands in one table, by bytes and by the bits that a byte of text takes")
+      ->required();
   add_net_eval_options(*verb, options->net);
   verb->add_option("-f,--formats", options->formats,
                    "Comma-separated formats (default: "

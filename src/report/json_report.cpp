@@ -119,6 +119,7 @@ Json to_json(const Comparison& comparison) {
   json["original"]["format"] = comparison.original_format;
   json["original"]["bytes"] = comparison.original_bytes;
   json["original"]["bits_per_weight"] = comparison.original_bits_per_weight;
+  json["original"]["bits_per_byte"] = bits_per_byte(verdict.original_perplexity.value, comparison);
   json["original"]["prefill_tokens_per_second"] = comparison.original_prefill;
   json["original"]["decode_tokens_per_second"] = comparison.original_decode;
   for (std::size_t i = 0; i < comparison.formats.size(); ++i) {
@@ -129,6 +130,7 @@ Json to_json(const Comparison& comparison) {
         {"linear_bits_per_weight", format.summary.linear_bits_per_weight},
         {"bytes", format.summary.output_bytes},
         {"share", static_cast<double>(format.summary.output_bytes) / static_cast<double>(comparison.original_bytes)},
+        {"bits_per_byte", bits_per_byte(verdict.candidates[i].overall[Metric::perplexity].value, comparison)},
         {"substitutions", format.summary.substitutions}};
     item.update(summary_json(verdict, verdict.candidates[i]));
     item["figures"] = to_json(verdict.candidates[i].overall);

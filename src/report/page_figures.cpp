@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "nibble/model.h"
+#include "quantize/recipe.h"
 #include "report/verdict_json.h"
 #include "report/verdict_tables.h"
 
@@ -107,6 +108,7 @@ Json page_figures(const Comparison& comparison, const PageOptions& options) {
     Json& candidate = page["candidates"][i];
     candidate["bytes"] = format.summary.output_bytes;
     candidate["bits_per_weight"] = format.summary.bits_per_weight;
+    candidate["stock"] = !covers_linears_only(find_recipe(format.format));  // a type of a GGUF file
     candidate["prefill_tokens_per_second"] = format.prefill;
     candidate["decode_tokens_per_second"] = format.decode;
     if (format.portrait) add_portrait(candidate, *format.portrait);

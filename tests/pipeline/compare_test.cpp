@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "pipeline/judge/size_front.h"
 #include "pipeline/models.h"
 
 namespace nibble {
@@ -46,6 +47,15 @@ TEST(Compare, JudgesEveryFormatAgainstTheOriginal) {
     EXPECT_GT(format.decode, 0);
   }
   EXPECT_EQ(scratch.num_entries(), 1u);  // temporary models are gone
+  // A token takes log2 of the perplexity; a byte its share of it.
+  const auto tokens = static_cast<double>(original.tokenizer().encode(long_text(), {}).size());
+  EXPECT_NEAR(bits_per_byte(8, comparison), 3 * tokens / static_cast<double>(long_text().size()), 1e-12);
+}
+
+TEST(SizeFront, HoldsWhatNothingAsSmallBeats) {
+  EXPECT_EQ(size_front(std::vector<SizedLoss>{{10, 1}, {20, 0.5}, {20, 0.6}, {15, 1}, {30, 0.5}, {5, 2}}),
+            (std::vector<bool>{true, true, false, false, false, true}));
+  EXPECT_EQ(size_front(std::vector<SizedLoss>{{10, 1}, {10, 1}}), (std::vector<bool>{true, true}));  // alike
 }
 
 // What is not rounded as it is run is not read twice; what is, is held against its weights alone.

@@ -2,6 +2,7 @@
 #include "pipeline/judge/compare.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "base/memory.h"
@@ -21,6 +22,15 @@ std::string main_format_of(const SourceModel& checkpoint) {
     if (tensor.values.format()) elements[tensor.values.format()->name()] += tensor.values.rows() * tensor.values.cols();
   const auto most = std::ranges::max_element(elements, {}, [](const auto& item) { return item.second; });
   return most == elements.end() ? std::string() : most->first;
+}
+
+double tokens_per_byte(const std::vector<NamedText>& texts, const Tokenizer& tokenizer) {
+  double tokens = 0, bytes = 0;
+  for (const NamedText& text : texts) {
+    tokens += static_cast<double>(tokenizer.encode(text.text, {}).size());
+    bytes += static_cast<double>(text.text.size());
+  }
+  return bytes > 0 ? tokens / bytes : 0;
 }
 
 struct Pace {
@@ -129,6 +139,10 @@ std::vector<std::string> default_compare_formats() {
           "q4_k_m", "q4_0", "int4:g32", "int4:row", "int3:g32:signed", "int2:g32:half"};
 }
 
+double bits_per_byte(double perplexity, const Comparison& comparison) {
+  return std::log2(perplexity) * comparison.tokens_per_byte;
+}
+
 Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts,
                            const CompareOptions& options, Machine& machine) {
   if (options.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to compare; name some", "formats");
@@ -142,6 +156,7 @@ Comparison compare_formats(const SourceModel& original, const std::vector<NamedT
                   options.split_windows);
 
   Comparison comparison;
+  comparison.tokens_per_byte = tokens_per_byte(texts, tokenizer);
   comparison.original_bytes = original.file_bytes();
   comparison.original_bits_per_weight = describe_weights(original).bits_per_weight;
   comparison.original_format = main_format_of(original);

@@ -56,9 +56,14 @@ struct Comparison {
   double original_bits_per_weight = 0;
   std::string original_format;  // of most of its parameters
   double original_prefill = 0, original_decode = 0;
-  PairedVerdict verdict;  // candidates: as formats
+  double tokens_per_byte = 0;  // of the texts, as the model's tokenizer cuts them
+  PairedVerdict verdict;       // candidates: as formats
   std::vector<ComparedFormat> formats;
 };
+
+// What a byte of the texts costs where a token has this perplexity, in bits: what models of different vocabularies can
+// be held against each other by.
+double bits_per_byte(double perplexity, const Comparison& comparison);
 
 // Errors of quantize_model and judge_models. All formats are judged before the first is made.
 Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts,

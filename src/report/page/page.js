@@ -16,9 +16,9 @@ function figureNodes(metric, figure) {
 }
 
 // Candidates that no other one beats in size and in the metric.
-function paretoFront(metric) {
+function paretoFront(metric, among = candidates) {
   const cost = (c) => (metric.better === "higher" ? -1 : 1) * c.figures[metric.key].value;
-  const measured = candidates.filter((c) => isNumber(c.bytes) && c.figures && isNumber(c.figures[metric.key]?.value));
+  const measured = among.filter((c) => isNumber(c.bytes) && c.figures && isNumber(c.figures[metric.key]?.value));
   return measured
     .filter((c) => !measured.some((o) => o !== c && o.bytes <= c.bytes && cost(o) <= cost(c) && (o.bytes < c.bytes || cost(o) < cost(c))))
     .sort((a, b) => a.bytes - b.bytes);
@@ -34,6 +34,7 @@ function drawQuality() {
   const metric = metricBy[byId("quality-metric").value];
   const placed = candidates.filter((c) => isNumber(c.bytes) && isNumber(c.figures?.[metric.key]?.value));
   const front = paretoFront(metric);
+  const stock = paretoFront(metric, candidates.filter((c) => c.stock)); // what GGUF's own types reach
   const logarithmic = placed.every((c) => loss(metric, c.figures[metric.key].value) > 0);
   const floor = Math.min(...placed.map((c) => loss(metric, c.figures[metric.key].value))) / 2;
   const at = (c) => ({ x: c.bytes / 1e6, y: loss(metric, c.figures[metric.key].value) });
@@ -51,6 +52,7 @@ function drawQuality() {
           label: c.name, data: [at(c)], names: [c.name], whiskers: [range(c)], borderColor: colourOf(candidates.indexOf(c)),
           backgroundColor: colourOf(candidates.indexOf(c)), pointStyle: shapeOf(candidates.indexOf(c)), pointRadius: 6, pointHoverRadius: 8,
         })),
+        ...(stock.length > 1 && stock.length < placed.length ? [{ label: "the best of GGUF's types", type: "line", data: stock.map(at), borderColor: styleOf("--soft"), borderDash: [1, 3], borderWidth: 1.5, pointRadius: 0, fill: false }] : []),
         { label: "not beaten", type: "line", data: front.map(at), borderColor: styleOf("--soft"), borderDash: [4, 4], borderWidth: 1.5, pointRadius: 0, fill: false },
       ],
     },
