@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/half.h"
+#include "base/random.h"
+#include "format/encode_tensor.h"
 #include "format/quantized_tensor.h"
 #include "nibble/error.h"
 
@@ -112,6 +114,34 @@ TEST(Blocks, ScalesSaturateInsteadOfOverflowing) {
   EXPECT_EQ(defect(tensor), std::nullopt);
   EXPECT_EQ(tensor.view().decode()[0], 127 * 65504.0f);
   EXPECT_EQ(find_format("q8_0")->info().max_magnitude, 127 * 65504.0);
+}
+
+// Of every row by itself, whatever its size, and with one number that is far larger than the rest: scales of a block
+// with which 4 is its peak's point in place of 6, and exponents on both sides of the plain one, are among what is tried.
+TEST(Fp4, SearchLosesNoMoreThanThePlainScaleInAnyRow) {
+  constexpr std::size_t kRows = 64, kCols = 256;
+  Random random(31);
+  for (const char* const name : {"nvfp4", "mxfp4", "e2m1:g32:e8m0", "e2m1:g16"})
+    for (const double deviation : {1e-3, 0.02, 1.0, 30.0})
+      for (const bool has_peaks : {false, true}) {
+        std::vector<float> x;
+        for (std::size_t i = 0; i < kRows * kCols; ++i)
+          x.push_back(static_cast<float>(deviation * random.normal() * (has_peaks && i % 64 == 9 ? 8 : 1)));
+        const std::vector<float> plain = encode_tensor(find_format(name), x, kRows, FitRule::absmax).view().decode(),
+                                 searched = encode_tensor(find_format(name), x, kRows).view().decode();
+        double all_plain = 0, all_searched = 0;
+        for (std::size_t row = 0; row < kRows; ++row) {
+          double of_plain = 0, of_searched = 0;
+          for (std::size_t i = row * kCols; i < (row + 1) * kCols; ++i) {
+            of_plain += std::pow(static_cast<double>(plain[i] - x[i]), 2);
+            of_searched += std::pow(static_cast<double>(searched[i] - x[i]), 2);
+          }
+          EXPECT_LE(of_searched, of_plain * (1 + 1e-6)) << name << ", " << deviation << ", row " << row;
+          all_plain += of_plain;
+          all_searched += of_searched;
+        }
+        EXPECT_LT(all_searched, 0.99 * all_plain) << name << ", " << deviation;
+      }
 }
 
 TEST(Blocks, PercentileClipsTheSpanBeforePlainRounding) {
