@@ -63,4 +63,7 @@ inline constexpr auto kUsualPlanarFormats = std::to_array<std::string_view>({
 inline constexpr auto kUsualTrellisFormats =
     std::to_array<std::string_view>({"trellis4:l8", "trellis3:l8", "trellis3:l12", "trellis2:l8", "trellis2:l12"});
 
+// Lattices.
+inline constexpr auto kLatticeFormats = std::to_array<std::string_view>({"e8p2"});
+
 }  // namespace nibble

@@ -9,6 +9,7 @@
 #include "base/letter_case.h"
 #include "format/all.h"
 #include "format/block_format.h"
+#include "format/lattice/lattice_format.h"
 #include "format/outlier_format.h"
 #include "format/planar/format.h"
 #include "format/raw.h"
@@ -166,6 +167,7 @@ FormatPtr find_format(std::string_view spelling) {
   }
   if (FormatPtr planar = make_planar_format(name)) return planar;
   if (FormatPtr trellis = make_trellis_format(name)) return trellis;
+  if (FormatPtr lattice = make_lattice_format(name)) return lattice;
   throw Error(ErrorKind::invalid_argument, "no format has this name: " + name + near_names(name));
 }
 
@@ -192,6 +194,7 @@ std::vector<FormatPtr> list_formats() {
   std::vector<FormatPtr> formats = fixed_formats();
   for (const std::string_view spelling : kUsualPlanarFormats) formats.push_back(make_planar_format(spelling));
   for (const std::string_view spelling : kUsualTrellisFormats) formats.push_back(make_trellis_format(spelling));
+  for (const std::string_view spelling : kLatticeFormats) formats.push_back(make_lattice_format(spelling));
   return formats;
 }
 

@@ -21,6 +21,7 @@ constexpr std::array kPerplexity = {Names("ppl")};
 constexpr std::array kTop = {Names("top1"), Names("same top-1")};
 constexpr std::array kOutliers = {Names("outlier")};
 constexpr std::array kGroups = {Names("group"), Names("block"), Names("blocks")};
+constexpr std::array kLattice = {Names("lattices"), Names("e8p"), Names("e8")};
 constexpr std::array kTrellis = {Names("trellises"), Names("viterbi"), Names("tiles")};
 constexpr std::array kTokens = {Names("token"), Names("tokenizer")};
 constexpr std::array kBudget = {Names("bpw"), Names("max-kl")};
@@ -344,6 +345,15 @@ constexpr Term kTerms[] = {
       "位属于它自己。因此少量比特即可表示许多取值，由搜索选出整体误差最小的环。同样位数下损失最小，但单独一行没有自己"
       "的编码，仅用于 nibble 自有目录中的线性层。trellis2:l8 与 int2 一样快；l12、l16 更准但更慢。"},
      "nibble quantize MODEL -f trellis2:l8 --method gptq --text calibration.txt -o small"},
+    {TermKind::data,
+     "lattice",
+     kLattice,
+     {"Points in eight dimensions: a code of 16 bits stands for eight weights of a row at once, as one of 65536 points of "
+      "E8, where spheres lie closest. e8p2 loses a quarter less than four levels a weight at the same 2 bits, more than a "
+      "trellis, and its rows have codes of their own; it is for nibble's own directories.",
+      "八维空间中的点：一个 16 位编码同时代表一行中的八个权重，取自球体排列最密的 E8 格中的 65536 个点。在同样 2 位下，e8p2 "
+      "的损失比每个权重四级少四分之一，比网格编码（trellis）多，但每行有自己的编码；仅用于 nibble 自有目录。"},
+     "nibble quantize MODEL -f e8p2 --method gptq --text calibration.txt -o small"},
     {TermKind::data,
      "tokens",
      kTokens,

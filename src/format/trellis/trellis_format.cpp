@@ -6,12 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 
 #include "format/bit_pack.h"
 #include "format/block_format.h"
+#include "format/family/row_scale.h"
 #include "format/row_tiles.h"
-#include "format/scale.h"
 #include "format/trainable_grid.h"
 #include "format/trellis/path_search.h"
 #include "format/trellis/state_values.h"
@@ -26,18 +25,6 @@ constexpr std::array<unsigned, 3> kStateBits = {8, 12, 16};
 constexpr unsigned kMaxCodeBits = 6;
 // Of a row's deviation, in deviations of the states' values: by 1 .. 6 code bits, measured on normal numbers.
 constexpr std::array<float, kMaxCodeBits> kReach = {0.95F, 1.05F, 1.12F, 1.15F, 1.15F, 1.15F};
-
-constexpr float kSmallestScale = 0x1p-24F;  // of F16
-
-struct Grid {
-  float scale;
-};
-
-Grid read_grid(const std::byte* bytes) {
-  Grid grid;
-  std::memcpy(&grid, bytes, sizeof(grid));
-  return grid;
-}
 
 FormatInfo make_info(const TrellisShape& shape) {
   FormatInfo info;
@@ -75,21 +62,11 @@ class TrellisFormat final : public Format, public RowTiles, public TrainableGrid
             {"scales", DType::f16, {rows}, 2, 2 * rows}};
   }
 
-  std::size_t grid_bytes() const override { return sizeof(Grid); }
+  std::size_t grid_bytes() const override { return sizeof(RowScale); }
 
   void fit(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t,
            const FitOptions&, std::byte* grid, std::size_t) const override {
-    double squares = 0, weights = 0;
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      const double weight = importance.empty() ? 1.0 : static_cast<double>(importance[i]);
-      squares += weight * static_cast<double>(x[i]) * static_cast<double>(x[i]);
-      weights += weight;
-    }
-    const double deviation = weights > 0 ? std::sqrt(squares / weights) : 0;
-    const float scale = static_cast<float>(deviation) * kReach[shape_.code_bits - 1] / deviation_;
-    Grid fitted{f16_to_f32(to_f16_saturated(scale))};
-    if (scale > 0) fitted.scale = std::max(fitted.scale, kSmallestScale);  // coarse is better than zero
-    std::memcpy(grid, &fitted, sizeof(fitted));
+    write_row_scale(fit_row_scale(x, importance, kReach[shape_.code_bits - 1], deviation_), grid);
   }
 
   Code nearest(const std::byte*, std::size_t, const float*, const float*) const override { throw_single(); }
@@ -106,8 +83,7 @@ class TrellisFormat final : public Format, public RowTiles, public TrainableGrid
   // The bits of the row's own symbols.
   void unpack(const ConstRowPlanes& row, std::size_t, std::size_t columns, const TensorGrid*, std::uint64_t row_index,
               std::byte* grid, Code* codes) const override {
-    const Grid stored{scale_of(row)};
-    std::memcpy(grid, &stored, sizeof(stored));
+    write_row_scale({scale_of(row)}, grid);
     const std::size_t place = row_index % kTrellisRows * kTrellisCols * shape_.code_bits;
     for (std::size_t tile = 0; tile < columns / kTrellisCols; ++tile) {
       std::uint8_t symbols[kTrellisCols];
@@ -136,10 +112,8 @@ class TrellisFormat final : public Format, public RowTiles, public TrainableGrid
 
   void pack(const std::byte* grids, std::size_t stride, std::size_t rows, const Code* codes, std::size_t code_stride,
             std::size_t cols, const RowPlanes& planes) const override {
-    for (std::size_t row = 0; row < rows; ++row) {
-      const std::uint16_t half = to_f16_saturated(read_grid(grids + row * stride).scale);
-      std::memcpy(planes[1] + 2 * row, &half, sizeof(half));
-    }
+    for (std::size_t row = 0; row < rows; ++row)
+      store_row_scale(read_row_scale(grids + row * stride).scale, planes[1] + 2 * row);
     for (std::size_t tile = 0; tile < cols / kTrellisCols; ++tile)
       for (std::size_t row = 0; row < kTrellisRows; ++row) {
         std::uint8_t symbols[kTrellisCols];
@@ -152,10 +126,9 @@ class TrellisFormat final : public Format, public RowTiles, public TrainableGrid
   }
 
   std::size_t num_parameters() const override { return 1; }
-  void parameters(const std::byte* grid, float* out) const override { *out = read_grid(grid).scale; }
+  void parameters(const std::byte* grid, float* out) const override { *out = read_row_scale(grid).scale; }
   void store(const float* parameters, std::byte* grid) const override {
-    const Grid nearest{f16_to_f32(to_f16_saturated(*parameters))};
-    std::memcpy(grid, &nearest, sizeof(nearest));
+    write_row_scale({f16_to_f32(to_f16_saturated(*parameters))}, grid);
   }
   void values(const std::byte*, const float* parameters, const Code* states, std::size_t columns,
               float* out) const override {
@@ -177,11 +150,7 @@ class TrellisFormat final : public Format, public RowTiles, public TrainableGrid
     return tile_window(shape_, row[0] + col / kTrellisCols * tile_bytes(shape_), symbol * shape_.code_bits);
   }
 
-  static float scale_of(const ConstRowPlanes& row) {
-    std::uint16_t half;
-    std::memcpy(&half, row[1], sizeof(half));
-    return f16_to_f32(half);
-  }
+  static float scale_of(const ConstRowPlanes& row) { return stored_row_scale(row[1]); }
 
   friend class Coder;
 
@@ -201,7 +170,7 @@ class Coder final : public TileCoder {
     const unsigned code_bits = format_.shape_.code_bits;
     float y[kTrellisTile] = {}, weights[kTrellisTile] = {}, scales[kTrellisRows] = {};
     for (std::size_t row = 0; row < rows; ++row) {
-      scales[row] = read_grid(grids + row * stride).scale;
+      scales[row] = read_row_scale(grids + row * stride).scale;
       if (!(scales[row] > 0)) continue;
       for (std::size_t i = 0; i < kTrellisCols; ++i) {
         const float weight = metric == nullptr ? 1.0F : metric[i * kTrellisCols + i];

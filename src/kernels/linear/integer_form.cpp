@@ -6,9 +6,11 @@
 #include <cmath>
 #include <cstring>
 
+#include "format/lattice/lattice_format.h"
 #include "format/trellis/trellis_format.h"
 #include "kernels/linear/integer_form_blocks.h"
 #include "kernels/linear/integer_form_planar.h"
+#include "kernels/linear/lattice_octets.h"
 #include "kernels/linear/unit_form.h"
 
 namespace nibble {
@@ -25,6 +27,16 @@ std::optional<IntegerForm> trellis_form(const Format& format) {
   return form;
 }
 
+std::optional<IntegerForm> lattice_form(const Format& format) {
+  if (!is_lattice(format)) return std::nullopt;
+  IntegerForm form;
+  form.is_lattice = true;
+  form.shape.middle = kLatticeMiddle;
+  form.shape.scale = ScaleKind::row;
+  form.shape.group = kBlockDepth;
+  return form;
+}
+
 }  // namespace
 
 std::optional<IntegerForm> integer_form(const Format& format, std::uint64_t cols) {
@@ -33,6 +45,7 @@ std::optional<IntegerForm> integer_form(const Format& format, std::uint64_t cols
                                                                                : std::nullopt;
   if (!form) form = unit_form(format);
   if (!form) form = trellis_form(format);
+  if (!form) form = lattice_form(format);
   if (form) form->format = &format;
   return form;
 }

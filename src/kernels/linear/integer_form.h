@@ -4,7 +4,7 @@
 // name; everything behind it knows shapes only (integer_shape.h).
 //
 //   const auto form = integer_form(*view.format, view.cols);
-//   if (form && !form->trellis) form->read(*form, view.row(7), 0, 256, codes);
+//   if (form && form->read != nullptr) form->read(*form, view.row(7), 0, 256, codes);
 #pragma once
 
 #include <array>
@@ -37,8 +37,9 @@ struct IntegerForm {
   IntegerShape shape;  // of the block, or of what a block of units or of tiles is decoded to
   UnitShape units;
   std::optional<TrellisOperands> trellis;
+  bool is_lattice = false;           // octets of columns in codes (lattice_octets.h)
   std::array<float, 16> table = {};  // exact points by code, for formats with a table
-  Read read = nullptr;               // null for trellises, whose tiles are panels as they are stored
+  Read read = nullptr;               // null for trellises and lattices, which are panels as they are stored
   bool needs_tensor_grid = false;
   const TensorGrid* tensor_grid = nullptr;  // while packing
   const Format* format = nullptr;

@@ -12,11 +12,13 @@
 
 #include "base/half.h"
 #include "base/round_up.h"
+#include "format/lattice/e8p_points.h"
 #include "format/trellis/trellis_format.h"
 #include "kernels/linear/f32_panels.h"
 #include "kernels/linear/input_codes.h"
 #include "kernels/linear/integer_form.h"
 #include "kernels/linear/integer_form_planar.h"
+#include "kernels/linear/lattice_octets.h"
 #include "kernels/linear/packed_weights.h"
 #include "kernels/linear/resident_block.h"
 #include "kernels/linear/resident_bytes.h"
@@ -36,7 +38,7 @@ struct PanelBuffers {
   static constexpr std::size_t kOperandBytes = kBlockDepth * 64, kGridFloats = kMaxGroups * 64,
                                kTileFloats = kTokenBlock * 64;
   static constexpr std::size_t kMultipleBytes = 2 * kMaxGroups * 64;
-  // Of units: 4-bit codes, super scales, multiples; of tiles: operands.
+  // Of units: 4-bit codes, super scales, multiples; of tiles and octets: operands.
   static constexpr std::size_t kDecodedBytes =
       std::max<std::size_t>(kBlockDepth * 32 + 128 + kMaxGroups * 64, kOperandBytes);
   static constexpr std::size_t kBytes =
@@ -52,6 +54,8 @@ struct PanelBuffers {
     decoded = reinterpret_cast<std::uint8_t*>(tile + kTileFloats);
   }
 };
+
+constexpr std::size_t kOctetBytes = 2 * kPanelRows;  // of a lattice: the codes of a panel's rows
 
 // For which operands are not worth another pass: they give the same bits without it, as sums of 128 columns stay below
 // 2^24. Where all columns may be wide they do not.
@@ -136,6 +140,7 @@ class IntegerPanels final : public PackedWeights {
     if (form.units.columns != 0) return std::to_string(form.units.index_bits) + "-bit units";
     if (form.trellis)
       return std::to_string(form.trellis->shape.code_bits) + "-bit tiles by " + trellis_kernels(isa).name;
+    if (form.is_lattice) return "16-bit octets";
     std::string name = std::to_string(s.low_bits);
     if (s.high_bits != 0) name.append("+").append(std::to_string(s.high_bits));
     return name.append(s.has_table ? "-bit table" : "-bit");
@@ -160,12 +165,17 @@ class IntegerPanels final : public PackedWeights {
   // Of a resident block. Units come in whole blocks only.
   std::size_t stored_bytes(std::size_t depth) const {
     if (form_.trellis) return depth / kTrellisCols * tile_bytes(form_.trellis->shape);
+    if (form_.is_lattice) return depth / kLatticeCols * kOctetBytes;
     return has_units() ? unit_block_bytes(form_.units, form_.shape.group) : block_bytes(form_.shape, depth);
   }
-  // A resident block, or what its units or tiles are decoded to.
+  // A resident block, or what its units, tiles or octets are decoded to.
   const std::uint8_t* regular_block(std::size_t p, std::size_t b, std::uint8_t* decoded) const {
     if (form_.trellis) {
       trellis_kernels_.decode(*form_.trellis, block_at(p, b), depth_of(b) / kTrellisCols, decoded);
+      return decoded;
+    }
+    if (form_.is_lattice) {
+      decode_octets(block_at(p, b), depth_of(b) / kLatticeCols, decoded);
       return decoded;
     }
     if (!has_units()) return block_at(p, b);
@@ -195,6 +205,7 @@ class IntegerPanels final : public PackedWeights {
   void pack_panel(const QuantizedView& w, std::size_t p) const {
     const std::size_t count = std::min<std::size_t>(kPanelRows, static_cast<std::size_t>(rows_) - p * kPanelRows);
     if (form_.trellis) return copy_tiles(w, p, count);
+    if (form_.is_lattice) return copy_octets(w, p, count);
     for (std::size_t r = 0; r < count; ++r) {
       const ConstRowPlanes row = w.row(p * kPanelRows + r);
       BlockCodes codes = {};
@@ -223,6 +234,18 @@ class IntegerPanels final : public PackedWeights {
     }
   }
 
+  // The codes of rows side by side.
+  void copy_octets(const QuantizedView& w, std::size_t p, std::size_t count) const {
+    for (std::size_t r = 0; r < count; ++r) {
+      const ConstRowPlanes row = w.row(p * kPanelRows + r);
+      for (std::size_t octet = 0; octet < static_cast<std::size_t>(cols_) / kLatticeCols; ++octet)
+        std::memcpy(block_at(p, 0) + octet * kOctetBytes + 2 * r, row[0] + 2 * octet, 2);
+      std::uint16_t half;
+      std::memcpy(&half, row[1], sizeof(half));
+      panel_row_scales(p)[r] = f16_to_f32(half);
+    }
+  }
+
   // Each row's sum of weights, which is its product with ones.
   void sum_rows(Machine& machine) {
     row_sums_.resize(num_panels(rows_) * kPanelRows);
@@ -246,10 +269,16 @@ class IntegerPanels final : public PackedWeights {
       for (std::size_t r = 0; r < kPanelRows; ++r) y[t * stride + r] = shifts[t] * sums[r];
   }
 
+  // Whether single tokens have kernels of their own.
+  bool has_vector() const {
+    if (form_.trellis) return trellis_kernels_.vector != nullptr;
+    return kernels_.integer_vector != nullptr && !form_.is_lattice;
+  }
+
   void multiply_tokens(std::size_t p, const ActivationBuffers& activations, std::size_t tokens, const PanelOutput& out,
                        const PanelBuffers& buffers) const {
     const bool shifted = inputs_.format().is_asymmetric;
-    if (tokens == 1 && (form_.trellis ? trellis_kernels_.vector != nullptr : kernels_.integer_vector != nullptr)) {
+    if (tokens == 1 && has_vector()) {
       if (shifted) begin(p, activations.shifts, 1, out.data(0), kPanelRows);
       multiply_vector(p, activations, out.data(0), buffers, shifted);
       return out.finish(kernels_, 0, 1);
