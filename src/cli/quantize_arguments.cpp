@@ -183,8 +183,8 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
                 "Print size against expected divergence of the best mixes; write nothing");
   verb.add_option("--candidates", arguments.candidates,
                   "Formats that a budget chooses from, as in trellis2:l8,trellis3:l8,int4:g32; matrices that can have "
-                  "none of them stay as they are (default: of a GGUF file its K-quants, of nibble's directory trellises "
-                  "of 12 state bits, and integers where rows are looked up)")
+                  "none of them stay as they are (default: of a GGUF file its K-quants, of nibble's directory "
+                  "trellises of 12 state bits, and integers where rows are looked up)")
       ->delimiter(',');
   verb.add_option("--save-recipe", arguments.recipe_output, "Write the recipe that was used as JSON");
   verb.add_option("-o,--output", arguments.output,

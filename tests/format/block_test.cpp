@@ -116,8 +116,8 @@ TEST(Blocks, ScalesSaturateInsteadOfOverflowing) {
   EXPECT_EQ(find_format("q8_0")->info().max_magnitude, 127 * 65504.0);
 }
 
-// Of every row by itself, whatever its size, and with one number that is far larger than the rest: scales of a block
-// with which 4 is its peak's point in place of 6, and exponents on both sides of the plain one, are among what is tried.
+// Of every row by itself, whatever its size, and with one number that is far larger than the rest: scales with which 4
+// is a peak's point in place of 6, and exponents on both sides of the plain one, are among what is tried.
 TEST(Fp4, SearchLosesNoMoreThanThePlainScaleInAnyRow) {
   constexpr std::size_t kRows = 64, kCols = 256;
   Random random(31);
