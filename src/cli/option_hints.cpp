@@ -43,6 +43,7 @@ constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
                                                    {"distillation_rate", "--rate"},
                                                    {"container", "--to"},
                                                    {"hessian", "--hessian"},
+                                                   {"transform", "--transform"},
                                                    {"learning_rate", "--rate"},
                                                    {"warm_up", "--warm-up, --hold"}});
 

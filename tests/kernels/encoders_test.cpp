@@ -131,7 +131,7 @@ TEST_P(Encoders, ReadTheValuesOfTheFormat) {
 }
 
 // Every format has loops of its own on every set beyond scalar but for these, which copy, or round without a search.
-const std::set<std::string> kEncodedPlainly = {"f32", "q1_0", "tq1_0", "tq2_0"};
+const std::set<std::string> kEncodedPlainly = {"e8p2", "f32", "q1_0", "tq1_0", "tq2_0"};
 
 TEST(FastEncoders, AreThoseOfAllFormatsButTheNamed) {
   for (const Isa isa : runnable_sets()) {

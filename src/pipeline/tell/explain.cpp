@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/round_up.h"
 #include "format/quantized_tensor.h"
 #include "format/row_tiles.h"
 #include "nibble/error.h"
@@ -83,12 +84,14 @@ FittedSpan make_span(const ExplainRequest& request, std::span<const float> numbe
     throw Error(ErrorKind::invalid_argument, fmt::format("{} numbers share a grid in {}; give at most {}: {}",
                                                          info.span == 0 ? kMostNumbers : info.span, info.name,
                                                          room - (request.range ? 2 : 0), numbers.size()));
-  if (info.span > span.values.size() && info.span <= kLargestFilled) {
-    const std::size_t missing = info.span - span.values.size();
+  // Where a row shares one, whole units of it.
+  const std::size_t wanted = info.span == 0 ? round_up(span.values.size(), info.unit) : info.span;
+  if (wanted > span.values.size() && (info.span == 0 || wanted <= kLargestFilled)) {
+    const std::size_t missing = wanted - span.values.size();
     for (std::size_t i = 0; i < missing; ++i)
       span.values.push_back(span.low + evenly_spread(i) * (span.high - span.low));
     span.description +=
-        fmt::format(", and {} numbers spread evenly over the range: {} share a grid", missing, info.span);
+        fmt::format(", and {} numbers spread evenly over the range: {} share a grid", missing, wanted);
   }
   return span;
 }
