@@ -6,8 +6,7 @@
 
 namespace nibble::cli {
 
-void add_sampling(CLI::App& verb, GenerateOptions& options) {
-  SamplerOptions& sampler = options.sampler;
+void add_sampler(CLI::App& verb, SamplerOptions& sampler) {
   verb.add_option("--temperature", sampler.temperature, "0: always the most probable token")
       ->check(number_within(0, 1000))
       ->capture_default_str();
@@ -23,7 +22,11 @@ void add_sampling(CLI::App& verb, GenerateOptions& options) {
   verb.add_option("--repetition-penalty", sampler.repetition_penalty, "Above 1: discourage tokens seen lately")
       ->check(number_within(0.01, 100))
       ->capture_default_str();
-  verb.add_option("--seed", sampler.seed, "Seed of the random choice")->capture_default_str();
+}
+
+void add_sampling(CLI::App& verb, GenerateOptions& options) {
+  add_sampler(verb, options.sampler);
+  verb.add_option("--seed", options.sampler.seed, "Seed of the random choice")->capture_default_str();
   verb.add_option("--stop", options.stop, "Stop before this text (may be given several times)");
 }
 

@@ -8,7 +8,9 @@
 
 namespace nibble::cli {
 
-// --temperature, --top-k, --top-p, --min-p, --repetition-penalty, --seed, --stop. The defaults shown are options'.
+// --temperature, --top-k, --top-p, --min-p, --repetition-penalty. The defaults shown are sampler's.
+void add_sampler(CLI::App& verb, SamplerOptions& sampler);
+// These, --seed and --stop. The defaults shown are options'.
 void add_sampling(CLI::App& verb, GenerateOptions& options);
 
 // Error(invalid_argument): an option that has no effect beside the others, or out of its range.

@@ -22,6 +22,7 @@ void add_compare(CLI::App& app, Session& session);
 void add_calibrate(CLI::App& app, Session& session);
 void add_run(CLI::App& app, Session& session);
 void add_chat(CLI::App& app, Session& session);
+void add_serve(CLI::App& app, Session& session);
 void add_bench(CLI::App& app, Session& session);
 void add_synth(CLI::App& app, Session& session);
 void add_recipe(CLI::App& app, Session& session);
@@ -44,8 +45,8 @@ void add_split(CLI::App& verb, std::size_t& windows);
 
 // In the order in which help shows them.
 inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {
-    add_compare, add_quantize, add_convert, add_calibrate,       add_eval,    add_run,     add_chat,
-    add_bench,   add_inspect,  add_check,   add_tokenize,        add_formats, add_explain, add_plan,
-    add_recipe,  add_train,    add_distill, add_train_tokenizer, add_synth,   add_info};
+    add_compare, add_quantize, add_convert,         add_calibrate, add_eval,    add_run,     add_chat, add_serve,
+    add_bench,   add_inspect,  add_check,           add_tokenize,  add_formats, add_explain, add_plan, add_recipe,
+    add_train,   add_distill,  add_train_tokenizer, add_synth,     add_info};
 
 }  // namespace nibble::cli

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/elapsed.h"
@@ -55,9 +56,11 @@ void BatchLoop::cancel(std::uint64_t ticket) {
   for (const Running& sequence : running_)
     if (sequence->ticket() == ticket) end(*sequence, FinishReason::cancelled);
   remove_ended();
-  for (const Running& sequence : waiting_)
-    if (sequence->ticket() == ticket) sequence->finish(FinishReason::cancelled, {}, metrics_);
-  std::erase_if(waiting_, [&](const Running& sequence) { return sequence->ticket() == ticket; });
+  const auto kept = std::stable_partition(waiting_.begin(), waiting_.end(),
+                                          [&](const Running& one) { return one->ticket() != ticket; });
+  std::vector<Running> cancelled(std::make_move_iterator(kept), std::make_move_iterator(waiting_.end()));
+  waiting_.erase(kept, waiting_.end());
+  for (const Running& sequence : cancelled) sequence->finish(FinishReason::cancelled, {}, metrics_);
 }
 
 void BatchLoop::cancel_all() {
@@ -85,7 +88,8 @@ std::uint64_t BatchLoop::bytes_of_running() const {
 
 std::uint64_t BatchLoop::memory_in_use() const noexcept {
   std::uint64_t bytes = held_.resident_bytes();
-  for (const Running& sequence : running_) bytes += sequence->memory().cache().resident_bytes();
+  for (const Running& sequence : running_)
+    if (sequence->has_memory()) bytes += sequence->memory().cache().resident_bytes();
   return bytes;
 }
 
@@ -116,8 +120,9 @@ void BatchLoop::admit() {
     } catch (const std::exception& error) {
       if (held_.drop_oldest()) continue;
       if (!running_.empty()) return;
-      next.finish(FinishReason::failed, error.what(), metrics_);
+      const Running failed = std::move(waiting_.front());
       waiting_.pop_front();
+      failed->finish(FinishReason::failed, error.what(), metrics_);
       continue;
     }
     next.begin(std::move(*taken.sequence), taken.reuse);
@@ -246,10 +251,15 @@ void BatchLoop::give_logits(RunningSequence& sequence, const SequenceStep& step,
 }
 
 void BatchLoop::end(RunningSequence& sequence, FinishReason reason, std::string_view error) {
-  sequence.finish(reason, error, metrics_);
   RememberedSequence memory = sequence.put_back();
   ended_.push_back(&sequence);
   if (reason != FinishReason::failed) held_.keep(std::move(memory));
+  sequence.finish(reason, error, metrics_);
+}
+
+std::size_t BatchLoop::running() const noexcept {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(running_, [](const Running& sequence) { return sequence->has_memory(); }));
 }
 
 void BatchLoop::remove_ended() {
@@ -261,8 +271,9 @@ void BatchLoop::remove_ended() {
 std::vector<SequenceFacts> BatchLoop::facts() const {
   std::vector<SequenceFacts> facts;
   for (const Running& sequence : running_)
-    facts.push_back({sequence->ticket(), sequence->usage().prompt_tokens, sequence->usage().cached_tokens,
-                     sequence->tokens().size() - sequence->unread(), sequence->usage().new_tokens});
+    if (sequence->has_memory())
+      facts.push_back({sequence->ticket(), sequence->usage().prompt_tokens, sequence->usage().cached_tokens,
+                       sequence->tokens().size() - sequence->unread(), sequence->usage().new_tokens});
   return facts;
 }
 

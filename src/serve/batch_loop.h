@@ -57,7 +57,7 @@ class BatchLoop {
   const BatchLimits& limits() const noexcept { return limits_; }
   const Metrics& metrics() const noexcept { return metrics_; }
   std::size_t waiting() const noexcept { return waiting_.size(); }
-  std::size_t running() const noexcept { return running_.size(); }
+  std::size_t running() const noexcept;          // whose last event is still to come
   std::uint64_t memory_in_use() const noexcept;  // held sequences' too
   std::uint64_t memory_held() const noexcept { return held_.resident_bytes(); }
   std::vector<SequenceFacts> facts() const;

@@ -67,6 +67,7 @@ struct GenerationEvent {
   std::span<const ToldToken> tokens;     // of this text
   std::span<const ToldToken> prompt;     // once, with the first event, where it was asked for
   std::optional<FinishReason> finish{};  // with the last one
+  std::string_view stop_text;            // the one of the request that ended it; empty: none did
   std::string_view error;                // of FinishReason::failed
   const GenerationUsage* usage = nullptr;
 };

@@ -97,11 +97,11 @@ bool RunningSequence::add_token(std::span<const float> logits, Metrics& metrics)
   last_token_ = now;
   if (tokenizer_.is_end(id) && !request_.ignore_end) return ends(FinishReason::stop);
   waiting_.push_back(chooser_.tell(logits, id));
-  begins_.push_back(bytes_);
+  begins_.push_back(bytes_.size());
   tokens_.push_back(id);
   ++usage_.new_tokens;
   const std::string piece = tokenizer_.piece(id);
-  bytes_ += piece.size();
+  bytes_ += piece;
   const std::string text = stream_.push(piece);
   if (!text.empty() || stream_.stopped()) tell(text, std::nullopt, {});
   if (stream_.stopped()) return ends(FinishReason::stop);
@@ -112,16 +112,21 @@ bool RunningSequence::add_token(std::span<const float> logits, Metrics& metrics)
 
 void RunningSequence::tell(const std::string& text, std::optional<FinishReason> finish, std::string_view error) {
   // Of the tokens those that begin in what was given out.
-  const std::size_t certain = bytes_ - stream_.held_bytes();
+  const std::size_t certain = bytes_.size() - stream_.held_bytes();
   std::size_t count = 0;
   while (count < waiting_.size() && (begins_[count] < certain || (finish && !stream_.stopped()))) ++count;
   const std::span<const ToldToken> prompt =
       std::exchange(is_prompt_given_, true) ? std::span<const ToldToken>() : told_prompt_;
+  std::string_view stop_text;
+  if (finish && stream_.stopped())
+    for (const std::string& stop : request_.stop)
+      if (stop_text.empty() && std::string_view(bytes_).substr(certain).starts_with(stop)) stop_text = stop;
   on_event_({.index = index_,
              .text = text,
              .tokens = std::span<const ToldToken>(waiting_).first(count),
              .prompt = prompt,
              .finish = finish,
+             .stop_text = stop_text,
              .error = error,
              .usage = &usage_});
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(count));

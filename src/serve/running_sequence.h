@@ -34,6 +34,7 @@ class RunningSequence {
   // The cache that it works with: none before it is admitted, and after it was put back.
   void begin(RememberedSequence memory, PrefixReuse reuse);
   RememberedSequence put_back();
+  bool has_memory() const noexcept { return memory_.has_value(); }
   RememberedSequence& memory() noexcept { return *memory_; }
   const RememberedSequence& memory() const noexcept { return *memory_; }
   // Tokens that the network has not read. One, once the prompt is read: the last one made.
@@ -69,7 +70,7 @@ class RunningSequence {
   // Tokens whose text is held back; where each begins in the bytes of the whole text.
   std::vector<ToldToken> waiting_;
   std::vector<std::size_t> begins_;
-  std::size_t bytes_ = 0;
+  std::string bytes_;  // of the whole text, held back or not
   std::optional<FinishReason> due_;
   GenerationUsage usage_;
   Clock::time_point began_, first_token_, last_token_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/scheduler.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace nibble::serve {
@@ -23,13 +24,21 @@ Scheduler::~Scheduler() {
 std::optional<Ticket> Scheduler::submit(std::vector<GenerationRequest> requests, EventCallback on_event) {
   for (const GenerationRequest& request : requests) loop_.judge(request);
   const std::lock_guard lock(mutex_);
-  const std::size_t there = pending_ + state_.waiting + state_.running;
-  if (state_.drains || there > most_together() || requests.size() > most_together() - there) {
+  if (state_.drains || requests.size() > most_together() - std::min(in_flight_, most_together())) {
     ++rejected_;
     return std::nullopt;
   }
-  pending_ += requests.size();
-  submitted_.push_back({++last_ticket_, std::move(requests), std::move(on_event)});
+  in_flight_ += requests.size();
+  // Who is told of an end finds it counted.
+  EventCallback counted = [this, on_event = std::move(on_event)](const GenerationEvent& event) {
+    if (event.finish) {
+      const std::lock_guard counting(mutex_);
+      --in_flight_;
+      publish();
+    }
+    on_event(event);
+  };
+  submitted_.push_back({++last_ticket_, std::move(requests), std::move(counted)});
   changed_.notify_all();
   return last_ticket_;
 }
@@ -43,7 +52,7 @@ void Scheduler::cancel(Ticket ticket) {
 bool Scheduler::drain(std::chrono::milliseconds most) {
   std::unique_lock lock(mutex_);
   state_.drains = true;
-  const auto is_done = [&] { return pending_ == 0 && state_.waiting == 0 && state_.running == 0; };
+  const auto is_done = [&] { return in_flight_ == 0; };
   const bool all = idle_.wait_for(lock, most, is_done);
   if (!all) {
     cancels_all_ = true;
@@ -56,14 +65,13 @@ bool Scheduler::drain(std::chrono::milliseconds most) {
 SchedulerState Scheduler::state() const {
   const std::lock_guard lock(mutex_);
   SchedulerState state = state_;
-  state.waiting += pending_;
+  state.waiting = in_flight_ - state.running;
   state.metrics.rejected = rejected_;
   return state;
 }
 
 void Scheduler::publish() {
   state_.metrics = loop_.metrics();
-  state_.waiting = loop_.waiting();
   state_.running = loop_.running();
   state_.memory_in_use = loop_.memory_in_use();
   state_.memory_held = loop_.memory_held();
@@ -79,14 +87,9 @@ void Scheduler::work() {
     {
       std::unique_lock lock(mutex_);
       publish();
-      pending_ = 0;
-      for (const Submitted& one : submitted_) pending_ += one.requests.size();
-      if (pending_ == 0 && state_.waiting == 0 && state_.running == 0) idle_.notify_all();
-      changed_.wait(lock, [&] {
-        return ends_ || cancels_all_ || !submitted_.empty() || !cancelled_.empty() || state_.running > 0 ||
-               state_.waiting > 0;
-      });
-      if (ends_ && submitted_.empty() && state_.running == 0 && state_.waiting == 0) return;
+      if (in_flight_ == 0) idle_.notify_all();
+      changed_.wait(lock, [&] { return ends_ || cancels_all_ || !cancelled_.empty() || in_flight_ > 0; });
+      if (ends_ && in_flight_ == 0) return;
       submitted = std::exchange(submitted_, {});
       cancelled = std::exchange(cancelled_, {});
       cancels_all = std::exchange(cancels_all_, ends_);

@@ -28,7 +28,7 @@ struct SchedulerOptions {
   std::size_t queue = 64;  // requests that wait while others are at work
 };
 
-// How things stood after the last step.
+// How things stood after the last step, or when a request ended.
 struct SchedulerState {
   Metrics metrics;
   std::size_t waiting = 0, running = 0;
@@ -72,7 +72,7 @@ class Scheduler {
   std::vector<Submitted> submitted_;
   std::vector<Ticket> cancelled_;
   bool ends_ = false, cancels_all_ = false;
-  std::size_t pending_ = 0;  // requests in submitted_
+  std::size_t in_flight_ = 0;  // requests whose last event is still to come
   Ticket last_ticket_ = 0;
   std::uint64_t rejected_ = 0;
   SchedulerState state_;

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/api/api_server.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "base/elapsed.h"
+#include "base/utf8.h"
+#include "nibble/model.h"
+#include "serve/api/chat_request.h"
+#include "serve/api/messages_request.h"
+#include "serve/api/metrics_text.h"
+
+namespace nibble::serve {
+
+namespace {
+
+constexpr std::size_t kPreparing = 2, kMostPrepared = 256;
+constexpr unsigned kMostRetrySeconds = 60, kDrainRetrySeconds = 5;
+
+// Adds headers to whatever is answered.
+class HeadedExchange final : public HttpExchange {
+ public:
+  HeadedExchange(std::shared_ptr<HttpExchange> inner, HttpHeaders headers)
+      : inner_(std::move(inner)), headers_(std::move(headers)) {}
+  void answer(HttpAnswer answer) override { inner_->answer(with_headers(std::move(answer))); }
+  void begin_stream(HttpAnswer head, std::string ping) override {
+    inner_->begin_stream(with_headers(std::move(head)), std::move(ping));
+  }
+  void send(std::string piece) override { inner_->send(std::move(piece)); }
+  void end_stream() override { inner_->end_stream(); }
+  void on_gone(std::function<void()> callback) override { inner_->on_gone(std::move(callback)); }
+
+ private:
+  HttpAnswer with_headers(HttpAnswer answer) const {
+    answer.headers.insert(answer.headers.end(), headers_.begin(), headers_.end());
+    return answer;
+  }
+  std::shared_ptr<HttpExchange> inner_;
+  HttpHeaders headers_;
+};
+
+}  // namespace
+
+struct ApiServer::Call {
+  HttpRequest request;
+  std::shared_ptr<HttpExchange> exchange;
+  std::string id;
+  Clock::time_point start = Clock::now();
+
+  void answer(const Json& json) const { exchange->answer({.body = line_of(json)}); }
+};
+
+struct ApiServer::Route {
+  std::string_view path;  // with a '*' at its end: anything may follow
+  std::string_view method;
+  void (ApiServer::*answer)(Call& call);
+  bool needs_key = true, is_quick = true;
+
+  bool is_of(std::string_view asked) const {
+    return path.ends_with('*') ? asked.starts_with(path.substr(0, path.size() - 1)) && asked.size() >= path.size()
+                               : asked == path;
+  }
+};
+
+std::span<const ApiServer::Route> ApiServer::routes() {
+  static constexpr auto kRoutes = std::to_array<Route>({
+      {"/health", "GET", &ApiServer::health, false},
+      {"/v1/health", "GET", &ApiServer::health, false},
+      {"/props", "GET", &ApiServer::props},
+      {"/slots", "GET", &ApiServer::slots},
+      {"/metrics", "GET", &ApiServer::metrics},
+      {"/v1/models", "GET", &ApiServer::models},
+      {"/models", "GET", &ApiServer::models},
+      {"/v1/models/*", "GET", &ApiServer::one_model},
+      {"/v1/chat/completions", "POST", &ApiServer::generate<ask_chat>, true, false},
+      {"/chat/completions", "POST", &ApiServer::generate<ask_chat>, true, false},
+      {"/v1/completions", "POST", &ApiServer::generate<ask_text>, true, false},
+      {"/completions", "POST", &ApiServer::generate<ask_text>, true, false},
+      {"/v1/responses", "POST", &ApiServer::generate<ask_responses>, true, false},
+      {"/v1/messages", "POST", &ApiServer::generate<ask_messages>, true, false},
+      {"/v1/messages/count_tokens", "POST", &ApiServer::count_tokens, true, false},
+      {"/tokenize", "POST", &ApiServer::tokenize, true, false},
+      {"/detokenize", "POST", &ApiServer::detokenize, true, false},
+      {"/apply-template", "POST", &ApiServer::apply_template, true, false},
+  });
+  return kRoutes;
+}
+
+// other_methods: of a path that there is with other methods only.
+const ApiServer::Route* ApiServer::find_route(std::string_view path, std::string_view method,
+                                              std::string* other_methods) {
+  if (method == "HEAD") method = "GET";
+  for (const Route& route : routes()) {
+    if (!route.is_of(path)) continue;
+    if (route.method == method) return &route;
+    if (other_methods != nullptr) *other_methods = route.method;
+  }
+  return nullptr;
+}
+
+ApiServer::ApiServer(const ServedModel& model, Scheduler& scheduler, AccessRules rules, LogCallback log)
+    : model_(model),
+      scheduler_(scheduler),
+      access_(std::move(rules)),
+      log_(std::move(log)),
+      run_id_([] {
+        std::random_device device;
+        return (std::uint64_t{device()} << 32U) | device();
+      }()),
+      work_(kPreparing, kMostPrepared) {}
+
+ApiServer::~ApiServer() { scheduler_.drain(std::chrono::milliseconds(0)); }
+
+std::string ApiServer::new_id() { return fmt::format("{:016x}{:08x}", run_id_, ++last_id_); }
+
+HttpAnswer ApiServer::refuse(int status, std::string_view why) {
+  log_refusal({}, status, why);
+  return error_answer({status, std::string(why)});
+}
+
+std::optional<HttpAnswer> ApiServer::judge_head(const HttpRequest& head) {
+  std::string other_methods;
+  const Route* const route = find_route(head.path, head.method, &other_methods);
+  // What is not there, everybody may know.
+  std::optional<ApiError> refusal = access_.judge(head, route != nullptr && route->needs_key);
+  HttpHeaders headers = access_.headers_for(head);
+  if (!refusal && head.method == "OPTIONS" && !headers.empty())
+    return HttpAnswer{.status = 204, .body = "", .headers = headers};
+  if (!refusal && route == nullptr)
+    refusal = other_methods.empty()
+                  ? ApiError(404, fmt::format("there is nothing at {}", head.path), "", "not_found")
+                  : ApiError(405, fmt::format("{} takes {}, not {}", head.path, other_methods, head.method));
+  if (!refusal) return std::nullopt;
+  log_refusal(head, refusal->status(), refusal->what());
+  HttpAnswer answer = error_answer(*refusal);
+  if (refusal->status() == 405) headers.emplace_back("Allow", other_methods);
+  answer.headers.insert(answer.headers.end(), headers.begin(), headers.end());
+  return answer;
+}
+
+void ApiServer::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
+  const Route& route = *find_route(request.path, request.method, nullptr);
+  const auto call = std::make_shared<Call>();
+  call->id = new_id();
+  HttpHeaders headers = access_.headers_for(request);
+  headers.emplace_back("X-Request-Id", call->id);
+  call->exchange = std::make_shared<HeadedExchange>(std::move(exchange), std::move(headers));
+  call->request = std::move(request);
+  if (route.is_quick) return run(route, call);
+  if (work_.add([this, &route, call] { run(route, call); })) return;
+  call->exchange->answer(error_answer({429, "too many requests at once; try again later"}, 1));
+  log(*call, {.status = 429});
+}
+
+void ApiServer::run(const Route& route, const std::shared_ptr<Call>& call) {
+  try {
+    (this->*route.answer)(*call);
+  } catch (const std::exception& error) {
+    const ApiError told = api_error_of(error);
+    const unsigned wait =
+        told.status() == 503 ? kDrainRetrySeconds
+        : told.status() == 429
+            ? static_cast<unsigned>(std::min<std::size_t>(
+                  1 + scheduler_.state().waiting / scheduler_.options().limits.most_sequences, kMostRetrySeconds))
+            : 0;
+    log(*call, {.status = told.status(), .error = told.what()});
+    call->exchange->answer(error_answer(told, wait));
+  }
+}
+
+// --- texts -----------------------------------------------------------------------------------------------------------
+
+void ApiServer::generate(Call& call, Ask ask) {
+  Asked asked = ask(parse_body(call.request.body), model_, call.exchange, call.id);
+  if (asked.requests.size() > scheduler_.most_together())
+    throw ApiError(400, fmt::format("this asks for {} texts, and at most {} are made at once", asked.requests.size(),
+                                    scheduler_.most_together()));
+  for (GenerationRequest& request : asked.requests) request.asked = call.start;
+  Call facts{.request = {.method = call.request.method,
+                         .path = call.request.path,
+                         .query = {},
+                         .headers = {},
+                         .body = {},
+                         .peer = call.request.peer},
+             .exchange = nullptr,
+             .id = call.id,
+             .start = call.start};
+  asked.answer->on_end([this, facts = std::move(facts)](const AnswerSummary& summary) { log(facts, summary); });
+  const std::optional<Ticket> ticket = scheduler_.submit(
+      std::move(asked.requests), [answer = asked.answer](const GenerationEvent& event) { answer->take(event); });
+  if (!ticket) {
+    if (scheduler_.state().drains) throw ApiError(503, "the server is shutting down");
+    throw ApiError(429, "the queue is full; try again later", "", "queue_full");
+  }
+  asked.answer->begin();
+  call.exchange->on_gone([this, ticket = *ticket] { scheduler_.cancel(ticket); });
+}
+
+void ApiServer::count_tokens(Call& call) {
+  const Json chat = chat_of_messages(parse_body(call.request.body), false);
+  call.answer({{"input_tokens", render_chat(read_conversation(RequestFields(chat), model_), model_).ids.size()}});
+}
+
+void ApiServer::tokenize(Call& call) {
+  const Json body = parse_body(call.request.body);
+  const RequestFields fields(body);
+  const std::string content = fields.text("content", "");
+  const std::vector<std::int32_t> ids = model_.tokenizer->encode(
+      content, {.add_special = fields.flag("add_special", false), .parse_special = fields.flag("parse_special", true)});
+  if (!fields.flag("with_pieces", false)) return call.answer({{"tokens", ids}});
+  Json tokens = Json::array();
+  for (const std::int32_t id : ids) {
+    const std::string piece = model_.tokenizer->piece(id);
+    Json shown = piece;
+    if (find_invalid_utf8(piece) != std::string::npos) {
+      shown = Json::array();
+      for (const char c : piece) shown.push_back(static_cast<unsigned char>(c));
+    }
+    tokens.push_back({{"id", id}, {"piece", std::move(shown)}});
+  }
+  call.answer({{"tokens", std::move(tokens)}});
+}
+
+void ApiServer::detokenize(Call& call) {
+  const Json body = parse_body(call.request.body);
+  const Json* const tokens = RequestFields(body).find("tokens");
+  if (tokens == nullptr) throw ApiError(400, "tokens is missing: a list of token ids", "tokens");
+  call.answer({{"content", replace_invalid_utf8(model_.tokenizer->decode(RequestFields::ids(*tokens, "tokens")))}});
+}
+
+void ApiServer::apply_template(Call& call) {
+  const Json body = parse_body(call.request.body);
+  const RequestFields fields(body);
+  call.answer({{"prompt", render_chat(read_conversation(fields, model_), model_).text}});
+}
+
+// --- how things are --------------------------------------------------------------------------------------------------
+
+void ApiServer::health(Call& call) {
+  if (scheduler_.state().drains) throw ApiError(503, "the server is shutting down");
+  call.answer({{"status", "ok"}});
+}
+
+void ApiServer::props(Call& call) {
+  call.answer({{"default_generation_settings",
+                {{"n_ctx", model_.context},
+                 {"params",
+                  {{"temperature", model_.sampler.temperature},
+                   {"top_k", model_.sampler.top_k},
+                   {"top_p", model_.sampler.top_p},
+                   {"min_p", model_.sampler.min_p},
+                   {"repeat_penalty", model_.sampler.repetition_penalty}}}}},
+               {"total_slots", scheduler_.options().limits.most_sequences},
+               {"model_alias", model_.names.front()},
+               {"chat_template", model_.chat_template == nullptr ? Json(nullptr) : Json(model_.chat_template->text())},
+               {"build_info", "nibble " + std::string(version())}});
+}
+
+void ApiServer::slots(Call& call) {
+  const SchedulerState state = scheduler_.state();
+  const std::size_t all = scheduler_.options().limits.most_sequences;
+  if (call.request.query.find("fail_on_no_slot=1") != std::string::npos && state.running >= all)
+    throw ApiError(503, "all slots are at work");
+  Json slots = Json::array();
+  for (std::size_t i = 0; i < all; ++i) {
+    Json slot = {{"id", i}, {"n_ctx", model_.context}, {"is_processing", i < state.sequences.size()}};
+    if (i < state.sequences.size()) {
+      const SequenceFacts& facts = state.sequences[i];
+      slot.update({{"id_task", facts.ticket},
+                   {"n_prompt_tokens", facts.prompt_tokens},
+                   {"n_prompt_tokens_cache", facts.cached_tokens},
+                   {"n_past", facts.read_tokens},
+                   {"n_decoded", facts.new_tokens}});
+    }
+    slots.push_back(std::move(slot));
+  }
+  call.answer(slots);
+}
+
+void ApiServer::metrics(Call& call) {
+  call.exchange->answer({.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                         .body = metrics_text(scheduler_.state(), connections_ ? connections_() : 0)});
+}
+
+Json ApiServer::model_json() const {
+  return {{"id", model_.names.front()},
+          {"object", "model"},
+          {"created", model_.created},
+          {"owned_by", "nibble"},
+          {"meta",
+           {{"n_ctx", model_.context},
+            {"n_ctx_train", model_.trained_context},
+            {"n_vocab", model_.vocabulary},
+            {"n_params", model_.parameters},
+            {"size", model_.bytes}}}};
+}
+
+void ApiServer::models(Call& call) {
+  Json list = Json::array();
+  list.push_back(model_json());
+  call.answer({{"object", "list"}, {"data", std::move(list)}});
+}
+
+void ApiServer::one_model(Call& call) {
+  const std::string_view name = std::string_view(call.request.path).substr(std::string_view("/v1/models/").size());
+  if (std::ranges::find(model_.names, name) == model_.names.end())
+    throw ApiError(404, fmt::format("there is no model '{}' here, but '{}'", name, model_.names.front()), "model",
+                   "model_not_found");
+  call.answer(model_json());
+}
+
+// --- the log ---------------------------------------------------------------------------------------------------------
+
+void ApiServer::log(const Call& call, const AnswerSummary& summary) {
+  if (!log_) return;
+  const AnswerUsage& usage = summary.usage;
+  Json line = {{"event", "request"},
+               {"id", call.id},
+               {"peer", call.request.peer},
+               {"method", call.request.method},
+               {"path", call.request.path},
+               {"status", summary.status},
+               {"seconds", seconds_since(call.start)}};
+  if (!summary.finish.empty()) {
+    line["finish"] = summary.finish;
+    line["prompt_tokens"] = usage.prompt_tokens;
+    line["cached_tokens"] = usage.cached_tokens;
+    line["prefix"] = reuse_name(usage.first.reuse);
+    line["new_tokens"] = usage.new_tokens;
+    line["queue_seconds"] = usage.first.queue_seconds;
+    line["prompt_seconds"] = usage.first.prompt_seconds;
+    line["decode_seconds"] = usage.first.decode_seconds;
+    if (usage.first.preemptions > 0) line["preemptions"] = usage.first.preemptions;
+  }
+  if (!summary.error.empty()) line["error"] = summary.error;
+  const std::lock_guard lock(log_mutex_);
+  log_(line);
+}
+
+void ApiServer::log_refusal(const HttpRequest& request, int status, std::string_view why) {
+  if (!log_) return;
+  Json line = {{"event", "refused"}, {"status", status}, {"error", why}};
+  if (!request.path.empty()) line.update({{"peer", request.peer}, {"method", request.method}, {"path", request.path}});
+  const std::lock_guard lock(log_mutex_);
+  log_(line);
+}
+
+}  // namespace nibble::serve

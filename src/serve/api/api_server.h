@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The interface that clients of OpenAI's and of llama-server know, over a scheduler. docs/serving.md lists what there
+// is. Safe from many threads.
+//
+//   ApiServer api(model, scheduler, rules, [](const Json& line) { ... });
+//   HttpServer server(address, limits, api);
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "serve/api/access.h"
+#include "serve/api/asked.h"
+#include "serve/api/served_model.h"
+#include "serve/scheduler.h"
+#include "serve/work_queue.h"
+
+namespace nibble::serve {
+
+// A line for each request that is done; from any thread, one at a time.
+using LogCallback = std::function<void(const Json& line)>;
+
+class ApiServer final : public HttpHandler {
+ public:
+  // model and scheduler must outlive this.
+  ApiServer(const ServedModel& model, Scheduler& scheduler, AccessRules rules, LogCallback log);
+  ~ApiServer() override;  // the scheduler's drain: nothing is left that would tell it of its end
+
+  std::optional<HttpAnswer> judge_head(const HttpRequest& head) override;
+  void handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) override;
+  HttpAnswer refuse(int status, std::string_view why) override;
+
+  // What /metrics tells of the network.
+  void count_connections(std::function<std::size_t()> count) { connections_ = std::move(count); }
+
+ private:
+  struct Call;
+  struct Route;
+  using Ask = Asked (*)(const Json&, const ServedModel&, std::shared_ptr<HttpExchange>, const std::string&);
+  static std::span<const Route> routes();
+  static const Route* find_route(std::string_view path, std::string_view method, std::string* other_methods);
+  void run(const Route& route, const std::shared_ptr<Call>& call);
+
+  void health(Call& call);
+  void props(Call& call);
+  void slots(Call& call);
+  void metrics(Call& call);
+  void models(Call& call);
+  void one_model(Call& call);
+  template <Ask ask>
+  void generate(Call& call) {
+    generate(call, ask);
+  }
+  void generate(Call& call, Ask ask);
+  void count_tokens(Call& call);
+  void tokenize(Call& call);
+  void detokenize(Call& call);
+  void apply_template(Call& call);
+
+  Json model_json() const;
+  void log(const Call& call, const AnswerSummary& summary);
+  void log_refusal(const HttpRequest& request, int status, std::string_view why);
+  std::string new_id();
+
+  const ServedModel& model_;
+  Scheduler& scheduler_;
+  Access access_;
+  std::mutex log_mutex_;
+  LogCallback log_;
+  std::function<std::size_t()> connections_;
+  std::uint64_t run_id_;
+  std::atomic<std::uint64_t> last_id_ = 0;
+  WorkQueue work_;  // the last: what it does uses the others
+};
+
+}  // namespace nibble::serve

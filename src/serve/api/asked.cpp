@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/api/asked.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "serve/api/chat_answer.h"
+#include "serve/api/chat_request.h"
+#include "serve/api/generation_fields.h"
+#include "serve/api/messages_answer.h"
+#include "serve/api/messages_request.h"
+#include "serve/api/responses_answer.h"
+#include "serve/api/responses_request.h"
+#include "serve/api/text_answer.h"
+
+namespace nibble::serve {
+
+namespace {
+
+// As many tokens as OpenAI makes of a text where nothing is said.
+constexpr std::size_t kTextTokens = 16;
+constexpr std::size_t kMostPrompts = 256;
+
+void expect_room(std::size_t tokens, const ServedModel& model, const char* param) {
+  if (tokens == 0) throw ApiError(400, fmt::format("{} has no tokens; give some text", param), param);
+  if (tokens >= model.context)
+    throw ApiError(400,
+                   fmt::format("{} of {} tokens leaves no room in the context of {} tokens; shorten it", param, tokens,
+                               model.context),
+                   param, "context_length_exceeded");
+}
+
+// Tools are not called, and their markup is not to come as text.
+void refuse_tools(const RequestFields& fields) {
+  const Json* const tools = fields.find("tools");
+  const Json* const choice = fields.find("tool_choice");
+  if (tools != nullptr && !(tools->is_array() && tools->empty()) && !(choice != nullptr && *choice == "none"))
+    throw ApiError(400, "tools are not called here; leave tools out, or set tool_choice to none", "tools",
+                   "unsupported_parameter");
+}
+
+void refuse_formats(const RequestFields& fields) {
+  const Json* const format = fields.find("response_format");
+  if (format == nullptr) return;
+  if (!format->is_object() || !format->contains("type") || (*format)["type"] != "text")
+    throw ApiError(400, "response_format is not supported, but as {\"type\": \"text\"}", "response_format",
+                   "unsupported_parameter");
+}
+
+struct PreparedChat {
+  GenerationFields generation;
+  RenderedChat rendered;
+  bool begins_in_reasoning = false;
+};
+
+PreparedChat prepare_chat(const Json& body, const ServedModel& model) {
+  const RequestFields fields(body);
+  PreparedChat chat{.generation = read_generation_fields(fields, model, SIZE_MAX), .rendered = {}};
+  refuse_tools(fields);
+  refuse_formats(fields);
+  if (chat.generation.request.max_tokens == 0) throw ApiError(400, "max_tokens must be at least 1", "max_tokens");
+  chat.rendered = render_chat(read_conversation(fields, model), model);
+  expect_room(chat.rendered.ids.size(), model, "messages");
+  const std::optional<ReasoningMarks>& marks = model.chat_template->reasoning();
+  chat.begins_in_reasoning = marks && ends_in_reasoning(*marks, chat.rendered.text);
+  return chat;
+}
+
+struct TextPrompt {
+  std::string text;
+  std::vector<std::int32_t> ids;
+};
+
+struct TextPrompts {
+  std::vector<TextPrompt> prompts;
+  bool are_texts = true;
+};
+
+// A text, several, a list of tokens, or several of those.
+TextPrompts read_prompts(const RequestFields& fields, const ServedModel& model) {
+  const Tokenizer& tokenizer = *model.tokenizer;
+  const Json* const given = fields.find("prompt");
+  if (given == nullptr) throw ApiError(400, "prompt is missing: a text, or a list of tokens", "prompt");
+  TextPrompts read;
+  const auto add_text = [&](const Json& text) {
+    if (!text.is_string()) throw ApiError(400, "prompt mixes texts with something else", "prompt");
+    const auto string = text.get<std::string>();
+    read.prompts.push_back({string, tokenizer.encode(string, {.parse_special = true})});
+  };
+  const auto add_ids = [&](const Json& list) {
+    std::vector<std::int32_t> ids = RequestFields::ids(list, "prompt");
+    for (const std::int32_t id : ids)
+      if (static_cast<std::size_t>(id) >= model.vocabulary || static_cast<std::size_t>(id) >= tokenizer.vocab_size())
+        throw ApiError(400, fmt::format("prompt has a token outside the vocabulary of {}: {}", model.vocabulary, id),
+                       "prompt");
+    std::string text;
+    for (const std::int32_t id : ids) text += tokenizer.piece(id);
+    read.prompts.push_back({std::move(text), std::move(ids)});
+  };
+  if (given->is_string()) {
+    add_text(*given);
+  } else if (given->is_array() && !given->empty()) {
+    if (given->size() > kMostPrompts && !given->front().is_number())
+      throw ApiError(400, fmt::format("prompt has more than {} texts", kMostPrompts), "prompt");
+    read.are_texts = given->front().is_string();
+    if (given->front().is_number())
+      add_ids(*given);
+    else
+      for (const Json& one : *given) read.are_texts ? add_text(one) : add_ids(one);
+  } else {
+    throw ApiError(400, "prompt must be a text, or a list of tokens", "prompt");
+  }
+  for (const TextPrompt& prompt : read.prompts) expect_room(prompt.ids.size(), model, "prompt");
+  return read;
+}
+
+}  // namespace
+
+Asked ask_chat(const Json& body, const ServedModel& model, std::shared_ptr<HttpExchange> exchange,
+               const std::string& id) {
+  PreparedChat chat = prepare_chat(body, model);
+  GenerationFields& generation = chat.generation;
+  const RequestFields fields(body);
+  const bool tells = fields.flag("logprobs", false);
+  const std::size_t chances = fields.whole("top_logprobs", 0, 0, kMostChances);
+  if (chances > 0 && !tells) throw ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs");
+  if (tells) generation.request.told_chances = chances;
+  ChatAnswerSettings settings{.id = "chatcmpl-" + id,
+                              .model = model.names.front(),
+                              .created = std::time(nullptr),
+                              .streams = generation.streams,
+                              .includes_usage = generation.includes_usage,
+                              .tells_logprobs = tells,
+                              .choices = generation.choices,
+                              .marks = model.chat_template->reasoning(),
+                              .begins_in_reasoning = chat.begins_in_reasoning};
+  Asked asked;
+  for (std::size_t i = 0; i < generation.choices; ++i)
+    asked.requests.push_back(choice_of(generation, chat.rendered.ids, i));
+  asked.answer = std::make_shared<ChatAnswer>(std::move(exchange), std::move(settings), *model.tokenizer);
+  return asked;
+}
+
+Asked ask_messages(const Json& body, const ServedModel& model, std::shared_ptr<HttpExchange> exchange,
+                   const std::string& id) {
+  PreparedChat chat = prepare_chat(chat_of_messages(body, true), model);
+  Asked asked;
+  asked.answer = std::make_shared<MessagesAnswer>(
+      std::move(exchange), MessagesAnswerSettings{.id = "msg_" + id,
+                                                  .model = model.names.front(),
+                                                  .streams = chat.generation.streams,
+                                                  .prompt_tokens = chat.rendered.ids.size(),
+                                                  .marks = model.chat_template->reasoning(),
+                                                  .begins_in_reasoning = chat.begins_in_reasoning});
+  asked.requests.push_back(choice_of(chat.generation, std::move(chat.rendered.ids), 0));
+  return asked;
+}
+
+Asked ask_responses(const Json& body, const ServedModel& model, std::shared_ptr<HttpExchange> exchange,
+                    const std::string& id) {
+  PreparedChat chat = prepare_chat(chat_of_responses(body), model);
+  const RequestFields fields(body);
+  Json repeated = {{"temperature", chat.generation.request.sampler.temperature},
+                   {"top_p", chat.generation.request.sampler.top_p}};
+  for (const char* const same : {"instructions", "max_output_tokens", "metadata", "reasoning"}) {
+    const Json* const field = fields.find(same);
+    repeated[same] = field != nullptr ? *field : std::string_view(same) == "metadata" ? Json::object() : Json(nullptr);
+  }
+  Asked asked;
+  asked.answer = std::make_shared<ResponsesAnswer>(
+      std::move(exchange), ResponsesAnswerSettings{.id = id,
+                                                   .model = model.names.front(),
+                                                   .created = std::time(nullptr),
+                                                   .streams = chat.generation.streams,
+                                                   .asked = std::move(repeated),
+                                                   .marks = model.chat_template->reasoning(),
+                                                   .begins_in_reasoning = chat.begins_in_reasoning});
+  asked.requests.push_back(choice_of(chat.generation, std::move(chat.rendered.ids), 0));
+  return asked;
+}
+
+Asked ask_text(const Json& body, const ServedModel& model, std::shared_ptr<HttpExchange> exchange,
+               const std::string& id) {
+  const RequestFields fields(body);
+  GenerationFields generation = read_generation_fields(fields, model, kTextTokens);
+  refuse_formats(fields);
+  const bool echoes = fields.flag("echo", false), tells = fields.find("logprobs") != nullptr;
+  if (tells) {
+    generation.request.told_chances = fields.whole("logprobs", 0, 0, kMostChances);
+    generation.request.tells_prompt = echoes;
+  }
+  TextPrompts read = read_prompts(fields, model);
+  TextAnswerSettings settings{.id = "cmpl-" + id,
+                              .model = model.names.front(),
+                              .created = std::time(nullptr),
+                              .streams = generation.streams,
+                              .includes_usage = generation.includes_usage,
+                              .tells_logprobs = tells,
+                              .choices = generation.choices,
+                              .prompts_are_texts = read.are_texts};
+  Asked asked;
+  for (TextPrompt& prompt : read.prompts) {
+    for (std::size_t i = 0; i < generation.choices; ++i) asked.requests.push_back(choice_of(generation, prompt.ids, i));
+    settings.echoed.push_back(echoes ? std::move(prompt.text) : std::string());
+  }
+  asked.answer = std::make_shared<TextAnswer>(std::move(exchange), std::move(settings), *model.tokenizer);
+  return asked;
+}
+
+}  // namespace nibble::serve

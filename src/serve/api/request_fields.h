@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The fields of a request's JSON, each judged as it is read; null is the same as nothing. Errors are ApiErrors that
+// name the field.
+//
+//   const RequestFields fields(body);
+//   const double temperature = fields.number("temperature", 1, 0, 2);
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "serve/api/api_error.h"
+
+namespace nibble::serve {
+
+// ApiError(400): no JSON, or no object.
+Json parse_body(std::string_view body);
+
+class RequestFields {
+ public:
+  // body: an object; must outlive this.
+  explicit RequestFields(const Json& body) : body_(body) {}
+
+  const Json* find(std::string_view name) const;  // nullptr: not there
+  double number(std::string_view name, double otherwise, double least, double most) const;
+  std::uint64_t whole(std::string_view name, std::uint64_t otherwise, std::uint64_t least, std::uint64_t most) const;
+  bool flag(std::string_view name, bool otherwise) const;
+  std::string text(std::string_view name, const std::string& otherwise) const;
+  // A string, or a list of strings.
+  std::vector<std::string> texts(std::string_view name, std::size_t most) const;
+  // Ids of tokens.
+  static std::vector<std::int32_t> ids(const Json& list, std::string_view name);
+
+ private:
+  const Json& body_;
+};
+
+// ApiError(400) where a field asks for what would change the answer and is not done here: silence would pass another
+// answer off as the one that was asked for. Fields that are unknown are not.
+void refuse_undone(const RequestFields& fields);
+
+}  // namespace nibble::serve

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a server serves: a model, what it is called, and what requests get that say nothing else. Immutable, safe from
+// many threads.
+#pragma once
+
+#include <cstdint>
+#include <ctime>
+#include <string>
+#include <vector>
+
+#include "engine/decoder.h"
+#include "model/model_template.h"
+#include "nibble/generate.h"
+#include "nibble/model.h"
+#include "serve/scheduler.h"
+
+namespace nibble::serve {
+
+struct ServedModel {
+  std::vector<std::string> names;  // the first is told
+  const Tokenizer* tokenizer = nullptr;
+  const ModelTemplate* chat_template = nullptr;  // none: it does not chat
+  nlohmann::ordered_json template_variables = nlohmann::ordered_json::object();
+  SamplerOptions sampler{};  // of requests that say nothing else; its seed is not used
+  std::size_t context = 0, trained_context = 0, vocabulary = 0;
+  std::uint64_t parameters = 0, bytes = 0;
+  std::time_t created = 0;
+};
+
+}  // namespace nibble::serve
