@@ -21,7 +21,7 @@ struct Options {
   std::string model, original, output, arithmetic = "auto", fall = "cosine";
   std::vector<std::string> texts, validation;
   bool keeps_norms = false, trains_codes = false;
-  double code_rate = 0.01;
+  double code_rate = 0;
   DistillRequest request;
 };
 
@@ -85,7 +85,9 @@ void distill(const CLI::App& verb, Options& options, Session& session) {
   settings.fall = *find_rate_fall(options.fall);
   settings.arithmetic = arithmetic_of(options.arithmetic, session.machine().isa);
   settings.trains_vectors = !options.keeps_norms;
-  settings.code_rate = options.trains_codes ? options.code_rate : 0;
+  settings.code_rate = !options.trains_codes           ? 0
+                       : verb.count("--code-rate") > 0 ? options.code_rate
+                                                       : usual_code_rate(settings.steps);
   refuse_without_effect(verb, "--code-rate", options.trains_codes, "without --codes");
   request.output = options.output;
   request.text = joined_texts(options.texts, request.documents.separator, session);
@@ -135,18 +137,19 @@ void add_distill(CLI::App& app, Session& session) {
                    "Container in place of the one that the output's name and the model tell: " + container_names());
   add_steps(*verb, settings.steps, settings.batch);
   verb->add_option("--rate", settings.rate,
-                   "Learning rate, as a share of each number, at two bits a weight; half as much for each bit more")
-      ->check(number_within(1e-9, 10))
-      ->capture_default_str();
+                   "Learning rate, as a share of each number, at two bits a weight; half as much for each bit more "
+                   "(default: 6 / --steps)")
+      ->check(number_within(1e-9, 10));
   add_fall(*verb, options->fall, settings.warm_up);
   verb->add_option("--temperature", settings.temperature, "Of the distributions that are compared")
       ->check(number_within(0.01, 100))
       ->capture_default_str();
-  verb->add_flag(
-      "--codes", options->trains_codes,
-      "Train codes, too: what is rounded to them moves, and takes the gradient of its points. Needs more steps "
-      "and more text");
-  verb->add_option("--code-rate", options->code_rate, "Learning rate of these, in distances between two points")
+  verb->add_flag("--codes", options->trains_codes,
+                 "Train codes, too: what is rounded to them moves, from their points, and takes the gradient of these");
+  verb->add_option(
+          "--code-rate", options->code_rate,
+          "Learning rate of these, in distances between two points, at two bits a weight; half as much for each bit "
+          "more")
       ->check(number_within(1e-9, 10))
       ->capture_default_str();
   verb->add_flag("--train-embedding", settings.trains_embedding,

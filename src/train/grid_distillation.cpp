@@ -15,6 +15,7 @@ namespace nibble {
 namespace {
 
 constexpr std::size_t kJudgedTokens = std::size_t{1} << 14;  // of the held-out text, at most
+constexpr double kMemory = 0.999, kMemoryOfCodes = 0.98;     // beta2 of AdamW
 constexpr double kMostShare = 2;                             // by which the rate is larger for less than two bits
 
 // Of numbers of so many bits a weight, as a share of those of two.
@@ -31,17 +32,6 @@ bool is_trained_float(const ModelTensor& part, const StoredTensor& stored, const
   return settings.trains_embedding && (part.role == TensorRole::embedding || part.role == TensorRole::head);
 }
 
-// The original's weights in the order of another file's rows and columns.
-std::vector<float> weights_in_order(const Matrix& original, const std::vector<std::uint32_t>& rows,
-                                    const std::vector<std::uint32_t>& columns) {
-  std::vector<float> weights(original.values.size());
-  for (std::uint64_t r = 0; r < original.rows; ++r)
-    for (std::uint64_t c = 0; c < original.cols; ++c)
-      weights[r * original.cols + c] =
-          original.values[(rows.empty() ? r : rows[r]) * original.cols + (columns.empty() ? c : columns[c])];
-  return weights;
-}
-
 }  // namespace
 
 GridDistillation::GridDistillation(const SourceModel& original, const SourceModel& quantized,
@@ -50,7 +40,6 @@ GridDistillation::GridDistillation(const SourceModel& original, const SourceMode
       weights_(quantized, machine.pool),
       settings_(settings),
       machine_(machine),
-      spelling_(quantized.spelling()),
       teacher_(original.parts().network(), original_, {.arithmetic = settings.arithmetic}, machine),
       tape_(quantized.parts().network(), weights_, {.arithmetic = settings.arithmetic}, machine),
       batches_(text.training, settings.batch),
@@ -63,7 +52,7 @@ GridDistillation::GridDistillation(const SourceModel& original, const SourceMode
   const Graph& end = original.parts().network().end().graph;
   vocabulary_ = end.width(end.outputs.front());
   for (const ModelTensor& part : quantized.parts().all())
-    if (is_coded_matrix(part, quantized.stored(part))) add_matrix(original, quantized, part);
+    if (is_coded_matrix(part, quantized.stored(part))) add_matrix(quantized, part);
   num_matrices_ = trained_.size();
   if (num_matrices_ == 0)
     throw Error(ErrorKind::unsupported,
@@ -73,21 +62,24 @@ GridDistillation::GridDistillation(const SourceModel& original, const SourceMode
   weights_.train([&](const NetworkWeight& weight) {
     return std::ranges::any_of(trained_, [&](const TrainedPart& one) { return &one.weight() == &weight; });
   });
-  for (TrainedPart& one : trained_) one.append_parameters(parameters_);
   // Slopes of single numbers are small: what keeps from dividing by nothing must not be what decides.
-  optimizer_.emplace(AdamWSettings{.rate = settings.rate, .epsilon = 1e-14, .weight_decay = 0}, parameters_);
+  const auto add = [&](const Parameter& parameter, double rate, double beta2) {
+    parameters_.push_back(parameter);
+    optimizers_.emplace_back(AdamWSettings{.rate = rate, .beta2 = beta2, .epsilon = 1e-14, .weight_decay = 0},
+                             std::span(&parameter, 1));
+  };
+  for (TrainedPart& one : trained_) {
+    add(one.numbers(), settings.rate, kMemory);
+    if (one.has_codes())
+      add(one.positions(), settings.code_rate * share_of_rate(one.bits_per_weight()), kMemoryOfCodes);
+  }
 }
 
-void GridDistillation::add_matrix(const SourceModel& original, const SourceModel& quantized, const ModelTensor& part) {
+void GridDistillation::add_matrix(const SourceModel& quantized, const ModelTensor& part) {
   try {
     TrainedPart one(quantized, part, *weights_.find(part.layer, part.part), machine_.pool);
     one.begin(share_of_rate(one.bits_per_weight()));
-    // A head that shares the embedding's weights in the original has its place there.
-    const NetworkWeight* const own = original_.find(part.layer, part.part);
-    if (settings_.code_rate > 0 && own != nullptr)
-      one.begin_codes(weights_in_order(own->values, part.rows_from(original.spelling(), spelling_),
-                                       part.columns_from(original.spelling(), spelling_)),
-                      settings_.code_rate / settings_.rate, machine_.pool);
+    if (settings_.code_rate > 0) one.begin_codes(share_of_rate(one.bits_per_weight()), machine_.pool);
     trained_.push_back(std::move(one));
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::unsupported) throw;
@@ -166,7 +158,8 @@ DistillationStep GridDistillation::step() {
   DistillationStep done;
   done.loss = run(batches_.next(), Tape::Walk::there_and_back);
   for (TrainedPart& one : trained_) one.find_slopes(machine_.pool);
-  optimizer_->step(parameters_, {.rate_factor = rate_factor(schedule, step_)}, machine_);
+  for (std::size_t i = 0; i < parameters_.size(); ++i)
+    optimizers_[i].step(std::span(&parameters_[i], 1), {.rate_factor = rate_factor(schedule, step_)}, machine_);
   done.step = ++step_;
   for (const Parameter& parameter : parameters_)
     if (first_not_finite(parameter.values))
@@ -227,7 +220,7 @@ TrainingState GridDistillation::state(const std::map<std::string, std::string>& 
       state.tensors.push_back({fmt::format("{}.{}", parameters_[i].name, what), {values.size()}, values});
     };
     add("change", parameters_[i].values);
-    for (const OptimizerMemory& memory : optimizer_->memory(i)) add(memory.name, memory.values);
+    for (const OptimizerMemory& memory : optimizers_[i].memory(0)) add(memory.name, memory.values);
   }
   judge_.add_to(state, parameters_);
   return state;
@@ -241,7 +234,7 @@ void GridDistillation::take_up(const std::filesystem::path& path, const std::map
   TrainingState saved = judge_.read(path, parameters_, [&] { return state(run); });
   step_ = saved.counts["step"];
   batches_.go_to({saved.counts["pass"], saved.counts["row"]});
-  optimizer_->set_steps(step_);
+  for (Optimizer& optimizer : optimizers_) optimizer.set_steps(step_);
 }
 
 std::uint64_t GridDistillation::bytes(const SourceModel& original, const SourceModel& quantized,
@@ -249,6 +242,8 @@ std::uint64_t GridDistillation::bytes(const SourceModel& original, const SourceM
   // Of each number of a grid: where it began, its size, change, slope, what the optimizer remembers, the best change,
   // itself.
   constexpr std::uint64_t kOfNumber = 8;
+  // Of each code: what its rounding takes, what the optimizer remembers, and the best position.
+  constexpr std::uint64_t kOfCode = (LearnedRounding::kBytesOfWeight + sizeof(float) - 1) / sizeof(float) + 3;
   std::uint64_t numbers = 0, planes = 0;
   for (const ModelTensor& part : original.parts().all()) numbers += checked_elements(part.shape, part.hf_name);
   for (const ModelTensor& part : quantized.parts().all()) {
@@ -260,7 +255,7 @@ std::uint64_t GridDistillation::bytes(const SourceModel& original, const SourceM
     const TrainableGrid* const grids = find_trainable_grid(*stored.values.format());
     const std::size_t span = stored.values.format()->info().span;
     numbers += count;  // the gradient
-    if (settings.code_rate > 0) numbers += kOfNumber * count;
+    if (settings.code_rate > 0) numbers += kOfCode * count;
     planes += stored.bytes;
     if (grids == nullptr) continue;
     const std::uint64_t cols = std::max<std::uint64_t>(1, part.shape.back());

@@ -37,7 +37,8 @@ struct DistillationSettings {
   // Of AdamW, as a share of each number's size, for numbers of two bits a weight; half as much for each bit more, as
   // what is to be mended is.
   double rate = 0.004;
-  // The same of codes, in distances between two points. 0: they stay.
+  // Of codes, in distances between two points, again halved for each bit more: a code changes where its slope pushes
+  // it the same way for most of a run. 0: they stay.
   double code_rate = 0;
   double warm_up = 0.05;  // share of the steps
   RateFall fall = RateFall::cosine;
@@ -48,6 +49,10 @@ struct DistillationSettings {
   bool trains_embedding = false;      // embedding and head, where they are in floating point
   ProductArithmetic arithmetic = ProductArithmetic::f32;
 };
+
+// At which a slope that pushes the same way for all of a run takes a position of two bits past the next points, one of
+// three bits to the next, and one of four just beyond the middle.
+constexpr double usual_code_rate(std::uint64_t steps) { return 6 / static_cast<double>(steps); }
 
 // Borrowed. held_out may be empty where nothing is judged.
 struct DistillationText {
@@ -101,7 +106,7 @@ class GridDistillation {
                              const DistillationSettings& settings, Machine& machine);
 
  private:
-  void add_matrix(const SourceModel& original, const SourceModel& quantized, const ModelTensor& part);
+  void add_matrix(const SourceModel& quantized, const ModelTensor& part);
   void add_floats(const SourceModel& quantized);
   double run(const std::vector<std::int32_t>& rows, Tape::Walk walk);
   void put_values(TrainedPart::Values values);
@@ -111,14 +116,13 @@ class GridDistillation {
   NetworkWeights original_, weights_;
   DistillationSettings settings_;
   Machine& machine_;
-  Spelling spelling_;
   Tape teacher_, tape_;
   TextBatches batches_;
   std::vector<TrainedPart> trained_;
   std::size_t num_matrices_ = 0, vocabulary_ = 0;
   std::vector<std::string> left_alone_;
   std::vector<Parameter> parameters_;
-  std::optional<Optimizer> optimizer_;
+  std::vector<Optimizer> optimizers_;  // of a parameter each
   HeldOutJudge judge_;
   std::uint64_t step_ = 0;
 };

@@ -10,9 +10,7 @@
 namespace nibble {
 namespace {
 
-constexpr float kSmallest = 0.01f;    // of the largest number of a tensor: what sizes are at least
-constexpr float kWithin = 0.45f;      // of the distance between points: how far from a point what is rounded begins
-constexpr float kOutOfRange = 0.75f;  // of the same: farther than that only beyond the last point
+constexpr float kSmallest = 0.01f;  // of the largest number of a tensor: what sizes are at least
 
 QuantizedTensor read_whole(const TensorSource& source, ThreadPool& pool) {
   QuantizedTensor whole(source.format(), source.rows(), source.cols()), room;
@@ -49,7 +47,8 @@ TrainedPart::TrainedPart(const SourceModel& quantized, const ModelTensor& part, 
 }
 
 std::uint64_t TrainedPart::num_numbers() const {
-  return numbers_.sizes.size() - static_cast<std::uint64_t>(std::ranges::count(numbers_.sizes, 0.0f));
+  return codes_ ? num_numbers_
+                : numbers_.sizes.size() - static_cast<std::uint64_t>(std::ranges::count(numbers_.sizes, 0.0f));
 }
 
 void TrainedPart::begin(double share) {
@@ -63,38 +62,31 @@ void TrainedPart::begin(double share) {
   numbers_.slopes.assign(numbers_.begin.size(), 0);
 }
 
-void TrainedPart::begin_codes(std::span<const float> weights, double share, ThreadPool& pool) {
-  const std::vector<float>& points = weight_->values.values;
-  code_share_ = static_cast<float>(share);
-  rounded_.begin = points;
-  rounded_.sizes.resize(points.size());
-  grids_->distances(rounded_.sizes, pool);
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    const float within = kWithin * rounded_.sizes[i];
-    rounded_.begin[i] += std::clamp(weights[i] - points[i], -within, within);
-    rounded_.sizes[i] *= code_share_;
-  }
-  rounded_.changes.assign(points.size(), 0);
-  rounded_.slopes.assign(points.size(), 0);
+bool TrainedPart::begin_codes(double share, ThreadPool& pool) {
+  if (!grids_ || !LearnedRounding::refusal(*format_).empty()) return false;
+  num_numbers_ = num_numbers();
+  const std::vector<float> points = weight_->values.values;
+  codes_ = std::make_unique<LearnedRounding>(*planes_, points, 0.0F, *weight_, pool);
+  codes_->scale_grid_changes(static_cast<float>(share));
+  numbers_ = {};
+  return true;
 }
 
-void TrainedPart::append_parameters(std::vector<Parameter>& parameters) {
-  const auto append = [&](const std::string& name, Numbers& numbers) {
-    parameters.push_back({name, 1, numbers.changes.size(), numbers.changes, numbers.slopes});
-  };
-  append(part_->hf_name, numbers_);
-  if (!rounded_.begin.empty()) append(part_->hf_name + ".codes", rounded_);
+Parameter TrainedPart::numbers() {
+  if (codes_) {
+    Parameter changes = codes_->grid_changes();
+    changes.name = part_->hf_name;
+    return changes;
+  }
+  return {part_->hf_name, 1, numbers_.changes.size(), numbers_.changes, numbers_.slopes};
 }
 
 void TrainedPart::put_values(Values values, ThreadPool& pool) {
+  if (codes_) return codes_->round(pool);
   Matrix& weight = weight_->values;
   if (!grids_)
     for (std::size_t i = 0; i < weight.values.size(); ++i) weight.values[i] = numbers_.at(i);
   for (std::size_t i = 0; i < numbers_.begin.size() && grids_; ++i) grids_->numbers()[i] = numbers_.at(i);
-  if (!rounded_.begin.empty()) {
-    for (std::size_t i = 0; i < weight.values.size(); ++i) weight.values[i] = rounded_.at(i);
-    grids_->round(weight.values, *planes_, pool);
-  }
   if (values == Values::stored) {
     const QuantizedTensor made = stored(pool);
     const QuantizedView view = made.view();
@@ -110,6 +102,7 @@ void TrainedPart::put_values(Values values, ThreadPool& pool) {
 }
 
 void TrainedPart::find_slopes(ThreadPool& pool) {
+  if (codes_) return codes_->pull_back(pool);
   const std::vector<float>& gradient = weight_->gradient;
   if (grids_) {
     std::ranges::fill(numbers_.slopes, 0.0f);
@@ -118,14 +111,10 @@ void TrainedPart::find_slopes(ThreadPool& pool) {
     std::ranges::copy(gradient, numbers_.slopes.begin());
   }
   for (std::size_t i = 0; i < numbers_.slopes.size(); ++i) numbers_.slopes[i] *= numbers_.sizes[i];
-  for (std::size_t i = 0; i < rounded_.slopes.size(); ++i) {
-    const float away = std::fabs(rounded_.at(i) - weight_->values.values[i]);
-    const bool is_within = away * code_share_ <= kOutOfRange * rounded_.sizes[i];
-    rounded_.slopes[i] = is_within ? gradient[i] * rounded_.sizes[i] : 0;
-  }
 }
 
 QuantizedTensor TrainedPart::stored(ThreadPool& pool) const {
+  if (codes_) return codes_->store(pool);
   if (grids_) return grids_->store(pool);
   const Matrix& shape = weight_->values;
   QuantizedTensor made(format_, shape.rows, shape.cols);

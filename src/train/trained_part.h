@@ -2,13 +2,11 @@
 //
 // A tensor of a quantized model with the numbers that are trained of it: of a matrix in codes those of its grids, and
 // where that is asked for its codes, too; of a vector (norms, biases) the vector. Every number is where it began plus a
-// change that is counted in a size of its own, so that one rate is right for all. Codes are those of the points nearest
-// to weights that are trained in their place, whose gradient is that by the points (straight-through, Bengio et al.
-// 2013, arXiv:1308.3432), none where a weight has left the range of points. One thread at a time; the pool does the
-// work.
+// change that is counted in a size of its own, so that one rate is right for all. Codes learn as train/learned_rounding
+// has it, from positions that begin at their points. One thread at a time; the pool does the work.
 //
 //   TrainedPart one(quantized, part, *weights.find(part.layer, part.part), pool);
-//   one.begin(0.5);  one.append_parameters(parameters);
+//   one.begin(0.5);  parameters.push_back(one.numbers());
 //   one.put_values(TrainedPart::Values::trained, pool);  tape.run(...);  one.find_slopes(pool);  optimizer.step(...);
 //   quantized.replace(one.part(), one.stored(pool));
 #pragma once
@@ -18,6 +16,7 @@
 #include <vector>
 
 #include "model/source_model.h"
+#include "train/learned_rounding.h"
 #include "train/network_weights.h"
 #include "train/parameter.h"
 #include "train/trained_matrix.h"
@@ -38,13 +37,14 @@ class TrainedPart {
 
   // Nothing has changed yet. share: a change of one, of each number's size.
   void begin(double share);
-  // Codes are trained, too. weights: [rows, cols] of the original, in this tensor's order: what is rounded begins as
-  // near to them as the codes let it. share: a change of one, of the distance between two points. Error(unsupported):
-  // codes stand for several weights at once.
-  void begin_codes(std::span<const float> weights, double share, ThreadPool& pool);
+  // Codes are trained, too; behind begin(). False where they are not learned (LearnedRounding::refusal): they stay.
+  bool begin_codes(double share, ThreadPool& pool);
+  bool has_codes() const { return codes_ != nullptr; }
 
-  // Valid while nothing is begun anew.
-  void append_parameters(std::vector<Parameter>& parameters);
+  // What an optimizer changes: numbers, and of codes the positions that are rounded, [rows, cols] in distances between
+  // points, 0 being the points that it began with. Valid while nothing is begun anew.
+  Parameter numbers();
+  Parameter positions() { return codes_->offsets(); }
 
   // The network's weights become what they are with the changes: as they are trained, or as they would be read from a
   // file.
@@ -67,9 +67,10 @@ class TrainedPart {
   StoredNumbers spelling_;                   // of vectors
   std::unique_ptr<QuantizedTensor> planes_;  // of matrices; what their grids are read from
   std::unique_ptr<TrainedMatrix> grids_;
-  bool has_whole_zeros_ = false;  // of [scale, zero point] the latter stays
-  Numbers numbers_, rounded_;     // rounded: in place of codes; empty: they stay
-  float code_share_ = 0;
+  std::uint64_t num_numbers_ = 0;  // of grids whose codes are trained, too
+  bool has_whole_zeros_ = false;   // of [scale, zero point] the latter stays
+  Numbers numbers_;
+  std::unique_ptr<LearnedRounding> codes_;  // that are trained, and numbers of their grids in place of those
 };
 
 }  // namespace nibble
