@@ -235,6 +235,18 @@ void print_outcome(const Outcome& outcome, const Options& options, Session& sess
   session.print(text);
 }
 
+// Those that come, where there are several.
+void announce_stages(const Options& options, Session& session) {
+  if (options.pareto) return session.announce_stages({});
+  std::vector<std::string> stages;
+  if (options.has_budget()) stages = {"sensitivity", "mixes"};
+  if (options.request.calibration.hessian.is_guided()) stages.emplace_back("gradients");
+  if (stages.empty()) return;
+  stages.emplace_back("quantize");
+  if (options.has_budget() || !options.verify.empty()) stages.emplace_back("evaluate");
+  session.announce_stages(std::move(stages));
+}
+
 void save_recipe(const Options& options, const Recipe& recipe) {
   if (options.recipe_output.empty()) return;
   OutputFile file(options.recipe_output);
@@ -301,12 +313,7 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
                                  .writes = !options.request.dry_run},
                                 session);
   judge_arguments(verb, options);
-  if (options.pareto)
-    session.announce_stages({});
-  else if (options.has_budget())
-    session.announce_stages({"sensitivity", "mixes", "quantize", "evaluate"});
-  else if (options.request.calibration.hessian.is_guided())
-    session.announce_stages({"gradients", "quantize", "evaluate"});
+  announce_stages(options, session);
   QuantizeModelOptions& request = options.request;
   request.on_layer = [&session](const LayerReport& report) { session.note(layer_text(report)); };
   request.note = [&session](const std::string& note) { session.note(note); };

@@ -141,6 +141,14 @@ TEST_F(Quantize, SaysWhatLayersHaveLearnt) {
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "no.gguf"));
 }
 
+TEST_F(Quantize, StagesAreThoseThatCome) {
+  const CommandResult shown =
+      run("quantize m -f q4_0 --method gptq --hessian guided --text text.txt --samples 8 -o out.gguf");
+  for (const char* const line : {"nibble: stage 1 of 2: gradients\n", "nibble: stage 2 of 2: quantize\n",
+                                 "guided moments of 8 windows", "a few tokens decide in them"})
+    EXPECT_NE(shown.error.find(line), std::string::npos) << shown.error;
+}
+
 TEST_F(Quantize, WhatIsRefusedLeavesNothing) {
   scratch_.write("short.txt", "A line.\n");
   const CommandResult refused = run("quantize m -f q3_k --method gptq --text short.txt -o out.gguf", 1);
