@@ -8,10 +8,11 @@
 Loss is the mean KL divergence from the original on the held-out text (windows of 512, second half scored), in f32 arithmetic unless a part
 is about arithmetic. Prints Markdown as kept in docs/methods.md. Parts: table (methods x formats), twin (the outlier twin; needs numpy and
 safetensors), engine (8-bit activations, small KV caches), budget (a solved mix against uniform formats and mixes at equal bytes), llama,
-trained (what gradients add to a method, each line with its time, at most --minutes; --trained for short, --also for further texts to judge by),
+trained (what gradients bring in each format, each line with its time, at most --minutes; --trained for short, --also for further texts to judge by),
 limit (loss over bits per weight, of trellises beside everything else; --json for tools/draw_limit.py).
 """
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -21,12 +22,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from random import Random
 
 FORMATS = "int4:g128,int3:g128:sym,int2:g64:sym,nf4:g64,ternary:row,q4_0,q4_k,q3_k,q2_k,iq4_xs,iq3_xxs,iq2_xs"
 METHODS = "absmax,mse,imatrix,awq,gptq,descent"
-TRAINED_FORMATS = "int4:g128,int3:g128,int2:g64,q4_k,q3_k,q2_k,ternary:row,binary:row"
+TRAINED_FORMATS = "int8:row,int4:g128,int3:g128,int2:g64,q4_k,q3_k,q2_k,ternary:row,binary:row"
 LIMIT_FORMATS = ("trellis1:l8,trellis2:l8,trellis3:l8,trellis4:l8,trellis5:l8,trellis1:l12,trellis2:l12,trellis3:l12,trellis4:l12,"
                  "ternary:row,int2:g64,int3:g128,int4:g128,int5:g128,q2_k,q3_k,q4_k,q5_k,iq1_s,iq2_xxs,iq2_s,iq3_xxs,iq3_s,iq4_xs")
+WITH_GRADIENTS = (("gptq", "plain"), ("gptq", "kl"), ("blockwise", "plain"), ("blockwise", "kl"))  # method, moments (part trained)
+GENTLE_RATE = 0.0004  # of training that goes on from a quantized model of four points
 ROUNDED_FORMATS = ("ternary:row", "binary:row")  # which no rounding afterwards serves
 LLAMA_FORMATS = "q4_k,q4_0,q3_k,q2_k,iq4_xs"
 WITHOUT_TEXT = ("absmax", "rtn", "mse")
@@ -73,22 +77,49 @@ class Bench:
     def texts(self):
         return sum((["--text", text] for text in self.options.text), [])
 
+    def own_text(self):
+        """What the model writes itself, drawn from its own distributions behind openings of the calibration text: more to learn from where a teacher is
+        heard, as text of the kind that it was made for. Made once; none where --own is 0."""
+        path = self.directory / "own.txt"
+        if self.options.own and not path.exists():
+            paragraphs = [part.split() for text in self.options.text for part in re.split(r"\n\s*\n", pathlib.Path(text).read_text())]
+            paragraphs = [words for words in paragraphs if len(words) > 12]
+            random = Random(1)
+            pieces = []
+            for seed in range(self.options.own):
+                words = random.choice(paragraphs)
+                begin = 0 if random.random() < 0.6 else random.randrange(len(words) - 12)
+                opening = " ".join(words[begin:begin + random.choice((4, 8, 12))])
+                drawn = ["--temperature", 1, "--top-k", 0, "--top-p", 1, "--min-p", 0, "--seed", seed]
+                pieces.append(opening + self.run("run", self.options.model, "-p", opening, "-n", int(self.options.length) - 12, "-q", *drawn, *F32).rstrip())
+            path.write_text("\n\n\n".join(pieces) + "\n")
+        return ["--text", path] if self.options.own else []
+
+    def resolved(self, model):
+        """The format of a model's Linears, as a shorthand came out (int2:g64: int2:g64:half)."""
+        return collections.Counter(tensor["format"] for tensor in json.loads(self.run("inspect", model, "--json"))["tensors"]
+                                   if tensor["format"].startswith("int")).most_common(1)[0][0]
+
+    def texts_to_train_on(self):
+        """The end of what was given is what training is judged by."""
+        return [*self.own_text(), *self.texts()]
+
     def distill(self, model, extra, before=0):
         """The same with what lies beside its codes trained, and the seconds that took, with those before."""
         self.count += 1
         output = self.directory / f"m{self.count}{model.suffix}"
         start = time.time()
-        self.run("distill", model, "--original", self.options.model, "-o", output, "--json", *extra, *self.texts())
+        self.run("distill", model, "--original", self.options.model, "-o", output, "--json", *extra, *self.texts_to_train_on())
         return output, before + time.time() - start
 
-    def train(self, format_name, extra):
-        """The model trained further, its own original its teacher, while it is rounded; and the seconds that took."""
+    def train(self, format_name, model, extra, before=0):
+        """`model` trained further, the original its teacher, while it is rounded; and the seconds that took, with those before."""
         self.count += 1
         output = self.directory / f"m{self.count}"
         start = time.time()
-        self.run("train", "--from", self.options.model, "--teacher", self.options.model, "--quantize", format_name, "-o", output, "--json",
-                 "--batch", "4", "--held-out", "0.05", "--validate-every", "20", "--patience", "4", *extra, *self.texts())
-        return output, time.time() - start
+        self.run("train", "--from", model, "--teacher", self.options.model, "--quantize", format_name, "-o", output, "--json",
+                 "--batch", "4", "--held-out", "0.05", "--validate-every", "20", "--patience", "4", *extra, *self.texts_to_train_on())
+        return output, before + time.time() - start
 
     def loss(self, format_name, method, model=None, original=None, engine=F32):
         output, seconds = self.quantize(format_name, method, model)
@@ -205,8 +236,8 @@ def llama(bench):
 
 
 def trained(bench):
-    """What gradients bring: moments that weigh tokens and outputs by the loss, then distillation of what lies beside codes and of codes, and
-    training while it is rounded. Lines as they are measured, then a row for each format; what --minutes leave no time for is a dash."""
+    """What gradients bring: moments that weigh by the loss (kl), layers that learn (blockwise), both, then distillation of the best, and training while
+    it is rounded. Lines as they are measured, then a row for each format; what --minutes leave no time for is a dash."""
     options = bench.options
     texts = [options.heldout, *options.also]
     bench.end = time.time() + 60 * options.minutes
@@ -229,23 +260,29 @@ def trained(bench):
     def least(lines):
         return min((found for found in lines if found), default=None, key=lambda found: found[0])
 
-    method, steps = options.best, ["--steps", options.steps, "--length", options.length]
-    formats = TRAINED_FORMATS if options.formats == FORMATS else options.formats
+    steps = ["--steps", options.steps, "--length", options.length]
     rows = []
-    for format_name in formats.split(","):
-        nearest = line(format_name, "rtn", lambda: bench.quantize(format_name, "rtn"))
-        untrained = {}
-        for hessian in options.hessians.split(",") if format_name not in ROUNDED_FORMATS else ():
-            untrained[hessian] = line(format_name, f"{method}, {hessian}", lambda: bench.quantize(format_name, method, extra=["--hessian", hessian]))
-        best = least(untrained.values())
-        better = []
-        for how, extra in (("then scales distilled", []), ("then codes, too", ["--codes"])) if best else ():
-            better.append(line(format_name, how, lambda: bench.distill(best[1], [*steps, *extra], best[2])))
+    for format_name in (TRAINED_FORMATS if options.formats == FORMATS else options.formats).split(","):
+        cells = [line(format_name, "rtn", lambda: bench.quantize(format_name, "rtn"))]
+        for method, hessian in WITH_GRADIENTS:
+            how = method if hessian == "plain" else f"{method}, {hessian}"
+            make = lambda: bench.quantize(format_name, method, extra=["--hessian", hessian])
+            cells.append(None if format_name in ROUNDED_FORMATS else line(format_name, how, make))
+        best = least(cells[1:])
+        cells.append(best and line(format_name, "the best, distilled", lambda: bench.distill(best[1], [*steps, "--codes", "--train-embedding"], best[2])))
+        trained = None
         if format_name in ROUNDED_FORMATS:
-            better.append(line(format_name, "trained while it is rounded", lambda: bench.train(format_name, steps)))
-        rows.append((format_name, nearest, untrained.get("plain"), least(found for hessian, found in untrained.items() if hessian != "plain"), least(better)))
-    print(f"\n| format | rtn | {method} | by the loss | trained |\n|---|---|---|---|---|")
-    for format_name, *cells in rows:
+            trained = line(format_name, "trained while it is rounded", lambda: bench.train(format_name, options.model, steps))
+        elif best and format_name.startswith("int"):
+            # Numbers that are rounded already and made for each other are to be left alone where no slope insists.
+            points = bench.resolved(best[1])
+            rate = ["--rate", GENTLE_RATE / 4 ** (int(points[3]) - 2)]
+            trained = line(format_name, "the best, trained while it is rounded", lambda: bench.train(points, best[1], [*steps, *rate], best[2]))
+        cells.append(trained)
+        rows.append((format_name, cells))
+    names = [method if hessian == "plain" else f"{method}, {hessian}" for method, hessian in WITH_GRADIENTS]
+    print("\n| format | rtn | " + " | ".join(names) + " | distilled | trained |\n|---|---|" + "---|" * len(names) + "---|---|")
+    for format_name, cells in rows:
         print(f"| {format_name} | " + " | ".join(f"{cell[0]:.5f}" if cell else "-" for cell in cells) + " |", flush=True)
 
 
@@ -276,8 +313,8 @@ def main():
     parser.add_argument("--also", action="append", default=[], help="a further text to judge by (part trained)")
     parser.add_argument("--parts", default="table", help="of " + ",".join(PARTS))
     parser.add_argument("--trained", action="store_const", dest="parts", const="trained", help="the part trained")
-    parser.add_argument("--hessians", default="plain,guided,kl", help="moments (part trained); what is distilled has those that lose least")
-    parser.add_argument("--steps", default="100", help="of distillation, and of training while it is rounded (part trained)")
+    parser.add_argument("--steps", default="300", help="of distillation, and of training while it is rounded, of 4 rows each (part trained)")
+    parser.add_argument("--own", type=int, default=1500, help="pieces of text that the model writes itself, to be trained on beside --text (part trained)")
     parser.add_argument("--length", default="512", help="of its rows, in tokens; at most the model's context")
     parser.add_argument("--minutes", type=float, default=120, help="that the part trained may take; lines that would take longer are left out")
     parser.add_argument("--formats", default=FORMATS)
