@@ -11,6 +11,7 @@
 #include "base/progress_meter.h"
 #include "calibrate/layer_weights.h"
 #include "io/onnx/onnx_package.h"
+#include "io/packing/part_planes.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
@@ -60,11 +61,19 @@ std::uint64_t weight_file_bytes(const std::filesystem::path& output) {
   return total;
 }
 
+// Of a tensor's planes, and of those of what it has beside codes and grids.
+std::uint64_t stored_bytes(const TensorPlan& tensor) {
+  std::uint64_t total = plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
+  if (!tensor.target.parts) return total;
+  for (const PartPlane& plane : pack_parts(*tensor.target.parts)) total += plane.tensor.bytes.size();
+  return total;
+}
+
 // Of all tensors in the output.
 std::uint64_t tensor_bytes(const QuantizePlan& plan) {
   std::uint64_t total = 0;
   for (const RopeTensor& rope : plan.rope_tensors) total += rope.values.size() * sizeof(float);
-  for (const TensorPlan& tensor : plan.tensors) total += plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
+  for (const TensorPlan& tensor : plan.tensors) total += stored_bytes(tensor);
   return total;
 }
 
@@ -110,7 +119,7 @@ QuantizeSummary summarize(const SourceModel& source, const QuantizePlan& plan, c
     item.obstacle = tensor.obstacle;
     item.linear = tensor.role == TensorRole::linear;
     item.kind = tensor.kind;
-    item.bytes = plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
+    item.bytes = stored_bytes(tensor);
     summary.parameters += item.elements();
     if (item.linear) {
       linear_bytes += item.bytes;
