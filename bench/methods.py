@@ -9,7 +9,8 @@ Loss is the mean KL divergence from the original on the held-out text (windows o
 is about arithmetic. Prints Markdown as kept in docs/methods.md. Parts: table (methods x formats), twin (the outlier twin; needs numpy and
 safetensors), engine (8-bit activations, small KV caches), budget (a solved mix against uniform formats and mixes at equal bytes), llama,
 trained (what gradients bring in each format, each line with its time, at most --minutes; --trained for short, --also for further texts to judge by),
-limit (loss over bits per weight, of trellises beside everything else; --json for tools/draw_limit.py).
+limit (loss over bits per weight, of trellises beside everything else; --json for tools/draw_limit.py), inputs (W4A8 and W4A4 with and without
+rotation, simulated; needs numpy and safetensors).
 """
 import argparse
 import collections
@@ -301,7 +302,20 @@ def limit(bench):
             pathlib.Path(options.json).write_text(json.dumps({"method": options.best, "rows": rows}, indent=1) + "\n")
 
 
-PARTS = {"table": table, "trained": trained, "twin": twin, "engine": engine, "budget": budget, "llama": llama, "limit": limit}
+def inputs(bench):
+    """Rounded inputs of 8 and 4 bits, with and without rotation, by exact integer arithmetic (tools/simulate_activations.py); on the twin, too."""
+    tools, twin_path = pathlib.Path(__file__).parent.parent / "tools", bench.directory / "twin"
+    run(sys.executable, tools / "make_outlier_twin.py", bench.options.model, twin_path, "--factor", "30", "--gated-factor", "30", "--massive", "2")
+    for model in (pathlib.Path(bench.options.model), twin_path):
+        outputs = []
+        for transform in ("none", "hadamard"):
+            outputs.append(bench.directory / f"{model.name}_{transform}")
+            bench.run("quantize", model, "-f", "int4:g128", "--method", "mse", "--transform", transform, "-o", outputs[-1])
+        print(run(sys.executable, tools / "simulate_activations.py", bench.options.nibble, model, *outputs, "--text", bench.options.heldout,
+                  "--calibration", bench.options.text[0]), flush=True)
+
+
+PARTS = {"inputs": inputs, "table": table, "trained": trained, "twin": twin, "engine": engine, "budget": budget, "llama": llama, "limit": limit}
 
 
 def main():

@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "calibrate/calibrate.h"
 
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/progress_meter.h"
 #include "calibrate/layer_walk.h"
 #include "calibrate/site_observer.h"
+#include "kernels/linear/input_rotation.h"
 
 namespace nibble {
 namespace {
+
+std::optional<InputRotation> rotation_of(const SiteKey& site, std::uint64_t width, const CollectOptions& options,
+                                         Machine& machine) {
+  const ChannelTransform* const transform = options.rotation ? options.rotation(site) : nullptr;
+  return transform == nullptr ? std::nullopt
+                              : std::optional<InputRotation>(std::in_place, *transform, width, machine.isa);
+}
 
 // A site for all windows: what its Linears see, and on to the next.
 std::vector<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const LayerWeights& layer, std::int64_t index,
@@ -18,10 +28,12 @@ std::vector<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const L
     walk.leave(site, layer);
     return {};
   }
+  const std::optional<InputRotation> rotation = rotation_of({index, site.name}, site.width, options, machine);
   const ExpertRange experts{site.first_expert(), site.end_expert()};
   const auto leave = [&](std::size_t window) { walk.leave(site, layer, window); };
   return observe_site(walk, site, layer, index, experts,
-                      {.second_moment = options.second_moments, .rounded = walk.multiplies_codes()}, machine, leave);
+                      {.second_moment = options.second_moments, .rounded = walk.multiplies_codes()}, machine, leave,
+                      rotation ? &*rotation : nullptr);
 }
 
 }  // namespace
@@ -52,8 +64,14 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
     const AccumulateOptions accumulate{
         .second_moment = options.second_moments, .rounded = walk.multiplies_codes(), .windows = walk.windows()};
     SiteAccumulator sums({.site = std::string(kHeadSite)}, config.hidden, accumulate, machine);
-    for (std::size_t window = 0; window < walk.windows(); ++window)
-      sums.add(walk.head_inputs(norm.values, window).data(), walk.length());
+    const std::optional<InputRotation> rotation =
+        rotation_of({.site = std::string(kHeadSite)}, config.hidden, options, machine);
+    std::vector<float> rotated;
+    for (std::size_t window = 0; window < walk.windows(); ++window) {
+      std::span<const float> x = walk.head_inputs(norm.values, window);
+      if (rotation) x = rotation->apply_to(x, rotated, machine.pool);
+      sums.add(x.data(), walk.length());
+    }
     statistics.sites.push_back(sums.finish());
   }
   meter.report(config.layers + 1, "head");

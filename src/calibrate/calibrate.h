@@ -7,9 +7,11 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
+#include "format/tensor_parts.h"
 #include "kernels/linear/linear.h"
 #include "kernels/machine.h"
 #include "model/source_model.h"
@@ -21,9 +23,12 @@ namespace nibble {
 struct CollectOptions {
   KernelOptions kernels{};
   WalkArithmetic arithmetic = WalkArithmetic::automatic;
-  bool second_moments = false;              // whole matrices, for feedback rounding; 4 * width^2 bytes a site
-  bool layers = true;                       // what the layers' sites see
-  bool head = true;                         // what the head reads
+  bool second_moments = false;  // whole matrices, for feedback rounding; 4 * width^2 bytes a site
+  bool layers = true;           // what the layers' sites see
+  bool head = true;             // what the head reads
+  // How the Linears of a site rotate what they read before they round it (null: not at all); the site sees that then.
+  // Empty: inputs as they come.
+  std::function<const ChannelTransform*(const SiteKey&)> rotation{};
   std::filesystem::path spill_directory{};  // as WalkOptions::spill_directory
   ProgressCallback progress{};              // stage "calibrate", in layers
 };

@@ -16,16 +16,19 @@ std::vector<ExpertRange> expert_groups(const Site& site, std::uint64_t bytes) {
 
 std::vector<SiteStatistics> observe_site(LayerWalk& walk, const Site& site, const LayerWeights& layer,
                                          std::int64_t index, ExpertRange experts, AccumulateOptions accumulate,
-                                         Machine& machine, const std::function<void(std::size_t window)>& after) {
+                                         Machine& machine, const std::function<void(std::size_t window)>& after,
+                                         const InputRotation* rotation) {
   accumulate.windows = walk.windows();
   std::vector<SiteAccumulator> sums;
   sums.reserve(static_cast<std::size_t>(experts.end - experts.begin));
   for (std::int64_t e = experts.begin; e < experts.end; ++e)
     sums.emplace_back(SiteKey{index, site.name, e}, site.width, accumulate, machine);
+  std::vector<float> rotated;
   for (std::size_t window = 0; window < walk.windows(); ++window) {
     walk.inputs(site, layer, window, experts, {});
     for (std::size_t i = 0; i < sums.size(); ++i) {
-      const std::span<const float> x = walk.inputs_of(site, experts.begin + static_cast<std::int64_t>(i));
+      std::span<const float> x = walk.inputs_of(site, experts.begin + static_cast<std::int64_t>(i));
+      if (rotation != nullptr) x = rotation->apply_to(x, rotated, machine.pool);
       sums[i].add(x.data(), x.size() / site.width);
     }
     if (after) after(window);

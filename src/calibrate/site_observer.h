@@ -13,6 +13,7 @@
 
 #include "calibrate/layer_walk.h"
 #include "calibrate/site_accumulator.h"
+#include "kernels/linear/input_rotation.h"
 #include "kernels/machine.h"
 #include "quantize/statistics.h"
 
@@ -26,10 +27,12 @@ inline constexpr std::uint64_t kExpertMomentBytes = std::uint64_t{2} << 30;
 std::vector<ExpertRange> expert_groups(const Site& site, std::uint64_t bytes);
 
 // Of each expert of the range, or of the site. The site's Linears before it are packed; the walk stays where it is, but
-// for what `after` does with each window that has been seen. accumulate.windows, accumulate.rounded: the walk's.
+// for what `after` does with each window that has been seen. rotation: of what is seen; null: none. accumulate.windows,
+// accumulate.rounded: the walk's.
 std::vector<SiteStatistics> observe_site(LayerWalk& walk, const Site& site, const LayerWeights& layer,
                                          std::int64_t index, ExpertRange experts, AccumulateOptions accumulate,
-                                         Machine& machine, const std::function<void(std::size_t window)>& after = {});
+                                         Machine& machine, const std::function<void(std::size_t window)>& after = {},
+                                         const InputRotation* rotation = nullptr);
 
 // What all of a site's experts see together. Where they share inputs a token's is seen once, since each is sent to as
 // many of them as any other.

@@ -146,11 +146,46 @@ TEST_F(RotatedModel, WhatCannotRecordOrUseItRefuses) {
   QuantizeModelOptions options = request("int4:g32", "rtn", "gptq");
   options.container = "gptq";
   EXPECT_NE(refusal(options).find("the container gptq cannot record that inputs are rotated"), std::string::npos);
-  options = request("int8:row+a8:static", "gptq", "static");
-  EXPECT_NE(refusal(options).find("static grids are fitted to inputs as they come"), std::string::npos);
+  const Statistics statistics;
+  options = request("int8:row+a8:static", "rtn", "static");
+  options.calibration.statistics = &statistics;
+  EXPECT_NE(refusal(options).find("statistics tell ranges of inputs as they come"), std::string::npos);
   EXPECT_NE(refusal(request("int4:g32", "blockwise", "learn")).find("a matrix whose inputs are rotated"),
             std::string::npos);
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "out.gguf"));
+}
+
+// A channel that is thirty times larger takes a static grid for itself, and does not where inputs are rotated before
+// they are rounded: the grids are those of rotated inputs.
+TEST_F(RotatedModel, StaticGridsAreOfRotatedInputs) {
+  constexpr std::size_t kCols = 128, kLarge = 5;
+  const std::filesystem::path plain = small_synth(scratch_, machine_.pool, kCols);
+  const std::filesystem::path model =
+      edited_copy(plain, scratch_ / "large", [&](const std::string& tensor, std::span<float> values) {
+        const auto is = [&](const char* part) { return tensor.find(part) != std::string::npos; };
+        if (is("input_layernorm") || is("post_attention_layernorm")) values[kLarge] *= 30;
+        if (is("q_proj") || is("k_proj") || is("v_proj") || is("gate_proj") || is("up_proj"))
+          for (std::size_t row = 0; row < values.size() / kCols; ++row) values[row * kCols + kLarge] /= 30;
+      });
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+    if (std::filesystem::exists(plain / file)) std::filesystem::copy_file(plain / file, model / file);
+  const std::vector<float> original = logits_of(model);
+  const auto distance_with = [&](const char* transform, std::size_t threads) {
+    QuantizeModelOptions options = request("int8:row+a8:static", "rtn", std::string(transform) + "-static", transform);
+    options.calibration.texts = {{"text", some_text()}};
+    quantize(model, options, threads);
+    return distance(original, logits_of(options.output, ActivationMode::automatic));
+  };
+  const double turned = distance_with("hadamard", 2);
+  EXPECT_LT(turned, 0.5 * distance_with("none", 2));
+  const std::string bytes = bytes_of("hadamard-static");
+  distance_with("hadamard", 3);
+  EXPECT_EQ(bytes_of("hadamard-static"), bytes);
+  // Quantized already, grids are fitted to what its Linears round.
+  QuantizeModelOptions again = request("source+a8:static", "rtn", "again", "none");
+  again.calibration.texts = {{"text", some_text()}};
+  quantize(scratch_ / "hadamard-static", again);
+  EXPECT_LT(distance(original, logits_of(again.output, ActivationMode::automatic)), 1.5 * turned);
 }
 
 TEST_F(RotatedModel, ConversionsCopyIt) {

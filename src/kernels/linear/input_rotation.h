@@ -9,9 +9,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/cpu.h"
+#include "base/thread_pool.h"
 #include "format/tensor_parts.h"
 #include "kernels/linear/hadamard_runs.h"
 
@@ -25,6 +27,9 @@ class InputRotation {
   std::size_t channels() const noexcept { return factors_.size(); }
   std::uint64_t resident_bytes() const noexcept { return factors_.size() * sizeof(float); }
   void apply(const float* x, float* out) const { runs_(x, factors_.data(), size_, factors_.size(), out); }
+
+  // Each of the vectors [.., channels], in `room`.
+  std::span<const float> apply_to(std::span<const float> vectors, std::vector<float>& room, ThreadPool& pool) const;
 
   // The same inputs for both.
   bool operator==(const InputRotation& other) const { return size_ == other.size_ && factors_ == other.factors_; }

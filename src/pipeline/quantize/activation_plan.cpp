@@ -20,13 +20,30 @@ namespace {
 
 bool is_quantized(const TensorPlan& tensor) { return tensor.target.format->info().kind != FormatKind::raw; }
 
-Statistics walk_text(const SourceModel& source, const QuantizePlan& plan, const Calibration& calibration,
-                     Machine& machine, const ProgressCallback& progress, std::vector<std::string>& warnings) {
+// How a tensor's inputs are rotated before they are rounded; null: not at all.
+const ChannelTransform* rotation_of(const TensorPlan& tensor) {
+  const TensorParts* const parts = tensor.target.parts.get();
+  return parts == nullptr || parts->input_transform.empty() ? nullptr : &parts->input_transform;
+}
+
+// The same of a site, by the first of its Linears that are quantized.
+const ChannelTransform* rotation_of(const SiteKey& site, const QuantizePlan& plan, const ModelTensors& tensors) {
+  for (const ModelTensor* const part : tensors_of_site(tensors, site))
+    if (const TensorPlan& tensor = plan.tensors[static_cast<std::size_t>(part - tensors.all().data())];
+        is_quantized(tensor))
+      return rotation_of(tensor);
+  return nullptr;
+}
+
+Statistics walk_text(const SourceModel& source, const QuantizePlan& plan, const ModelTensors& tensors,
+                     const Calibration& calibration, Machine& machine, const ProgressCallback& progress,
+                     std::vector<std::string>& warnings) {
   const Tokenizer& tokenizer = source.tokenizer();
   const CalibrationTokens tokens =
       choose_windows(calibration.texts, tokenizer, calibration.sampling, plan.config.context);
   const CollectOptions collect{.kernels = calibration.kernels,
                                .arithmetic = calibration.walk,
+                               .rotation = [&](const SiteKey& site) { return rotation_of(site, plan, tensors); },
                                .spill_directory = calibration.spill_directory,
                                .progress = progress};
   Statistics statistics = collect_statistics(source, tokens, collect, machine);
@@ -134,30 +151,36 @@ ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& p
     return planned;
   }
   for (const TensorPlan& tensor : plan.tensors)
-    if (tensor.target.parts && !tensor.target.parts->input_transform.empty())
-      throw Error(ErrorKind::unsupported,
-                  "static grids are fitted to inputs as they come, and these are rotated before they are rounded; take "
-                  "a8, a8:g128 or a8:token, or leave the transform out: '" +
-                      tensor.target.name + "'");
+    if (options.calibration.statistics != nullptr && rotation_of(tensor) != nullptr)
+      throw Error(
+          ErrorKind::invalid_argument,
+          "statistics tell ranges of inputs as they come, and these are rotated before they are rounded; static "
+          "grids of them ask for text: '" +
+              tensor.target.name + "'",
+          "texts");
+  const ModelTensors tensors(plan.config);
   Statistics walked;
   std::vector<std::string> walk_warnings;
   if (options.calibration.statistics == nullptr)
-    walked = walk_text(source, plan, options.calibration, machine, progress, walk_warnings);
+    walked = walk_text(source, plan, tensors, options.calibration, machine, progress, walk_warnings);
   planned.warnings.insert(planned.warnings.end(), walk_warnings.begin(), walk_warnings.end());
   const Statistics& statistics = options.calibration.statistics != nullptr ? *options.calibration.statistics : walked;
-  const ModelTensors tensors(plan.config);
   const std::map<SiteKey, SiteStatistics> pooled = pooled_ranges(statistics);
-  std::set<std::string_view> quantized;
+  std::map<std::string_view, const TensorPlan*> quantized;
   for (const TensorPlan& tensor : plan.tensors)
-    if (is_quantized(tensor)) quantized.insert(tensor.target.name);
+    if (is_quantized(tensor)) quantized.emplace(tensor.target.name, &tensor);
   for (const SiteStatistics& seen : statistics.sites) {
     // Experts of a stack have one grid, and so have those that no token was sent to.
     const bool is_pooled = seen.expert >= 0 && (seen.count == 0 || plan.target_spelling == Spelling::gguf);
     const SiteStatistics& site = is_pooled ? pooled.at({seen.layer, seen.site}) : seen;
     const ActivationGrid grid = fit_activation_grid(site, *result.format, options.activations->fit);
+    // Linears that read the site otherwise than its first one have no grid of it.
+    const ChannelTransform* const rotation = rotation_of(seen, plan, tensors);
     for (const ModelTensor* const tensor : tensors_of_site(tensors, seen))
-      if (const std::string& name = tensor->name(plan.target_spelling); quantized.contains(name))
-        result.grids.emplace(name, grid);
+      if (const auto found = quantized.find(tensor->name(plan.target_spelling)); found != quantized.end())
+        if (const ChannelTransform* const own = rotation_of(*found->second);
+            (own == nullptr) == (rotation == nullptr) && (own == nullptr || *own == *rotation))
+          result.grids.emplace(found->first, grid);
   }
   return planned;
 }
