@@ -43,7 +43,7 @@ QuantizedTensor codes_of(const QuantizedTensor& tensor) {
   return codes;
 }
 
-// What the outliers add: chains over a row's, from +0.
+// What the outliers add: products that are rounded and summed along a row, from +0.
 std::vector<float> added(const QuantizedTensor& tensor, const std::vector<float>& x) {
   const auto& format = dynamic_cast<const OutlierFormat&>(*tensor.format);
   const OutlierLayout layout = format.layout(tensor.cols);
@@ -54,7 +54,7 @@ std::vector<float> added(const QuantizedTensor& tensor, const std::vector<float>
     const std::byte* const tile = format.tile(view.row(row));
     for (std::size_t i = layout.begin(tile, row % kOutlierRows); i < layout.end(tile, row % kOutlierRows); ++i)
       for (std::size_t t = 0; t < tokens; ++t)
-        y[t * rows + row] = std::fma(layout.addend(tile, i), x[t * kCols + layout.column(tile, i)], y[t * rows + row]);
+        y[t * rows + row] += layout.addend(tile, i) * x[t * kCols + layout.column(tile, i)];
   }
   return y;
 }

@@ -24,7 +24,7 @@ void one_token(const OutlierRounds& outliers, const float* x, float* sums) {
   const std::uint16_t *column = outliers.columns, *addend = outliers.addends;
   each(outliers, [&](std::size_t row) {
     const __m128 weight = _mm_cvtph_ps(_mm_cvtsi32_si128(*addend++));
-    _mm_store_ss(sums + row, _mm_fmadd_ss(weight, _mm_load_ss(x + *column++), _mm_load_ss(sums + row)));
+    _mm_store_ss(sums + row, _mm_add_ss(_mm_load_ss(sums + row), _mm_mul_ss(weight, _mm_load_ss(x + *column++))));
   });
 }
 
@@ -36,7 +36,8 @@ void tokens(const OutlierRounds& outliers, const float* x, float* sums) {
     const float* const inputs = x + kOutlierTokens * *column++;
     const __m256 weight = _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(*addend++)));
     for (std::size_t t = 0; t < kOutlierTokens; t += 8)
-      _mm256_storeu_ps(sum + t, _mm256_fmadd_ps(weight, _mm256_loadu_ps(inputs + t), _mm256_loadu_ps(sum + t)));
+      _mm256_storeu_ps(sum + t,
+                       _mm256_add_ps(_mm256_loadu_ps(sum + t), _mm256_mul_ps(weight, _mm256_loadu_ps(inputs + t))));
   });
 }
 

@@ -25,7 +25,10 @@ struct OutlierRounds {
   const std::uint16_t *columns, *addends;  // of all rounds, their rows ascending, then of the others; addends: f16
 };
 
-// sums = fma chains over a row's outliers, their columns ascending, of addend * x, from +0.
+// How many columns and addends behind the last one kernels may read: columns that are there, any addends.
+inline constexpr std::size_t kOutlierSlack = 16;
+
+// sums = over a row's outliers, their columns ascending, of the products addend * x, each rounded, from +0.
 struct OutlierKernels {
   // x: [cols]; sums: [64].
   void (*one_token)(const OutlierRounds& rounds, const float* x, float* sums);

@@ -32,9 +32,11 @@ class OutlierPanels final : public PackedWeights {
     const OutlierLayout layout = format.layout(view.cols);
     for (std::uint64_t first = 0; first < rows_; first += kPanel) {
       mark_start();
-      add_tile(layout, format.tile(view.row(first)), std::min<std::size_t>(kPanel, rows_ - first));
+      add_panel(layout, format.tile(view.row(first)), std::min<std::size_t>(kPanel, rows_ - first));
     }
     mark_start();
+    columns_.resize(columns_.size() + kOutlierSlack);
+    addends_.resize(columns_.size());
     rounds_.shrink_to_fit();
     others_.shrink_to_fit();
     columns_.shrink_to_fit();
@@ -88,6 +90,7 @@ class OutlierPanels final : public PackedWeights {
   }
   void multiply_panel(std::size_t panel, const float* x, std::size_t tokens, float* y, std::byte* shared,
                       std::byte* worker) const override {
+    if (tokens == 1) ask_for(panel);
     weights_->multiply_panel(panel, x, tokens, y, shared, worker + sums_bytes());
     const OutlierRounds outliers = rounds(panel);
     const auto rows = static_cast<std::size_t>(rows_);
@@ -112,7 +115,7 @@ class OutlierPanels final : public PackedWeights {
  private:
   // Among the rounds, the others and the outliers of all panels.
   struct Start {
-    std::uint32_t round, other, entry;
+    std::uint32_t round, other, outlier;
   };
 
   static std::size_t runs(std::size_t tokens) { return (tokens + kOutlierTokens - 1) / kOutlierTokens; }
@@ -122,8 +125,21 @@ class OutlierPanels final : public PackedWeights {
 
   OutlierRounds rounds(std::size_t panel) const {
     const Start begin = starts_[panel], end = starts_[panel + 1];
-    return {rounds_.data() + begin.round, end.round - begin.round,       others_.data() + begin.other,
-            end.other - begin.other,      columns_.data() + begin.entry, addends_.data() + begin.entry};
+    return {rounds_.data() + begin.round, end.round - begin.round,         others_.data() + begin.other,
+            end.other - begin.other,      columns_.data() + begin.outlier, addends_.data() + begin.outlier};
+  }
+
+  // They are few, and come too late where they are asked for only behind the codes.
+  void ask_for(std::size_t panel) const {
+    const auto ask = [](const auto* begin, const auto* end) {
+      for (auto* line = reinterpret_cast<const std::byte*>(begin); line < reinterpret_cast<const std::byte*>(end);
+           line += kLine)
+        __builtin_prefetch(line);
+    };
+    const Start begin = starts_[panel], end = starts_[panel + 1];
+    ask(rounds_.data() + begin.round, rounds_.data() + end.round);
+    ask(columns_.data() + begin.outlier, columns_.data() + end.outlier);
+    ask(addends_.data() + begin.outlier, addends_.data() + end.outlier);
   }
 
   void mark_start() {
@@ -132,7 +148,7 @@ class OutlierPanels final : public PackedWeights {
   }
 
   // In rounds as long as these take fewer bytes than rows that are named one by one.
-  void add_tile(const OutlierLayout& layout, const std::byte* tile, std::size_t rows) {
+  void add_panel(const OutlierLayout& layout, const std::byte* tile, std::size_t rows) {
     std::array<std::size_t, kPanel> next{}, end{};
     for (std::size_t row = 0; row < rows; ++row) {
       next[row] = layout.begin(tile, row);
@@ -163,7 +179,7 @@ class OutlierPanels final : public PackedWeights {
   std::vector<Start> starts_;  // of each panel, and the end
   std::vector<std::uint64_t> rounds_;
   std::vector<std::uint8_t> others_;
-  std::vector<std::uint16_t> columns_, addends_;
+  std::vector<std::uint16_t> columns_, addends_;  // and kOutlierSlack zeros
 };
 
 }  // namespace

@@ -15,7 +15,7 @@ void one_token(const OutlierRounds& outliers, const float* x, float* sums) {
   for (std::size_t row = 0; row < kRows; ++row) sums[row] = 0;
   std::size_t i = 0;
   const auto add = [&](std::size_t row) {
-    sums[row] = __builtin_fmaf(f16_to_f32(outliers.addends[i]), x[outliers.columns[i]], sums[row]);
+    sums[row] += f16_to_f32(outliers.addends[i]) * x[outliers.columns[i]];
     ++i;
   };
   for (std::size_t round = 0; round < outliers.rounds; ++round)
@@ -31,7 +31,7 @@ void tokens(const OutlierRounds& outliers, const float* x, float* sums) {
     float* const sum = sums + kOutlierTokens * row;
     const float addend = f16_to_f32(outliers.addends[i]);
     const float* const inputs = x + kOutlierTokens * outliers.columns[i];
-    for (std::size_t t = 0; t < kOutlierTokens; ++t) sum[t] = __builtin_fmaf(addend, inputs[t], sum[t]);
+    for (std::size_t t = 0; t < kOutlierTokens; ++t) sum[t] += addend * inputs[t];
     ++i;
   };
   for (std::size_t round = 0; round < outliers.rounds; ++round)
