@@ -10,6 +10,7 @@ namespace nibble {
 namespace {
 
 constexpr std::size_t kTokens = 64;  // that are multiplied with a panel while it is in the nearest cache
+constexpr std::size_t kCountWords = kTokens * kBinaryRows / 2;  // of a worker; counts are half as wide
 
 std::size_t words_of(std::size_t cols) { return (cols + 63) / 64; }
 std::size_t panels_of(std::size_t rows) { return (rows + kBinaryRows - 1) / kBinaryRows; }
@@ -43,21 +44,33 @@ BinaryMatrix BinaryMatrix::pack(const float* weights, std::size_t rows, std::siz
 }
 
 void BinaryMatrix::multiply(const float* x, std::size_t tokens, std::int32_t* y, Machine& machine) const {
-  const KernelTable& kernels = kernel_table(machine.isa);
-  const std::size_t words = words_of(cols_), tile_words = kTokens * kBinaryRows / 2;  // counts are half as wide
+  const std::size_t words = words_of(cols_);
   std::uint64_t* const signs = reinterpret_cast<std::uint64_t*>(
-      machine.scratch.reserve((tokens * words + machine.pool.num_threads() * tile_words) * 8));
+      machine.scratch.reserve((tokens * words + machine.pool.num_threads() * kCountWords) * 8));
   machine.pool.parallel_for(tokens, std::max<std::size_t>(1, 16384 / std::max<std::size_t>(cols_, 1)),
                             [&](std::size_t begin, std::size_t end, std::size_t) {
                               for (std::size_t t = begin; t < end; ++t)
                                 pack_signs(x + t * cols_, cols_, signs + t * words, 1);
                             });
+  multiply_bits(signs, tokens, y, machine, signs + tokens * words);
+}
+
+void BinaryMatrix::multiply_bits(const std::uint64_t* signs, std::size_t tokens, std::int32_t* y,
+                                 Machine& machine) const {
+  multiply_bits(signs, tokens, y, machine,
+                reinterpret_cast<std::uint64_t*>(
+                    machine.scratch.reserve(machine.pool.num_threads() * kCountWords * sizeof(std::uint64_t))));
+}
+
+void BinaryMatrix::multiply_bits(const std::uint64_t* signs, std::size_t tokens, std::int32_t* y, Machine& machine,
+                                 std::uint64_t* room) const {
+  const KernelTable& kernels = kernel_table(machine.isa);
   const std::uint64_t* const bits = bits_.as<std::uint64_t>();
   // Small matrices are not worth waking anybody for.
-  const std::size_t panels = panels_of(rows_),
+  const std::size_t words = words_of(cols_), panels = panels_of(rows_),
                     grain = std::clamp<std::size_t>(16384 / (words * std::min(tokens, kTokens) + 1), 1, panels + 1);
   machine.pool.parallel_for(panels, grain, [&](std::size_t begin, std::size_t end, std::size_t worker) {
-    std::uint32_t* const counts = reinterpret_cast<std::uint32_t*>(signs + tokens * words + worker * tile_words);
+    std::uint32_t* const counts = reinterpret_cast<std::uint32_t*>(room + worker * kCountWords);
     for (std::size_t panel = begin; panel < end; ++panel)
       for (std::size_t first = 0; first < tokens; first += kTokens) {
         const std::size_t count = std::min(kTokens, tokens - first), row = panel * kBinaryRows,

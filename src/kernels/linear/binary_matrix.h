@@ -31,8 +31,14 @@ class BinaryMatrix {
 
   // y: [tokens, rows], x: [tokens, cols], both row-major, not aliased.
   void multiply(const float* x, std::size_t tokens, std::int32_t* y, Machine& machine) const;
+  // The same of signs that are bits already, set where a sign is -1: [tokens, words()], the first in the lowest bit;
+  // what lies beyond the columns is 0.
+  void multiply_bits(const std::uint64_t* signs, std::size_t tokens, std::int32_t* y, Machine& machine) const;
+  std::size_t words() const noexcept { return (cols_ + 63) / 64; }
 
  private:
+  void multiply_bits(const std::uint64_t* signs, std::size_t tokens, std::int32_t* y, Machine& machine,
+                     std::uint64_t* counts) const;
   std::size_t rows_ = 0, cols_ = 0;
   ResidentBytes bits_;  // panels [words, 32 rows] of 64-bit words; what lies beyond the matrix is +1
 };

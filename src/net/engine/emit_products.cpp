@@ -3,6 +3,7 @@
 // Steps of products and of windows.
 #include <algorithm>
 
+#include "net/engine/bit_step.h"
 #include "net/engine/convolution_step.h"
 #include "net/engine/lstm_step.h"
 #include "net/engine/point_steps.h"
@@ -18,6 +19,8 @@ std::span<const float> bias_of(const Net& net, const std::string& part) {
 }  // namespace
 
 void ProgramBuilder::emit_product(const Node& end, const FloatFusion& fusion) {
+  if (const auto& of_signs = of_signs_[readers_.place(*fusion.product)])
+    return emit_bit_product(end, fusion, *of_signs);
   if (const auto* const op = std::get_if<Convolution>(&fusion.product->operation))
     emit_convolution(end, fusion, *op);
   else
@@ -53,6 +56,32 @@ void ProgramBuilder::emit_linear(const Node& end, const FloatFusion& fusion, con
                              .is_linear = true};
   push(float_convolution(product, views, net_.weight(op.part), bias_of(net_, op.bias()), fusion.low, fusion.high),
        {&x, &y, &added});
+}
+
+void ProgramBuilder::emit_bit_product(const Node& end, const FloatFusion& fusion, ValueId of_signs) {
+  const Node& node = *fusion.product;
+  const auto* const op = std::get_if<Convolution>(&node.operation);
+  const Layout layout = op == nullptr ? Layout::rows : Layout::places;
+  const WeightUse use = net_.graph.weights(node)[0];
+  const auto outputs = static_cast<std::size_t>(use.shape[0]);
+  BitProduct product{.shape = {.outputs = outputs, .is_linear = op == nullptr},
+                     .weights = *bit_weights(net_.weight(use.part), outputs),
+                     .low = fusion.low,
+                     .high = fusion.high};
+  product.shape.inputs =
+      static_cast<std::size_t>(op == nullptr ? width_of(shape(of_signs)) : shape(of_signs)[1].extent);
+  if (op != nullptr) product.shape.window = op->window.plane(shape(of_signs));
+  BitViews views;
+  views.x = need(of_signs, layout);
+  views.y = make(end.output, layout);
+  const BitRoom wanted = bit_room(product.shape, views.x, views.y, product.weights.is_ternary);
+  const auto room = [&](std::size_t numbers) { return buffer_for(rows_view({numbers}), numbers); };
+  views.bits = room(wanted.bits);
+  views.seen = room(wanted.seen);
+  views.sums = room(wanted.sums);
+  const std::string bias = op == nullptr ? std::get<Linear>(node.operation).bias() : op->bias();
+  push(bit_product(product, views, net_.weight(use.part), bias_of(net_, bias)),
+       {&views.x, &views.y, &views.bits, &views.seen, &views.sums});
 }
 
 void ProgramBuilder::emit_pooling(const Node& node, const Pooling& op) {

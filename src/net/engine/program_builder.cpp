@@ -3,8 +3,10 @@
 
 #include <algorithm>
 
+#include "net/engine/bit_step.h"
 #include "net/engine/code_steps.h"
 #include "net/engine/point_steps.h"
+#include "net/signs.h"
 #include "nibble/error.h"
 
 namespace nibble::net_engine {
@@ -34,6 +36,7 @@ ProgramBuilder::ProgramBuilder(const Net& net)
       fusions_(net.graph.nodes.size()),
       code_fusions_(net.graph.nodes.size()),
       absorbed_(net.graph.nodes.size()),
+      of_signs_(net.graph.nodes.size()),
       borders_(net.graph.values.size()),
       code_borders_(net.graph.values.size()),
       zeros_(net.graph.values.size()),
@@ -42,6 +45,7 @@ ProgramBuilder::ProgramBuilder(const Net& net)
 
 BuiltProgram ProgramBuilder::build() && {
   find_fusions();
+  find_bit_products();
   find_borders();
   for (const NetPort& input : net_.inputs) {
     set(input.value, Layout::rows,
@@ -83,6 +87,38 @@ void ProgramBuilder::find_fusions() {
   }
 }
 
+// Products of signs by weights of one size count bits, and nobody makes the signs that they alone read.
+void ProgramBuilder::find_bit_products() {
+  constexpr std::size_t kFewest = 64;  // weights of a row for which it pays
+  const std::vector<const Node*> makers = makers_of(net_.graph);
+  for (std::size_t i = 0; i < net_.graph.nodes.size(); ++i) {
+    if (!fusions_[i] || fusions_[i]->added) continue;
+    const Node& product = *fusions_[i]->product;
+    const Node* const maker = makers[product.inputs[0]];
+    if (maker == nullptr || code_fusions_[readers_.place(*maker)]) continue;
+    const std::optional<ValueId> x = signs_of(net_, makers, *maker);
+    const auto* const convolution = std::get_if<Convolution>(&product.operation);
+    if (!x || (convolution != nullptr && convolution->groups != 1)) continue;
+    const WeightUse use = net_.graph.weights(product)[0];
+    const std::span<const float> weights = net_.weight(use.part);
+    const auto rows = static_cast<std::size_t>(use.shape[0]);
+    if (weights.size() >= kFewest * rows && bit_weights(weights, rows)) of_signs_[readers_.place(product)] = x;
+  }
+  const auto counts = [&](const Node& reader) { return of_signs_[readers_.place(reader)].has_value(); };
+  const auto is_read_elsewhere = [&](ValueId value, const auto& is_known) {
+    return net_.graph.consumers(value).empty() ||
+           std::ranges::find(net_.graph.outputs, value) != net_.graph.outputs.end() ||
+           !std::ranges::all_of(net_.graph.consumers(value), [&](const Node* reader) { return is_known(*reader); });
+  };
+  for (const Node& node : net_.graph.nodes) {
+    if (!signs_of(net_, makers, node) || is_read_elsewhere(node.output, counts)) continue;
+    absorbed_[readers_.place(node)] = true;
+    const Node& asked = *makers[node.inputs[0]];
+    if (!is_read_elsewhere(asked.output, [&](const Node& reader) { return &reader == &node; }))
+      absorbed_[readers_.place(asked)] = true;
+  }
+}
+
 void ProgramBuilder::find_borders() {
   const auto border_of = [&](const Node& node, const Window& w) {
     const auto beyond = [&](std::size_t i) {
@@ -110,6 +146,10 @@ void ProgramBuilder::find_borders() {
   }
   for (const Node& node : net_.graph.nodes) {
     const auto* const op = std::get_if<Convolution>(&node.operation);
+    if (const auto& x = of_signs_[readers_.place(node)]) {
+      if (op != nullptr) wants_places_[*x] = true;
+      continue;
+    }
     if ((op == nullptr && !std::holds_alternative<Pooling>(node.operation)) || reads_codes[readers_.place(node)])
       continue;
     wants_places_[node.inputs[0]] = true;

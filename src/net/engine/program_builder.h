@@ -43,11 +43,13 @@ class ProgramBuilder {
   };
 
   void find_fusions();
+  void find_bit_products();
   void find_borders();
   void emit(const Node& node);
   void emit_product(const Node& end, const FloatFusion& fusion);
   void emit_convolution(const Node& end, const FloatFusion& fusion, const Convolution& op);
   void emit_linear(const Node& end, const FloatFusion& fusion, const Linear& op);
+  void emit_bit_product(const Node& end, const FloatFusion& fusion, ValueId of_signs);
   void emit_pooling(const Node& node, const Pooling& op);
   bool emit_mean(const Node& node, const Reduce& op);
   void emit_reshape(const Node& node);
@@ -99,6 +101,7 @@ class ProgramBuilder {
   std::vector<std::optional<FloatFusion>> fusions_;  // by node
   std::vector<std::optional<CodeFusion>> code_fusions_;
   std::vector<bool> absorbed_;                      // by node
+  std::vector<std::optional<ValueId>> of_signs_;    // by product: the value whose signs it counts
   std::vector<Border> borders_, code_borders_;      // by value
   std::vector<std::optional<std::uint8_t>> zeros_;  // of codes that products read: the byte of 0, by value
   std::vector<bool> wants_places_;
