@@ -14,9 +14,9 @@
 
 namespace nibble {
 
-// A part seen as a matrix [rows, cols]: number = scale of its row * code, of so many bits and a sign.
+// A part seen as a matrix [rows, cols]: number = scale of its row * code.
 struct WeightCodes {
-  unsigned bits = 8;
+  unsigned bits = 8;  // that hold the codes with their signs; 1: codes are -1 and 1
   std::uint64_t rows = 0;
   std::vector<std::int8_t> codes;
   std::vector<float> scales;  // by row

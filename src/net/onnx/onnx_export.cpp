@@ -34,7 +34,8 @@ OnnxType code_type_of(const Quantize& op) {
 
 class OnnxExport {
  public:
-  OnnxExport(const Net& net, const NetCodes& codes) : net_(net), codes_(codes), makers_(net.graph.values.size()) {
+  OnnxExport(const Net& net, const NetCodes& codes, FewBits few)
+      : net_(net), codes_(codes), few_(few), makers_(net.graph.values.size()) {
     for (const Node& node : net.graph.nodes) makers_[node.output] = &node;
     readers_.resize(net.graph.values.size());
     for (const Node& node : net.graph.nodes)
@@ -354,17 +355,58 @@ class OnnxExport {
     if (is_split) dims = {codes.rows, codes.cols()};
     const std::vector<std::int8_t> ordered =
         turns ? turned(std::span<const std::int8_t>(codes.codes), codes.rows) : codes.codes;
-    const OnnxType type = codes.bits == 4 ? OnnxType::i4 : OnnxType::i8;
+    if (codes.bits <= 2 && few_ == FewBits::packed && !is_split)
+      return coded_.emplace(key, few_bits(codes, ordered, dims, turns ? 1 : 0, key)).first->second;
+    const unsigned bits = codes.bits <= 4 ? 4 : 8;  // of the types that runtimes read
+    const OnnxType type = bits == 4 ? OnnxType::i4 : OnnxType::i8;
     const std::string stored = free_name(key + "/codes"), scales = free_name(part + "/scales");
-    model_.initializers.push_back({stored, type, dims, packed(ordered, codes.bits)});
+    model_.initializers.push_back({stored, type, dims, packed(ordered, bits)});
     model_.initializers.push_back(
         {scales, OnnxType::f32, {codes.rows}, bytes_of(std::span<const float>(codes.scales))});
-    const std::string zero = code_zeros(type, codes.rows, codes.bits);
+    const std::string zero = code_zeros(type, codes.rows, bits);
     std::string name = emit("DequantizeLinear", {stored, scales, zero}, free_name(is_split ? key + "/rows" : key),
                             {{"axis", std::int64_t{turns ? 1 : 0}}});
     if (is_split) name = emit("Reshape", {name, integers({shape.begin(), shape.end()})}, free_name(key));
     coded_.emplace(key, name);
     return name;
+  }
+
+  // -1 and 1 in a bit, -1, 0 and 1 in two: whole divisions and remainders take them apart.
+  std::string few_bits(const WeightCodes& codes, std::span<const std::int8_t> ordered,
+                       const std::vector<std::uint64_t>& dims, std::size_t axis, const std::string& key) {
+    const std::size_t in_byte = 8 / codes.bits, count = (ordered.size() + in_byte - 1) / in_byte;
+    const bool is_binary = codes.bits == 1;
+    std::vector<std::int8_t> digits;
+    for (const int code : ordered) digits.push_back(static_cast<std::int8_t>(is_binary ? code > 0 : code + 1));
+    const std::int32_t base = 1 << codes.bits;
+    std::vector<std::int32_t> divisors = {1};
+    while (divisors.size() < in_byte) divisors.push_back(divisors.back() * base);
+    const float middle = is_binary ? 0.5F : 1.0F;
+    std::vector<float> scales = codes.scales;
+    for (float& scale : scales) scale *= is_binary ? 2.0F : 1.0F;
+    Extents across(dims.size(), 1);
+    across[axis] = codes.rows;
+    const auto whole = [&](const char* name, std::span<const std::int32_t> numbers, std::vector<std::uint64_t> shape) {
+      return constant(fmt::format("bits{}/{}", codes.bits, name), OnnxType::i32, std::move(shape), bytes_of(numbers));
+    };
+    model_.initializers.push_back({free_name(key + "/bits"), OnnxType::u8, {count, 1}, packed(digits, codes.bits)});
+    std::string made = emit("Cast", {model_.initializers.back().name}, free_name(key + "/bytes"),
+                            {{"to", static_cast<std::int64_t>(OnnxType::i32)}});
+    made = emit("Div", {made, whole("divisors", divisors, {1, in_byte})}, free_name(key + "/shifted"));
+    made = emit("Mod", {made, whole("base", {&base, 1}, {})}, free_name(key + "/digits"));
+    made = emit("Cast", {made}, free_name(key + "/numbers"), {{"to", static_cast<std::int64_t>(OnnxType::f32)}});
+    made = emit("Sub",
+                {made, constant(fmt::format("bits{}/middle", codes.bits), OnnxType::f32, {},
+                                bytes_of(std::span<const float>(&middle, 1)))},
+                free_name(key + "/signs"));
+    if (count * in_byte != ordered.size()) {
+      made = emit("Reshape", {made, integers({count * in_byte})}, free_name(key + "/row"));
+      made = emit("Slice", {made, integers({0}), integers({ordered.size()})}, free_name(key + "/whole"));
+    }
+    made = emit("Reshape", {made, integers(Extents(dims.begin(), dims.end()))}, free_name(key + "/shaped"));
+    return emit("Mul",
+                {made, constant(key + "/scales", OnnxType::f32, across, bytes_of(std::span<const float>(scales)))},
+                free_name(key));
   }
 
   // Of a layer that multiplies codes with a zero point: what its whole sums are multiplied by, by row. Empty: it does
@@ -414,7 +456,7 @@ class OnnxExport {
 
   // Lowest bits first.
   static std::string packed(std::span<const std::int8_t> codes, unsigned bits) {
-    if (bits != 4) return bytes_of(codes);
+    if (bits == 8) return bytes_of(codes);
     const unsigned in_byte = 8 / bits;
     std::string bytes((codes.size() + in_byte - 1) / in_byte, '\0');
     for (std::size_t i = 0; i < codes.size(); ++i) {
@@ -437,6 +479,7 @@ class OnnxExport {
 
   const Net& net_;
   const NetCodes& codes_;
+  FewBits few_;
   std::vector<const Node*> makers_;
   std::vector<std::vector<const Node*>> readers_;
   OnnxModel model_;
@@ -449,6 +492,6 @@ class OnnxExport {
 
 }  // namespace
 
-OnnxModel spell_onnx(const Net& net, const NetCodes& codes) { return OnnxExport(net, codes).write(); }
+OnnxModel spell_onnx(const Net& net, const NetCodes& codes, FewBits few) { return OnnxExport(net, codes, few).write(); }
 
 }  // namespace nibble

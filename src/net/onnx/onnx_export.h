@@ -11,8 +11,12 @@
 
 namespace nibble {
 
-// codes: of parts that are stored so, each behind a DequantizeLinear. Error(unsupported): an operation that no standard
-// operators say, by name.
-OnnxModel spell_onnx(const Net& net, const NetCodes& codes = {});
+// Codes of one and two bits: side by side in bytes, which standard operators take apart when a runtime loads the file;
+// or as int4, as codes of up to four bits are.
+enum class FewBits { packed, int4 };
+
+// codes: of parts that are stored so, others than FewBits::packed each behind a DequantizeLinear. Error(unsupported):
+// an operation that no standard operators say, by name.
+OnnxModel spell_onnx(const Net& net, const NetCodes& codes = {}, FewBits few = FewBits::packed);
 
 }  // namespace nibble

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "format/planar/format.h"
 #include "format/planar/planes.h"
 #include "quantize/quantize_linear.h"
 
@@ -46,6 +47,25 @@ WeightCodes round_weights(std::span<const float> numbers, std::uint64_t rows, co
     for (std::uint64_t c = 0; c < cols; ++c)
       made.codes[r * cols + c] =
           static_cast<std::int8_t>(std::min(std::max(std::nearbyint(row[c] / made.scales[r]), low), high));
+  }
+  return made;
+}
+
+WeightCodes codes_of(const QuantizedTensor& matrix) {
+  const PlanarSpec& planar = *find_planar_spec(*matrix.format);
+  // Points that lie between whole numbers are odd ones of half the scale.
+  const bool is_odd = planar.points == PlanarPoints::half_integer;
+  const unsigned bits = planar.points == PlanarPoints::ternary ? 2 : planar.bits + (is_odd ? 1 : 0);
+  WeightCodes made{bits, matrix.rows, std::vector<std::int8_t>(matrix.rows * matrix.cols),
+                   std::vector<float>(matrix.rows)};
+  std::memcpy(made.scales.data(), matrix.planes[kScales].data(), matrix.rows * sizeof(float));
+  std::vector<float> row(matrix.cols);
+  for (std::uint64_t r = 0; r < matrix.rows; ++r) {
+    if (made.scales[r] == 0) made.scales[r] = 1;
+    if (is_odd) made.scales[r] /= 2;
+    matrix.view().decode_row(r, row);
+    for (std::uint64_t c = 0; c < matrix.cols; ++c)
+      made.codes[r * matrix.cols + c] = static_cast<std::int8_t>(std::nearbyint(row[c] / made.scales[r]));
   }
   return made;
 }

@@ -5,6 +5,7 @@
 
 #include <span>
 
+#include "format/quantized_tensor.h"
 #include "kernels/machine.h"
 #include "net/net.h"
 #include "net/weight_codes.h"
@@ -28,6 +29,10 @@ struct WeightRounding {
 // name: of the weights, for messages. Error(corrupt): numbers that are not finite.
 WeightCodes round_weights(std::span<const float> numbers, std::uint64_t rows, const WeightRounding& how,
                           const std::string& name, Machine& machine);
+
+// Of a matrix in symmetric integers, or in ternary or binary numbers, by row: each number over its row's scale. Of rows
+// of zeros the scale is 1.
+WeightCodes codes_of(const QuantizedTensor& matrix);
 
 // What they stand for.
 std::vector<float> numbers_of(const WeightCodes& codes);

@@ -163,7 +163,7 @@ WrittenNet spell_net(const Net& net, const NetCodes& codes, const NetOutput& out
   }
   WrittenNet made{.output = output, .files = {}, .drawn = {}, .constant_bytes = 0};
   if (output.container == NetContainer::onnx) {
-    OnnxModel model = spell_onnx(net, codes);
+    OnnxModel model = spell_onnx(net, codes, output.few_bits);
     model.producer = kProducer;
     made.opset = model.opset;
     made.files.emplace_back(output.path, serialize_onnx(model));

@@ -19,6 +19,7 @@
 #include "io/tflite/tflite_model.h"
 #include "kernels/machine.h"
 #include "net/net.h"
+#include "net/onnx/onnx_export.h"
 #include "net/quantize/sample_walk.h"
 #include "net/weight_codes.h"
 
@@ -28,7 +29,8 @@ enum class NetContainer { onnx, tflite, c };
 
 struct NetOutput {
   NetContainer container = NetContainer::onnx;
-  std::filesystem::path path;  // empty: nothing is written
+  std::filesystem::path path;          // empty: nothing is written
+  FewBits few_bits = FewBits::packed;  // of ONNX
   // What lies at the path and, of C, its header beside it.
   std::vector<std::filesystem::path> files() const;
 };
