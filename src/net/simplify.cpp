@@ -272,13 +272,14 @@ std::optional<std::pair<ValueId, float>> norm_of(const Net& net, Wiring& wiring,
   return std::pair(difference[0], epsilon[0]);
 }
 
-}  // namespace
+enum class Norms { folded, kept };
 
-std::size_t fold_channels(Net& net) {
+std::size_t fold(Net& net, Norms norms) {
   std::size_t count = 0;
   Wiring wiring(net);
   for (std::size_t i = 0; i < net.graph.nodes.size(); ++i) {
     Node& reader = net.graph.nodes[i];
+    if (norms == Norms::kept && std::holds_alternative<BatchNorm>(reader.operation)) continue;
     for (const ValueId input : std::vector<ValueId>(reader.inputs)) {
       Node* const maker = wiring.maker(input);
       if (maker == nullptr || !wiring.is_read_once(input) || !fold_into(net, wiring, *maker, reader)) continue;
@@ -310,6 +311,11 @@ std::size_t fold_channels(Net& net) {
   remove_unused(net);
   return count;
 }
+
+}  // namespace
+
+std::size_t fold_channels(Net& net) { return fold(net, Norms::folded); }
+std::size_t fold_numbers(Net& net) { return fold(net, Norms::kept); }
 
 std::size_t find_activations(Net& net) {
   std::size_t count = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Products of many samples at once by the kernels of dense algebra, in f32: what calibration spends its time on. Sums
-// are chains of fused multiply-adds, the same bits for any number of threads. Internal to net/quantize.
+// are chains of fused multiply-adds, the same bits for any number of threads.
 #pragma once
 
 #include <functional>

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/net/batch_products.h"
+
+#include <algorithm>
+
+#include "graph/extents.h"
+#include "kernels/dense/matrix_product.h"
+#include "net/quantize/sample_products.h"
+
+namespace nibble {
+namespace {
+
+constexpr auto kArithmetic = ProductArithmetic::f32;
+constexpr std::size_t kShards = 8;  // of images, each with sums of its own
+
+std::span<const float> bias_of(const std::string& bias, const BatchNode& node) {
+  return bias.empty() ? std::span<const float>{} : node.weight(bias);
+}
+std::span<float> by_bias_of(const std::string& bias, const BatchGradients& into) {
+  return bias.empty() ? std::span<float>{} : into.weight(bias);
+}
+
+void add_column_sums(std::span<const float> rows, std::span<float> sums) {
+  std::vector<double> totals(sums.size());
+  for (std::size_t at = 0; at < rows.size(); at += sums.size())
+    for (std::size_t i = 0; i < sums.size(); ++i) totals[i] += static_cast<double>(rows[at + i]);
+  for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<float>(totals[i]);
+}
+
+// A convolution's extents over all images of a batch.
+struct Sizes {
+  std::size_t images, in_size, out_size, places, groups, inner, outer;  // inner, outer: channels' numbers of a group
+
+  Sizes(const Convolution& op, const BatchNode& node) {
+    const Dimensions& x = node.shapes[0];
+    const Dimensions made = op.output(node.shapes);
+    images = node.samples * static_cast<std::size_t>(x[0].extent);
+    in_size = static_cast<std::size_t>(numbers_of(x) / x[0].extent);
+    out_size = static_cast<std::size_t>(numbers_of(made) / x[0].extent);
+    groups = static_cast<std::size_t>(op.groups);
+    places = out_size / static_cast<std::size_t>(op.outputs);
+    inner = static_cast<std::size_t>(x[1].extent / op.groups * op.window.num_taps());
+    outer = static_cast<std::size_t>(op.outputs / op.groups);
+  }
+};
+
+// Every place of the columns (net/quantize/sample_products.h) goes back to the number that it was read from.
+void scatter_windows(const Convolution& op, const Dimensions& x, const std::vector<float>& columns,
+                     std::span<float> to) {
+  const Dimensions made = op.output(std::span(&x, 1));
+  const std::size_t width = made.back().extent, height = made.size() == 3 ? 1 : made[2].extent;
+  const Window::Plane p = op.window.plane(x);
+  const float* from = columns.data();
+  for (std::size_t c = 0; c < x[1].extent; ++c)
+    for (std::size_t tap = 0; tap < p.tap_rows * p.tap_cols; ++tap, from += height * width) {
+      const auto row_shift = static_cast<std::ptrdiff_t>(tap / p.tap_cols) * p.row_step - p.top;
+      const auto col_shift = static_cast<std::ptrdiff_t>(tap % p.tap_cols) * p.col_step - p.left;
+      const PlaceRange rows = places_within(static_cast<std::ptrdiff_t>(height), p.row_stride, row_shift,
+                                            static_cast<std::ptrdiff_t>(p.height));
+      const PlaceRange cols = places_within(static_cast<std::ptrdiff_t>(width), p.col_stride, col_shift,
+                                            static_cast<std::ptrdiff_t>(p.width));
+      for (std::ptrdiff_t row = rows.first; row < rows.end; ++row) {
+        float* const line =
+            to.data() + c * p.height * p.width + static_cast<std::size_t>(row * p.row_stride + row_shift) * p.width;
+        for (std::ptrdiff_t col = cols.first; col < cols.end; ++col)
+          line[col * p.col_stride + col_shift] +=
+              from[static_cast<std::size_t>(row) * width + static_cast<std::size_t>(col)];
+      }
+    }
+}
+
+}  // namespace
+
+// --- Linears -------------------------------------------------------------------------------------------------------
+
+void evaluate_batch(const Linear& op, const BatchNode& node, std::span<float> output, Machine& machine) {
+  const std::size_t cols = width_of(node.shapes[0]), rows = op.rows, tokens = output.size() / rows;
+  multiply({node.inputs[0].numbers.data(), cols}, {node.weight(op.part).data(), cols, true}, {tokens, rows, cols},
+           {output.data(), rows}, kArithmetic, machine);
+  const std::span<const float> bias = bias_of(op.bias(), node);
+  for (std::size_t at = 0; at < output.size() && !bias.empty(); at += rows)
+    for (std::size_t i = 0; i < rows; ++i) output[at + i] += bias[i];
+}
+
+void add_gradients(const Linear& op, const BatchNode& node, const BatchGradients& into, Machine& machine) {
+  const std::size_t cols = width_of(node.shapes[0]), rows = op.rows, tokens = into.output.size() / rows;
+  if (const std::span<float> by_x = into.inputs[0]; !by_x.empty())
+    multiply({into.output.data(), rows}, {node.weight(op.part).data(), cols}, {tokens, cols, rows},
+             {by_x.data(), cols, true}, kArithmetic, machine);
+  if (const std::span<float> by_w = into.weight(op.part); !by_w.empty())
+    multiply({into.output.data(), rows, true}, {node.inputs[0].numbers.data(), cols}, {rows, cols, tokens},
+             {by_w.data(), cols, true}, kArithmetic, machine);
+  if (const std::span<float> by_bias = by_bias_of(op.bias(), into); !by_bias.empty())
+    add_column_sums(into.output, by_bias);
+}
+
+// --- convolutions --------------------------------------------------------------------------------------------------
+
+void evaluate_batch(const Convolution& op, const BatchNode& node, std::span<float> output, Machine& machine) {
+  const Sizes s(op, node);
+  const std::span<const float> w = node.weight(op.part), bias = bias_of(op.bias(), node);
+  const ProductExtents extents = {s.outer, s.places, s.inner};
+  std::vector<KernelScratch> rooms(machine.pool.num_threads());
+  machine.pool.parallel_for(s.images, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+    std::byte* const room = rooms[worker].reserve(product_room(extents, kArithmetic));
+    std::vector<float> columns;
+    for (std::size_t image = begin; image < end; ++image) {
+      gather_windows(op, node.shapes[0], node.inputs[0].numbers.subspan(image * s.in_size, s.in_size), columns);
+      float* const made = output.data() + image * s.out_size;
+      for (std::size_t o = 0; o < op.outputs; ++o)
+        std::fill_n(made + o * s.places, s.places, bias.empty() ? 0.0F : bias[o]);
+      for (std::size_t group = 0; group < s.groups; ++group)
+        multiply_alone({w.data() + group * s.outer * s.inner, s.inner},
+                       {columns.data() + group * s.inner * s.places, s.places}, extents,
+                       {made + group * s.outer * s.places, s.places, true}, kArithmetic, machine.isa, room);
+    }
+  });
+}
+
+void add_gradients(const Convolution& op, const BatchNode& node, const BatchGradients& into, Machine& machine) {
+  const Sizes s(op, node);
+  const std::span<const float> w = node.weight(op.part);
+  const std::span<float> by_x = into.inputs[0], by_w = into.weight(op.part), by_bias = by_bias_of(op.bias(), into);
+  const ProductExtents of_columns = {s.inner, s.places, s.outer}, of_weights = {s.outer, s.inner, s.places};
+  std::vector<KernelScratch> rooms(machine.pool.num_threads());
+  std::vector<float> sums(kShards * by_w.size()), bias_sums(kShards * by_bias.size());
+  machine.pool.parallel_for(kShards, 1, [&](std::size_t shard, std::size_t, std::size_t worker) {
+    std::byte* const room =
+        rooms[worker].reserve(std::max(product_room(of_columns, kArithmetic), product_room(of_weights, kArithmetic)));
+    std::vector<float> columns;
+    float* const by_weights = sums.data() + shard * by_w.size();
+    for (std::size_t image = shard * s.images / kShards; image < (shard + 1) * s.images / kShards; ++image) {
+      const float* const dy = into.output.data() + image * s.out_size;
+      for (std::size_t o = 0; o < by_bias.size(); ++o) {
+        double sum = 0;
+        for (std::size_t i = 0; i < s.places; ++i) sum += static_cast<double>(dy[o * s.places + i]);
+        bias_sums[shard * by_bias.size() + o] += static_cast<float>(sum);
+      }
+      if (!by_w.empty()) {
+        gather_windows(op, node.shapes[0], node.inputs[0].numbers.subspan(image * s.in_size, s.in_size), columns);
+        for (std::size_t group = 0; group < s.groups; ++group)
+          multiply_alone({dy + group * s.outer * s.places, s.places},
+                         {columns.data() + group * s.inner * s.places, s.places, true}, of_weights,
+                         {by_weights + group * s.outer * s.inner, s.inner, true}, kArithmetic, machine.isa, room);
+      }
+      if (by_x.empty()) continue;
+      columns.resize(s.groups * s.inner * s.places);
+      for (std::size_t group = 0; group < s.groups; ++group)
+        multiply_alone({w.data() + group * s.outer * s.inner, s.inner, true},
+                       {dy + group * s.outer * s.places, s.places}, of_columns,
+                       {columns.data() + group * s.inner * s.places, s.places}, kArithmetic, machine.isa, room);
+      scatter_windows(op, node.shapes[0], columns, by_x.subspan(image * s.in_size, s.in_size));
+    }
+  });
+  for (std::size_t shard = 0; shard < kShards; ++shard) {
+    for (std::size_t i = 0; i < by_w.size(); ++i) by_w[i] += sums[shard * by_w.size() + i];
+    for (std::size_t i = 0; i < by_bias.size(); ++i) by_bias[i] += bias_sums[shard * by_bias.size() + i];
+  }
+}
+
+}  // namespace nibble
