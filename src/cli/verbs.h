@@ -32,6 +32,7 @@ void add_plan(CLI::App& app, Session& session);
 void add_tokenize(CLI::App& app, Session& session);
 void add_train(CLI::App& app, Session& session);
 void add_distill(CLI::App& app, Session& session);
+void add_train_net(CLI::App& app, Session& session);
 void add_train_tokenizer(CLI::App& app, Session& session);
 
 // --walk, of verbs that calibrate.
@@ -45,8 +46,8 @@ void add_split(CLI::App& verb, std::size_t& windows);
 
 // In the order in which help shows them.
 inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {
-    add_compare, add_quantize, add_convert,         add_calibrate, add_eval,    add_run,     add_chat, add_serve,
-    add_bench,   add_inspect,  add_check,           add_tokenize,  add_formats, add_explain, add_plan, add_recipe,
-    add_train,   add_distill,  add_train_tokenizer, add_synth,     add_info};
+    add_compare, add_quantize, add_convert,   add_calibrate,       add_eval,    add_run,     add_chat, add_serve,
+    add_bench,   add_inspect,  add_check,     add_tokenize,        add_formats, add_explain, add_plan, add_recipe,
+    add_train,   add_distill,  add_train_net, add_train_tokenizer, add_synth,   add_info};
 
 }  // namespace nibble::cli

@@ -30,7 +30,7 @@ TEST_F(Errors, OfUsage) {
   expect("", 2, "A subcommand is required; 'nibble --help' tells more");
   expect("fly", 2,
          "unknown verb 'fly'; known are compare, quantize, convert, calibrate, eval, run, chat, bench, inspect, check, "
-         "tokenize, formats, explain, plan, recipe, train, distill, train-tokenizer, synth, info");
+         "tokenize, formats, explain, plan, recipe, train, distill, train-net, train-tokenizer, synth, info");
   expect_part("inspect", 2, "model is required; 'nibble inspect --help' tells more");
   expect_part("eval m --text t --windows many", 2, "many");
   expect_part("bench m -t 0", 2, "'nibble bench --help' tells more");

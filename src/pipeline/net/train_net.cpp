@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/net/train_net.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <limits>
+#include <map>
+
+#include "base/elapsed.h"
+#include "base/output_file.h"
+#include "base/progress_meter.h"
+#include "base/random.h"
+#include "net/simplify.h"
+#include "nibble/error.h"
+#include "nibble/model.h"
+#include "pipeline/net/net_samples.h"
+#include "pipeline/train/train_decoder.h"
+#include "train/net/net_preparation.h"
+
+namespace nibble {
+namespace {
+
+struct Examples {
+  std::vector<NetSample> samples;
+  std::vector<std::int64_t> labels;
+
+  NetExamples view() const { return {samples, labels}; }
+};
+
+// Those that judge are drawn at random: files are often sorted by class.
+void split(std::vector<NetSample> samples, const std::vector<std::int64_t>& labels, double held_out, Examples& training,
+           Examples& judging) {
+  std::size_t wanted = static_cast<std::size_t>(held_out * static_cast<double>(samples.size()));
+  Random random(1);
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const bool judges = random.below(samples.size() - i) < wanted;
+    if (judges) --wanted;
+    Examples& to = judges ? judging : training;
+    to.samples.push_back(std::move(samples[i]));
+    if (!labels.empty()) to.labels.push_back(labels[i]);
+  }
+}
+
+struct KnownFormat {
+  std::string_view name, format;
+};
+constexpr KnownFormat kFormats[] = {{"int8", "int8:row"},
+                                    {"int4", "int4:row"},
+                                    {"int2", "int2:row:half"},
+                                    {"ternary", "ternary:row"},
+                                    {"binary", "binary:row"}};
+
+std::string format_of(const std::string& name) {
+  for (const KnownFormat& known : kFormats)
+    if (name == known.name || name == std::string(known.name) + ":row") return std::string(known.format);
+  throw Error(
+      ErrorKind::invalid_argument,
+      fmt::format("weights of nets are trained as int8, int4, int2, ternary or binary numbers, by row: {}", name),
+      "quantize");
+}
+
+std::string ends_of(const TrainNetRequest& request) {
+  if (!request.ends.empty()) return request.ends;
+  const bool is_coarse = request.quantize != "int8" && request.quantize != "int4";
+  return is_coarse ? "int8" : request.quantize;
+}
+
+// By part, and told in the summary.
+std::map<std::string, FormatPtr> choose_formats(const TrainNetRequest& request,
+                                                const std::vector<TrainedProduct>& products,
+                                                const std::vector<bool>& reads_signs, TrainNetSummary& summary) {
+  std::map<std::string, FormatPtr> formats;
+  for (std::size_t i = 0; i < products.size() && !request.quantize.empty(); ++i) {
+    const bool is_end = i == 0 || i + 1 == products.size();
+    const std::string format = is_end ? ends_of(request) : request.quantize;
+    formats.emplace(products[i].part, find_format(format_of(format)));
+    summary.parts.push_back({products[i].name, format, products[i].numbers, reads_signs[i]});
+  }
+  return formats;
+}
+
+const Estimator* estimator_of(const TrainNetRequest& request, const Format& format) {
+  const CodePoints points = code_points(format);
+  if (!request.estimator.empty()) {
+    const Estimator& asked = find_estimator(request.estimator);
+    if (asked.refusal(points).empty()) return &asked;
+  }
+  return points.is_binary() ? &bwn_estimator() : points.is_ternary() ? &twn_estimator() : &default_estimator(points);
+}
+
+std::string hash_of(const Net& net, const Examples& training) {
+  XXH3_state_t* const state = XXH3_createState();
+  XXH3_64bits_reset(state);
+  const auto add = [&](std::span<const float> numbers) {
+    XXH3_64bits_update(state, numbers.data(), numbers.size_bytes());
+  };
+  for (const auto& [part, numbers] : net.weights) add(numbers);
+  for (const NetSample& sample : training.samples)
+    for (const std::vector<float>& input : sample) add(input);
+  XXH3_64bits_update(state, training.labels.data(), training.labels.size() * sizeof(std::int64_t));
+  const std::uint64_t hash = XXH3_64bits_digest(state);
+  XXH3_freeState(state);
+  return fmt::format("{:016x}", hash);
+}
+
+Net open_plain(const std::filesystem::path& path, NetOptions options) {
+  options.simplifies = false;
+  return open_net(path, options);
+}
+
+}  // namespace
+
+TrainNetSummary train_net(const TrainNetRequest& request, Machine& machine) {
+  const auto start = std::chrono::steady_clock::now();
+  TrainNetSummary summary;
+  const Net original = open_plain(request.net, request.options);
+  Net net = original;
+  // Norms learn where they are trained from nothing; else they are part of the weights behind them.
+  if (request.is_anew) {
+    fold_numbers(net);
+    find_activations(net);
+    find_layer_norms(net);
+    draw_weights(net, request.settings.seed);
+  } else {
+    simplify(net);
+  }
+  for (const NetOutput& output : request.outputs) require_writable(net, output);
+
+  const std::vector<TrainedProduct> products = products_of(net);
+  if (products.empty())
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: has neither convolutions nor matrices of weights, so there is nothing to train",
+                            request.net.string()));
+  std::vector<bool> reads_signs(products.size(), false);
+  for (std::size_t i = 1; i + 1 < products.size() && request.takes_signs; ++i)
+    reads_signs[i] = put_signs_before(net, products[i].part);
+  const std::map<std::string, FormatPtr> formats = choose_formats(request, products, reads_signs, summary);
+
+  std::vector<NetSample> samples = read_samples(net, request.data.samples, std::numeric_limits<std::size_t>::max());
+  const std::vector<std::int64_t> labels =
+      request.data.labels.empty() ? std::vector<std::int64_t>{} : read_labels(request.data.labels, net, samples.size());
+  Examples training, judging;
+  split(std::move(samples), labels, request.held_out, training, judging);
+  summary.examples = training.samples.size();
+  summary.held_out = judging.samples.size();
+  summary.source_bytes = std::filesystem::file_size(request.net);
+  const std::string hash = hash_of(net, training);
+
+  NetworkWeights weights(weights_of(net));
+  weights.train(is_learnt);
+  for (const NetworkWeight& weight : weights.all()) summary.parameters += weight.values.values.size();
+  std::vector<RoundedWeights> rounded;  // by estimator, since one object has one
+  std::map<const Estimator*, std::map<std::string, FormatPtr>> by_estimator;
+  for (const auto& [part, format] : formats) by_estimator[estimator_of(request, *format)].emplace(part, format);
+  for (const auto& [estimator, some] : by_estimator) rounded.emplace_back(weights, some, estimator, machine.pool);
+
+  const bool has_teacher = !request.teacher.empty() || labels.empty();
+  std::optional<Net> taught;
+  std::optional<NetworkWeights> teacher_weights;
+  std::optional<NetTape> teacher;
+  if (has_teacher) {
+    taught = request.teacher.empty() ? original : open_plain(request.teacher, request.options);
+    simplify(*taught);
+    teacher_weights.emplace(weights_of(*taught));
+    teacher.emplace(*taught, *teacher_weights, machine);
+  }
+  NetTrainer trainer(
+      net, weights, {training.view(), judging.view()}, request.settings, machine,
+      {.teacher = teacher ? &*teacher : nullptr, .taught = taught ? &*taught : nullptr, .rounded = rounded});
+
+  const std::map<std::string, std::string> identity = {{"net and examples", hash},
+                                                       {"quantize", request.quantize},
+                                                       {"ends", request.quantize.empty() ? "" : ends_of(request)},
+                                                       {"signs", request.takes_signs ? "yes" : "no"},
+                                                       {"estimator", request.estimator},
+                                                       {"version", std::string(version())}};
+  const std::filesystem::path state = training_state_path(request.outputs.front().path);
+  remove_abandoned_partials(state);
+  if (std::filesystem::exists(state)) {
+    trainer.take_up(state, identity);
+    summary.resumed_at = trainer.steps_done();
+    if (request.note) request.note(fmt::format("{}: goes on behind step {}", state.string(), summary.resumed_at));
+  }
+  ProgressMeter meter(request.progress, "train", trainer.steps(),
+                      "training was cancelled; the same command goes on where it stopped");
+  try {
+    while (!trainer.is_done()) {
+      const double loss = trainer.step();
+      if (trainer.steps_done() % request.save_every == 0 && !trainer.is_done()) trainer.save(state, identity);
+      const auto& seen = trainer.judgements();
+      meter.report(trainer.steps_done(),
+                   fmt::format("loss {:.3f}{}", loss,
+                               seen.empty() ? "" : fmt::format(", held-out {:.2f} %", 100 * seen.back().share())));
+    }
+    trainer.keep_best();
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::cancelled) trainer.save(state, identity);
+    // Gone astray: the same command would come to it again, and another rate is another run.
+    if (error.kind() == ErrorKind::unusable_input) std::filesystem::remove(state);
+    throw;
+  }
+  summary.steps = trainer.steps_done();
+  summary.losses = trainer.losses();
+  summary.judgements = trainer.judgements();
+  summary.kept = trainer.best();
+
+  put_weights(weights, net);
+  const NetCodes codes = take_codes(net, rounded, machine.pool);
+  if (!judging.samples.empty()) summary.written = judge_net(net, original, judging.samples, judging.labels, machine);
+  constexpr double kOfSums = 1e-6;  // noise of sums in another order
+  std::vector<WrittenNet> written;
+  for (const NetOutput& output : request.outputs) {
+    written.push_back(spell_net(net, codes, output));
+    require_same_when_read(written.back(), net, training.samples.front(), kOfSums, machine);
+    summary.files.push_back({output, written.back().bytes()});
+  }
+  for (const WrittenNet& one : written) commit(one);
+  std::filesystem::remove(state);
+  summary.seconds = seconds_since(start);
+  return summary;
+}
+
+}  // namespace nibble
