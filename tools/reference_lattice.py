@@ -67,7 +67,7 @@ def main():
                                          "sample": [[code, points[code].tolist()] for code in range(0, 65536, 997)]}) + "\n")
 
 
-ROWS, REACH = rows_of_magnitudes(), 1.0
+ROWS, REACH = rows_of_magnitudes(), 1.18
 
 if __name__ == "__main__":
     main()

@@ -348,10 +348,11 @@ constexpr Term kTerms[] = {
     {TermKind::data,
      "lattice",
      kLattice,
-     {"Points in eight dimensions: a code of 16 bits stands for eight weights of a row at once, as one of 65536 points of "
-      "E8, where spheres lie closest. e8p2 loses a quarter less than four levels a weight at the same 2 bits, more than "
-      "a trellis, and its rows have codes of their own; it is for nibble's own directories.",
-      "八维空间中的点：一个 16 位编码同时代表一行中的八个权重，取自球体排列最密的 E8 格中的 65536 个点。在同样 2 位下，e8p2 "
+     {"Points in eight dimensions: a code of 16 bits stands for eight weights of a row at once, as one of 65536 points "
+      "of E8, where spheres lie closest. e8p2 loses a quarter less than four levels a weight at the same 2 bits, more "
+      "than a trellis, and its rows have codes of their own; it is for nibble's own directories.",
+      "八维空间中的点：一个 16 位编码同时代表一行中的八个权重，取自球体排列最密的 E8 格中的 65536 个点。在同样 2 "
+      "位下，e8p2 "
       "的损失比每个权重四级少四分之一，比网格编码（trellis）多，但每行有自己的编码；仅用于 nibble 自有目录。"},
      "nibble quantize MODEL -f e8p2 --method gptq --text calibration.txt -o small"},
     {TermKind::data,

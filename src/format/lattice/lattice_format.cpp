@@ -23,7 +23,7 @@ namespace {
 constexpr std::string_view kName = "e8p2";
 constexpr std::size_t kCodeBytes = 2;
 // Of a row's deviation, in deviations of the points: measured by what feedback makes of a model.
-constexpr float kReach = 1.1F;
+constexpr float kReach = 1.18F;
 
 // Rows of one parity of minus signs, searchable; magnitudes count halves of a row's numbers.
 struct Half {

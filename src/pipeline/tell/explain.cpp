@@ -84,14 +84,13 @@ FittedSpan make_span(const ExplainRequest& request, std::span<const float> numbe
     throw Error(ErrorKind::invalid_argument, fmt::format("{} numbers share a grid in {}; give at most {}: {}",
                                                          info.span == 0 ? kMostNumbers : info.span, info.name,
                                                          room - (request.range ? 2 : 0), numbers.size()));
-  // Where a row shares one, whole units of it.
-  const std::size_t wanted = info.span == 0 ? round_up(span.values.size(), info.unit) : info.span;
+  // Rows that are a group, too, have whole units.
+  const std::size_t wanted = info.span == 0 ? round_up(span.values.size(), info.row_multiple) : info.span;
   if (wanted > span.values.size() && (info.span == 0 || wanted <= kLargestFilled)) {
     const std::size_t missing = wanted - span.values.size();
     for (std::size_t i = 0; i < missing; ++i)
       span.values.push_back(span.low + evenly_spread(i) * (span.high - span.low));
-    span.description +=
-        fmt::format(", and {} numbers spread evenly over the range: {} share a grid", missing, wanted);
+    span.description += fmt::format(", and {} numbers spread evenly over the range: {} share a grid", missing, wanted);
   }
   return span;
 }
