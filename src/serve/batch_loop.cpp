@@ -21,7 +21,11 @@ constexpr std::size_t kFewestTokens = 16, kMostTokens = 512, kFirstTokens = 64;
 }  // namespace
 
 BatchLoop::BatchLoop(Decoder& decoder, const Tokenizer& tokenizer, const BatchLimits& limits)
-    : decoder_(decoder), tokenizer_(tokenizer), limits_(limits), held_(limits.most_held) {
+    : decoder_(decoder),
+      tokenizer_(tokenizer),
+      token_list_(tokenizer, decoder.config().vocab_size),
+      limits_(limits),
+      held_(limits.most_held) {
   if (const std::uint64_t one = bytes_of(limits.context); one > limits.memory)
     throw Error(ErrorKind::resource,
                 fmt::format("keys and values of one sequence need more memory than there is for all; shorten the "
@@ -49,7 +53,7 @@ void BatchLoop::judge(const GenerationRequest& request) const {
 
 void BatchLoop::add(std::uint64_t ticket, std::size_t index, GenerationRequest request, EventCallback on_event) {
   waiting_.push_back(std::make_unique<RunningSequence>(ticket, index, std::move(request), std::move(on_event),
-                                                       tokenizer_, decoder_.isa()));
+                                                       tokenizer_, token_list_, decoder_.isa()));
 }
 
 void BatchLoop::cancel(std::uint64_t ticket) {

@@ -81,6 +81,7 @@ class BatchLoop {
 
   Decoder& decoder_;
   const Tokenizer& tokenizer_;
+  TokenList token_list_;
   BatchLimits limits_;
   std::deque<Running> waiting_;
   std::vector<Running> running_;  // the one admitted last is the last

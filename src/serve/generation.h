@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +17,8 @@
 #include "nibble/generate.h"
 
 namespace nibble::serve {
+
+class GrammarRules;  // serve/grammar/grammar.h
 
 // A token, and the natural logarithm of its probability by the model alone: before temperature, penalties and biases.
 struct TokenChance {
@@ -40,6 +43,7 @@ struct GenerationRequest {
   std::size_t max_tokens = SIZE_MAX;                            // the context is a limit, too
   std::vector<std::string> stop = {};
   bool ignore_end = false;
+  std::shared_ptr<const GrammarRules> grammar = {};  // what the text is held to; null: nothing
   std::optional<std::size_t> told_chances = {};  // tokens come with their probabilities, and so many of the greatest
   bool tells_prompt = false;                     // the prompt's tokens, too, all of which are read for it
   std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();  // times are counted from here

@@ -19,13 +19,14 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
 }  // namespace
 
 RunningSequence::RunningSequence(std::uint64_t ticket, std::size_t index, GenerationRequest request,
-                                 EventCallback on_event, const Tokenizer& tokenizer, Isa isa)
+                                 EventCallback on_event, const Tokenizer& tokenizer, const TokenList& token_list,
+                                 Isa isa)
     : ticket_(ticket),
       index_(index),
       request_(std::move(request)),
       on_event_(std::move(on_event)),
       tokenizer_(tokenizer),
-      chooser_(request_, isa),
+      chooser_(request_, token_list, isa),
       stream_(request_.stop),
       tokens_(request_.prompt) {
   usage_.prompt_tokens = request_.prompt.size();

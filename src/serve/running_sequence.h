@@ -24,7 +24,7 @@ class RunningSequence {
  public:
   // Errors as TokenChooser's.
   RunningSequence(std::uint64_t ticket, std::size_t index, GenerationRequest request, EventCallback on_event,
-                  const Tokenizer& tokenizer, Isa isa);
+                  const Tokenizer& tokenizer, const TokenList& token_list, Isa isa);
 
   std::uint64_t ticket() const noexcept { return ticket_; }
   const GenerationRequest& request() const noexcept { return request_; }

@@ -8,27 +8,31 @@
 
 namespace nibble::serve {
 
-TokenChooser::TokenChooser(const GenerationRequest& request, Isa isa)
+TokenChooser::TokenChooser(const GenerationRequest& request, const TokenList& tokens, Isa isa)
     : sampler_(request.sampler),
       isa_(isa),
       presence_(request.presence_penalty),
       frequency_(request.frequency_penalty),
       bias_(request.logit_bias),
-      told_chances_(request.told_chances) {}
+      told_chances_(request.told_chances) {
+  if (request.grammar) constraint_.emplace(tokens, *request.grammar);
+}
 
 std::int32_t TokenChooser::choose(std::span<const float> logits, std::span<const std::int32_t> history) {
   const bool penalises = presence_ != 0 || frequency_ != 0;
-  if (!bias_.empty() || (penalises && !made_.empty())) {
+  if (constraint_ || !bias_.empty() || (penalises && !made_.empty())) {
     logits_.assign(logits.begin(), logits.end());
     for (const auto& [id, bias] : bias_) logits_[static_cast<std::size_t>(id)] += bias;
     if (penalises)
       for (const auto& [id, count] : made_)
         logits_[static_cast<std::size_t>(id)] -=
             static_cast<float>(presence_ + frequency_ * static_cast<double>(count));
+    if (constraint_) constraint_->restrict(logits_);
     logits = logits_;
   }
   const std::int32_t id = sampler_.choose(logits, history);
   if (penalises) ++made_[id];
+  if (constraint_) constraint_->take(id);
   return id;
 }
 

@@ -258,6 +258,50 @@ TEST_F(Api, WhatWouldChangeTheAnswerAndIsNotDoneIsRefusedByName) {
   json(post("/v1/chat/completions", body));
 }
 
+// At any temperature, and whatever the model would rather say.
+TEST_F(Api, TextsAreHeldToWhatWasAskedFor) {
+  start();
+  Json body = chat_body();
+  body.update(
+      {{"temperature", 1.5}, {"top_k", 0}, {"top_p", 1}, {"min_p", 0}, {"max_tokens", 200}, {"n", 4}, {"seed", 1}});
+  body.erase("ignore_eos");
+  const auto answers = [&](const Json& more) {
+    Json asked = body;
+    asked.update(more);
+    return json(post("/v1/chat/completions", asked))["choices"];
+  };
+  const Json schema = Json::parse(R"({"type": "object", "properties": {"name": {"type": "string", "maxLength": 12},
+      "age": {"type": "integer"}, "pets": {"type": "array", "items": {"enum": ["cat", "dog"]}, "maxItems": 2}},
+      "required": ["name", "age", "pets"], "additionalProperties": false})");
+  Json format = {{"type", "json_schema"}, {"json_schema", {{"name", "person"}, {"strict", true}, {"schema", schema}}}};
+  for (const Json& choice : answers({{"response_format", format}})) {
+    EXPECT_EQ(choice["finish_reason"], "stop");
+    const Json person = Json::parse(choice["message"]["content"].get<std::string>(), nullptr, false);
+    ASSERT_TRUE(person.is_object()) << choice;
+    EXPECT_EQ(person.size(), 3u);
+    EXPECT_TRUE(person["name"].is_string() && person["age"].is_number_integer() && person["pets"].is_array());
+  }
+  for (const Json& choice : answers({{"response_format", {{"type", "json_object"}}}, {"max_tokens", 240}}))
+    if (choice["finish_reason"] == "stop") {
+      EXPECT_TRUE(Json::parse(choice["message"]["content"].get<std::string>(), nullptr, false).is_object()) << choice;
+    }
+  for (const Json& choice : answers({{"grammar", "root ::= (\"yes\" | \"no\") [.!]"}})) {
+    const std::string text = choice["message"]["content"];
+    EXPECT_TRUE(text == "yes." || text == "yes!" || text == "no." || text == "no!") << text;
+  }
+  format["json_schema"]["schema"]["properties"]["name"]["pattern"] = "^a";
+  const auto refused = [&](const Json& more, const char* part) {
+    Json asked = body;
+    asked.update(more);
+    const Json error = json(post("/v1/chat/completions", asked), 400)["error"];
+    EXPECT_NE(error["message"].get<std::string>().find(part), std::string::npos) << error;
+  };
+  refused({{"response_format", format}}, "#/properties/name has what is not supported: the keyword pattern");
+  refused({{"response_format", {{"type", "json_schema"}}}}, "no schema");
+  refused({{"grammar", "root ::= x"}}, "no rule 'x'");
+  refused({{"grammar", "root ::= \"x\""}, {"response_format", {{"type", "json_object"}}}}, "one of them");
+}
+
 TEST_F(Api, MessagesAreReadAsClientsWriteThem) {
   start();
   Json body;

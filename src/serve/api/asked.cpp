@@ -13,6 +13,8 @@
 #include "serve/api/responses_answer.h"
 #include "serve/api/responses_request.h"
 #include "serve/api/text_answer.h"
+#include "serve/grammar/gbnf.h"
+#include "serve/grammar/json_schema.h"
 
 namespace nibble::serve {
 
@@ -40,12 +42,36 @@ void refuse_tools(const RequestFields& fields) {
                    "unsupported_parameter");
 }
 
-void refuse_formats(const RequestFields& fields) {
+// What a text is held to: response_format, or llama-server's grammar and json_schema. One of them.
+std::shared_ptr<const GrammarRules> read_grammar(const RequestFields& fields) {
   const Json* const format = fields.find("response_format");
-  if (format == nullptr) return;
-  if (!format->is_object() || !format->contains("type") || (*format)["type"] != "text")
-    throw ApiError(400, "response_format is not supported, but as {\"type\": \"text\"}", "response_format",
-                   "unsupported_parameter");
+  const Json* const schema = fields.find("json_schema");
+  const std::string grammar = fields.text("grammar", "");
+  const char* param = !grammar.empty() ? "grammar" : schema != nullptr ? "json_schema" : "response_format";
+  const auto made = [&](auto&& make) {
+    try {
+      return std::make_shared<const GrammarRules>(make());
+    } catch (const Error& error) {
+      throw ApiError(400, fmt::format("{}: {}", param, error.what()), param, "unsupported_parameter");
+    }
+  };
+  const Json* const of_format =
+      format != nullptr && format->is_object() ? RequestFields(*format).find("type") : nullptr;
+  const bool is_text = format == nullptr || (of_format != nullptr && *of_format == "text");
+  if ((grammar.empty() ? 0 : 1) + (schema == nullptr ? 0 : 1) + (is_text ? 0 : 1) > 1)
+    throw ApiError(400, "response_format, grammar and json_schema each say what a text is; give one of them", param);
+  if (!grammar.empty()) return made([&] { return parse_gbnf(grammar); });
+  if (schema != nullptr) return made([&] { return grammar_of_schema(*schema); });
+  if (is_text) return nullptr;
+  if (of_format != nullptr && *of_format == "json_object") return made([] { return grammar_of_objects(); });
+  if (of_format != nullptr && *of_format == "json_schema") {
+    // The schema lies in an object of this name (chat), or beside it (responses).
+    const Json* const inner = RequestFields(*format).find("json_schema");
+    const Json* const given = RequestFields(inner != nullptr && inner->is_object() ? *inner : *format).find("schema");
+    if (given == nullptr) throw ApiError(400, "response_format has no schema", param);
+    return made([&] { return grammar_of_schema(*given); });
+  }
+  throw ApiError(400, "response_format is text, json_object or json_schema", param, "unsupported_parameter");
 }
 
 struct PreparedChat {
@@ -58,12 +84,17 @@ PreparedChat prepare_chat(const Json& body, const ServedModel& model) {
   const RequestFields fields(body);
   PreparedChat chat{.generation = read_generation_fields(fields, model, SIZE_MAX), .rendered = {}};
   refuse_tools(fields);
-  refuse_formats(fields);
+  chat.generation.request.grammar = read_grammar(fields);
   if (chat.generation.request.max_tokens == 0) throw ApiError(400, "max_tokens must be at least 1", "max_tokens");
   chat.rendered = render_chat(read_conversation(fields, model), model);
   expect_room(chat.rendered.ids.size(), model, "messages");
   const std::optional<ReasoningMarks>& marks = model.chat_template->reasoning();
   chat.begins_in_reasoning = marks && ends_in_reasoning(*marks, chat.rendered.text);
+  if (chat.generation.request.grammar && chat.begins_in_reasoning)
+    throw ApiError(400,
+                   "this conversation begins with the model's thoughts, which no response_format describes; ask the "
+                   "template for none (chat_template_kwargs)",
+                   "response_format", "unsupported_parameter");
   return chat;
 }
 
@@ -184,7 +215,7 @@ Asked ask_text(const Json& body, const ServedModel& model, std::shared_ptr<HttpE
                const std::string& id) {
   const RequestFields fields(body);
   GenerationFields generation = read_generation_fields(fields, model, kTextTokens);
-  refuse_formats(fields);
+  generation.request.grammar = read_grammar(fields);
   const bool echoes = fields.flag("echo", false), tells = fields.find("logprobs") != nullptr;
   if (tells) {
     generation.request.told_chances = fields.whole("logprobs", 0, 0, kMostChances);

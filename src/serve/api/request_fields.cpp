@@ -23,8 +23,6 @@ struct Undone {
 constexpr auto kUndone = std::to_array<Undone>({
     {"functions", "[]", "tools are not called here"},
     {"function_call", "\"none\"", "tools are not called here"},
-    {"grammar", "\"\""},
-    {"json_schema", "{}"},
     {"audio", nullptr, "answers are text"},
     {"modalities", "[\"text\"]", "answers are text"},
     {"web_search_options", nullptr},
