@@ -125,7 +125,7 @@ def texts(client):
 
 def messages(server):
     client = anthropic.Anthropic(base_url=server.url, api_key=KEY, max_retries=0, timeout=120)
-    options = {"model": "tale", "max_tokens": 12, "temperature": 0}
+    options = {"model": "tale", "max_tokens": 12, "extra_body": {"temperature": 0}}
     whole = client.messages.create(messages=message("Once upon a time"), system="Be brief.", **options)
     assert whole.content[0].type == "text" and whole.stop_reason in ("max_tokens", "end_turn")
     with client.messages.stream(messages=message("Once upon a time"), system="Be brief.", **options) as stream:
