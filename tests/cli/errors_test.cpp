@@ -29,7 +29,8 @@ class Errors : public ::testing::Test {
 TEST_F(Errors, OfUsage) {
   expect("", 2, "A subcommand is required; 'nibble --help' tells more");
   expect("fly", 2,
-         "unknown verb 'fly'; known are compare, quantize, convert, calibrate, eval, run, chat, bench, inspect, check, "
+         "unknown verb 'fly'; known are compare, quantize, convert, calibrate, eval, run, chat, serve, bench, inspect, "
+         "check, "
          "tokenize, formats, explain, plan, recipe, train, distill, train-net, train-tokenizer, synth, info");
   expect_part("inspect", 2, "model is required; 'nibble inspect --help' tells more");
   expect_part("eval m --text t --windows many", 2, "many");

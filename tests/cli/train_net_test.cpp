@@ -107,7 +107,8 @@ TEST_F(TrainNetCommand, RefusesWhatCannotBe) {
   EXPECT_NE(error(train("--labels y.txt -o net.onnx"), 2).find("net.onnx"), std::string::npos);
   scratch_.write("bad.txt", "0\n1\n");
   EXPECT_NE(error(train("--labels bad.txt -o o.onnx"), 1).find("has 2 labels for 40 samples"), std::string::npos);
-  EXPECT_NE(error(train("--labels y.txt --batch 50 -o o.onnx"), 1).find("fewer examples than a batch takes"),
+  EXPECT_NE(error("train-net net.onnx --data x.npy --labels y.txt --batch 50 -o o.onnx", 1)
+                .find("fewer examples than a batch takes"),
             std::string::npos);
   EXPECT_NE(error("train-net " NIBBLE_SOURCE_DIR "/tests/data/nets/recurrent.onnx --data x.npy -o o.onnx", 1)
                 .find("nothing to train"),

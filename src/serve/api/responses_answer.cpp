@@ -77,8 +77,11 @@ std::string ResponsesAnswer::open_item(bool is_reasoning) {
   text_.clear();
   Json added = place();
   added["part"] = part();
-  return event("response.output_item.added", {{"output_index", output_.size()}, {"item", item("in_progress", false)}}) +
-         event("response.content_part.added", std::move(added));
+  // One after the other: each takes the next number.
+  std::string text =
+      event("response.output_item.added", {{"output_index", output_.size()}, {"item", item("in_progress", false)}});
+  text += event("response.content_part.added", std::move(added));
+  return text;
 }
 
 std::string ResponsesAnswer::close_item() {
@@ -118,8 +121,9 @@ std::string ResponsesAnswer::take_parts(const GenerationEvent& given) {
 }
 
 std::string ResponsesAnswer::begin_stream() {
-  return event("response.created", {{"response", response("in_progress")}}) +
-         event("response.in_progress", {{"response", response("in_progress")}});
+  std::string text = event("response.created", {{"response", response("in_progress")}});
+  text += event("response.in_progress", {{"response", response("in_progress")}});
+  return text;
 }
 
 std::string ResponsesAnswer::stream_event(const GenerationEvent& given) {
