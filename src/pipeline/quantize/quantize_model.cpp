@@ -402,9 +402,7 @@ std::vector<std::string> judge_folding(const FoldedRotation& rotation, const Tra
 // The rotated model lies beside the output meanwhile.
 QuantizeSummary quantize_rotated(const SourceModel& source, const QuantizeModelOptions& options,
                                  const Transform& transform, Machine& machine, const ProgressCallback& progress) {
-  QuantizeModelOptions judged = options;
-  if (source.config().tied_embedding && !options.embedding.empty()) judged.head.clear();  // two matrices soon
-  const QuantizePlan plan = plan_quantization(source, judged);  // what is refused of the source itself
+  const QuantizePlan plan = plan_quantization(source, options);  // what is refused of the source itself
   const FoldedRotation rotation = fold_rotations(source.parts(), source.config().tied_embedding);
   const std::vector<std::string> notes = judge_folding(rotation, transform, source);
   if (options.calibration.statistics != nullptr)

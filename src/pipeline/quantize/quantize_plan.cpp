@@ -44,7 +44,9 @@ const Container& decide_container(const QuantizeModelOptions& options, const Rec
 }
 
 void apply_overrides(Recipe& recipe, const QuantizeModelOptions& options, const ModelConfig& config) {
-  if (config.tied_embedding && !options.embedding.empty() && !options.head.empty() && options.embedding != options.head)
+  const bool is_parted = !options.transform.empty() && find_transform(options.transform).folds();  // into two matrices
+  if (config.tied_embedding && !is_parted && !options.embedding.empty() && !options.head.empty() &&
+      options.embedding != options.head)
     throw Error(
         ErrorKind::invalid_argument,
         fmt::format(
