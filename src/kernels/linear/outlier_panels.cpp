@@ -80,12 +80,14 @@ class OutlierPanels final : public PackedWeights {
     float* const out = reinterpret_cast<float*>(shared + own_at(tokens));
     const auto cols = static_cast<std::size_t>(cols_);
     pool.parallel_for(runs(tokens), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t run = begin; run < end; ++run)
-        for (std::size_t t = 0; t < kOutlierTokens; ++t) {
-          const std::size_t token = run * kOutlierTokens + t;
-          float* const lane = out + run * run_floats() + t;
-          for (std::size_t c = 0; c < cols; ++c) lane[c * kOutlierTokens] = token < tokens ? x[token * cols + c] : 0.0F;
-        }
+      for (std::size_t run = begin; run < end; ++run) {
+        const float* const first = x + run * kOutlierTokens * cols;
+        const std::size_t count = std::min(kOutlierTokens, tokens - run * kOutlierTokens);
+        float* const lanes = out + run * run_floats();
+        for (std::size_t c = 0; c < cols; ++c)
+          for (std::size_t t = 0; t < kOutlierTokens; ++t)
+            lanes[c * kOutlierTokens + t] = t < count ? first[t * cols + c] : 0.0F;
+      }
     });
   }
   void multiply_panel(std::size_t panel, const float* x, std::size_t tokens, float* y, std::byte* shared,
