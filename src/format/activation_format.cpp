@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "format/outlier_format.h"
+#include "format/sparse_format.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -74,7 +75,7 @@ SpelledFormat split_format(std::string_view spelling) {
     const std::size_t begin = plus + 1;
     plus = spelling.find('+', begin);
     const std::string_view part = spelling.substr(begin, plus - begin);
-    if (result.parts.empty() && is_outlier_part(part))
+    if (result.parts.empty() && (is_outlier_part(part) || is_sparse_part(part)))
       result.weights = spelling.substr(0, plus);  // belongs to them
     else
       result.parts.push_back(part);

@@ -13,6 +13,7 @@
 #include "format/outlier_format.h"
 #include "format/planar/format.h"
 #include "format/raw.h"
+#include "format/sparse_format.h"
 #include "format/trellis/trellis_format.h"
 #include "nibble/error.h"
 
@@ -159,6 +160,7 @@ FormatPtr find_format(std::string_view spelling) {
   for (const FormatPtr& format : fixed_formats())
     if (format->name() == name) return format;
   if (FormatPtr with_outliers = make_outlier_format(name)) return with_outliers;
+  if (FormatPtr sparse = make_sparse_format(name)) return sparse;
   if (const auto plus = name.find('+'); plus != std::string::npos) {
     throw Error(
         ErrorKind::invalid_argument,

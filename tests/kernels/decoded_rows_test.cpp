@@ -39,6 +39,29 @@ TEST(DecodedRows, EveryFormatGivesTheProductOfItsDecodedRows) {
   }
 }
 
+// Weights of which two of four are zeros give the products of the same numbers with codes for zeros.
+TEST(DecodedRows, SparseWeightsAreMultipliedDense) {
+  const std::size_t rows = 66, cols = 512, tokens = 3;
+  const auto x = normal_numbers(tokens * cols, 16);
+  for (const char* name : {"int4:g64+sparse:2:4", "f16+sparse:2:4", "int2:g64:half+sparse:2:4"}) {
+    const FormatPtr format = find_format(name);
+    const QuantizedTensor tensor = encode_tensor(format, normal_numbers(rows * cols, 15), rows, FitRule::absmax);
+    const auto w = tensor.view().decode();
+    for (const Isa isa : runnable_sets()) {
+      Machine machine(isa, 2);
+      const PackedLinear packed = PackedLinear::pack(tensor.view(), {ActivationMode::f32}, machine);
+      std::vector<float> y(tokens * rows);
+      packed.multiply(x.data(), tokens, y.data(), machine);
+      for (std::size_t t = 0; t < tokens; ++t)
+        for (std::size_t r = 0; r < rows; ++r) {
+          float sum = 0;
+          for (std::size_t k = 0; k < cols; ++k) sum = std::fma(x[t * cols + k], w[r * cols + k], sum);
+          ASSERT_EQ(y[t * rows + r], sum) << name << ", token " << t << ", row " << r;
+        }
+    }
+  }
+}
+
 // Parts are applied row by row; what mixes rows is refused by name.
 TEST(DecodedRows, TensorsWithPartsGiveTheProductOfTheirDecodedRows) {
   const std::size_t rows = 66, cols = 512, tokens = 2;

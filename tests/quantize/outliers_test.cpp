@@ -138,6 +138,24 @@ TEST_P(MethodsWithOutliers, LoseLessAndFillTheirShare) {
 
 INSTANTIATE_TEST_SUITE_P(Methods, MethodsWithOutliers, testing::Values("rtn", "mse", "imatrix", "gptq", "descent"));
 
+// Half of the weights: what is lost with them is made good by the others.
+TEST(SparseWeights, FeedbackMakesZerosGood) {
+  const std::vector<float> weights = spiked_weights(kRows, kCols);
+  const SiteStatistics site = mixed_site(kCols);
+  for (const std::string format : {"f16+sparse:2:4", "int4:g32+sparse:2:4"}) {
+    const auto lost = [&](const char* method) {
+      return loss(weights, round_matrix(format, method, weights, site, 1).view().decode(), site);
+    };
+    const double nearest = lost("rtn"), feedback = lost("gptq");
+    EXPECT_LT(feedback, 0.8 * nearest) << format;
+    EXPECT_LT(lost("descent"), 1.001 * feedback) << format;
+    const QuantizedTensor tensor = round_matrix(format, "gptq", weights, site, 1);
+    for (std::uint64_t row = 0; row < kRows; ++row)
+      EXPECT_FALSE(tensor.format->find_defect(tensor.view().row(row), kCols)) << format << " row " << row;
+    EXPECT_EQ(round_matrix(format, "gptq", weights, site, 3).planes, tensor.planes) << format;
+  }
+}
+
 TEST(Outliers, DescentGoesOnFromFeedback) {
   const std::vector<float> weights = spiked_weights(kRows, kCols);
   const SiteStatistics site = mixed_site(kCols);

@@ -116,8 +116,9 @@ Json parse_config(const std::string& text, const std::string& source) {
 
 // "P" of a name "P.SUFFIX" that a plane could bear; nullopt for other names.
 std::optional<std::string_view> layer_of_plane(std::string_view name) {
-  constexpr std::array<std::string_view, 8> kSuffixes = {".codes", ".scales", ".zeros",  ".biases",
-                                                         ".table", ".base",   ".nested", ".offset"};
+  constexpr std::array<std::string_view, 11> kSuffixes = {".codes",    ".scales", ".zeros",  ".biases",
+                                                          ".table",    ".base",   ".nested", ".offset",
+                                                          ".outliers", ".values", ".kept"};
   for (const std::string_view suffix : kSuffixes)
     if (name.ends_with(suffix)) return name.substr(0, name.size() - suffix.size());
   for (const std::string_view suffix : part_suffixes())

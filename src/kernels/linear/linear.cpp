@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "format/outlier_format.h"
+#include "format/sparse_format.h"
 #include "kernels/linear/f32_panels.h"
 #include "kernels/linear/input_rotation.h"
 #include "kernels/linear/packed_weights.h"
@@ -85,6 +86,10 @@ std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const Kernel
     return pack_decoded_rows(weights, machine);
   }
   if (auto packed = pack_beside_outliers(weights, options, machine)) return packed;
+  // Zeros have codes in memory: no product here gains by leaving them out.
+  if (const SparseFormat* const sparse = find_sparse_format(*weights.format))
+    if (const FormatPtr dense = sparse->dense_format())
+      return choose(sparse->dense(weights, dense).view(), options, machine);
   if (weights.format->info().kind == FormatKind::raw) {
     if (takes_bf16(machine.isa, options, weights.specs.at(0).dtype == DType::bf16))
       if (auto packed = pack_bf16_panels(weights, machine)) return packed;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "format/row_tiles.h"
+#include "format/sparse_format.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -35,7 +36,8 @@ class ExactRounder final : public Rounder {
 
 bool encode_exactly(const Format& format, std::span<const float> values, std::uint64_t row, const RowPlanes& out,
                     std::span<float> read_back) {
-  if (find_row_tiles(format) != nullptr) {  // a row alone has no codes there
+  // A row alone has no codes in tiles, and one of any numbers none in sparse formats.
+  if (find_row_tiles(format) != nullptr || find_sparse_format(format) != nullptr) {
     std::ranges::fill(read_back, 0.0F);
     return false;
   }

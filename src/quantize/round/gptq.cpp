@@ -169,7 +169,9 @@ class GptqRounder final : public Rounder {
     if (band.plan == nullptr) return Rounder::encode_band(format, band, out, machine);
     const auto& plan = static_cast<const GptqPlan&>(*band.plan);
     SpanCodes codes(format, band.rows, band.cols);
-    codes.choose_outliers(band, plan.factor()->diagonal(), costs_of(*plan.factor()), machine.pool);
+    const std::vector<float> costs = costs_of(*plan.factor());
+    codes.choose_outliers(band, plan.factor()->diagonal(), costs, machine.pool);
+    codes.choose_zeros(band, costs, machine.pool);
     BandRounder(*plan.factor(), band, codes, machine).run();
     if (plan.descent() != nullptr) plan.descent()->run(band, codes, options_.sweeps, machine);
     codes.pack(band.rows, out, machine.pool);

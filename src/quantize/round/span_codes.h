@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "format/row_tiles.h"
+#include "format/sparse_format.h"
 #include "quantize/round/band_outliers.h"
 #include "quantize/round/rounder.h"
 
@@ -39,6 +40,18 @@ class SpanCodes {
     if (const OutlierFormat* const format = find_outlier_format(format_))
       outliers_.emplace(*format, band, importance, costs, pool);
   }
+  // Of sparse formats: which weights go.
+  void choose_zeros(const RoundBand& band, std::span<const float> costs, ThreadPool& pool) {
+    if (find_sparse_format(format_) == nullptr) return;
+    dropped_.resize(band.rows * cols_);
+    pool.parallel_for(band.rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t row = begin; row < end; ++row)
+        choose_dropped(band.values.subspan(row * cols_, cols_), costs, std::span(dropped_).subspan(row * cols_, cols_));
+    });
+  }
+  bool is_dropped(std::size_t row, std::size_t col) const {
+    return !dropped_.empty() && dropped_[row * cols_ + col] != 0;
+  }
   bool is_outlier(std::size_t row, std::size_t col) const { return outliers_ && outliers_->has(row, col); }
 
   std::size_t span() const { return span_; }
@@ -48,13 +61,16 @@ class SpanCodes {
   std::byte* grid(std::size_t row, std::size_t s) { return &grids_[(row * spans_ + s) * grid_bytes_]; }
   Code& code(std::size_t row, std::size_t col) { return codes_[row * units_ + col / format_.info().unit]; }
 
-  // Chooses the grid of one span for `x`, in `band`'s terms; outliers are left out.
+  // Chooses the grid of one span for `x`, in `band`'s terms; outliers and dropped weights are left out.
   void fit(const RoundBand& band, std::size_t row, std::size_t s, std::span<const float> x,
            std::span<const float> importance, std::byte* grid) const {
-    if (!outliers_ || !outliers_->has_any(row, s * span_, x.size()))
+    const bool has_outliers = outliers_ && outliers_->has_any(row, s * span_, x.size());
+    if (!has_outliers && dropped_.empty())
       return format_.fit(x, importance, band.tensor_grid, band.first_row + row, band.fit, grid, s);
     std::vector<float> others(x.begin(), x.end()), weights(importance.begin(), importance.end());
-    outliers_->leave_out(row, s * span_, others, weights);
+    if (has_outliers) outliers_->leave_out(row, s * span_, others, weights);
+    for (std::size_t i = 0; i < others.size(); ++i)
+      if (is_dropped(row, s * span_ + i)) others[i] = 0;
     format_.fit(others, weights, band.tensor_grid, band.first_row + row, band.fit, grid, s);
   }
 
@@ -62,6 +78,10 @@ class SpanCodes {
   // the code nearest to 0 and whatever it wants beside it, which goes to `addend`.
   Code nearest(const std::byte* grid, std::size_t row, std::size_t col, const float* target, const float* metric,
                float* out, float* addend) const {
+    if (is_dropped(row, col)) {
+      *out = 0;
+      return kDroppedCode;
+    }
     const bool is_beside = is_outlier(row, col);
     const float zero = 0;
     const Code code = format_.nearest(grid, col % span_, is_beside ? &zero : target, metric);
@@ -121,6 +141,7 @@ class SpanCodes {
   std::vector<std::byte> grids_;
   std::vector<Code> codes_;
   std::optional<BandOutliers> outliers_;
+  std::vector<std::uint8_t> dropped_;  // [rows, cols] of sparse formats
 };
 
 }  // namespace nibble
