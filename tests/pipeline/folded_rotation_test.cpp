@@ -5,7 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <iterator>
 
 #include "engine/decoder.h"
 #include "kernels/chosen_isa.h"
@@ -29,6 +32,13 @@ class FoldedRotations : public testing::Test {
     options.transform = transform;
     options.output = scratch_ / output;
     return quantize_model(SourceModel::open(model), options, machine_, {});
+  }
+
+  bool leaves_partials() const {
+    const std::filesystem::directory_iterator entries(scratch_.path());
+    return std::any_of(begin(entries), end(entries), [](const auto& entry) {
+      return entry.path().filename().string().find(".partial-") != std::string::npos;
+    });
   }
 
   ScratchDirectory scratch_;
@@ -85,7 +95,7 @@ TEST_F(FoldedRotations, AreRefusedByNameWhereNormsStandBetween) {
     const SourceModel result = SourceModel::open(scratch_ / family);
     EXPECT_NE(result.stored(*result.parts().part("q", 0)).values.parts(), nullptr) << family;
     EXPECT_LT(relative_difference(logits_of(result), logits_of(SourceModel::open(model))), 0.2) << family;
-    EXPECT_FALSE(std::filesystem::exists(scratch_ / (family + ".rotated")));
+    EXPECT_FALSE(leaves_partials());
   }
 }
 
@@ -103,6 +113,34 @@ TEST_F(FoldedRotations, LeaveModelsThatAnyContainerHolds) {
   // A stock container cannot record what is not folded.
   EXPECT_NE(error_of([&] { quantize(model, "q8_0", "hadamard:both", "two.gguf"); }).second.find("cannot record"),
             std::string::npos);
+}
+
+TEST_F(FoldedRotations, TouchNothingBesideTheOutput) {
+  // What others have called as the output and a bit: notes, and the model that is read.
+  const std::filesystem::path notes = scratch_ / "q.rotated" / "notes.txt";
+  std::filesystem::create_directory(notes.parent_path());
+  std::ofstream(notes) << "mine";
+  const std::filesystem::path model = small_synth(scratch_, machine_.pool);
+  const std::filesystem::path source = scratch_ / "p.rotated";
+  std::filesystem::copy(model, source, std::filesystem::copy_options::recursive);
+  quantize(source, "int8:row", "hadamard:fold", "p");
+  EXPECT_NO_THROW(SourceModel::open(source));
+  quantize(model, "int8:row", "hadamard:fold", "q");
+  EXPECT_TRUE(std::filesystem::exists(notes));
+  EXPECT_FALSE(leaves_partials());
+  // The result tells of the model, not of what lay beside it meanwhile.
+  std::ifstream file(scratch_ / "q" / "README.md");
+  const std::string card((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_NE(card.find("base_model: \"small\""), std::string::npos) << card;
+  EXPECT_EQ(card.find("partial"), std::string::npos) << card;
+}
+
+TEST_F(FoldedRotations, WhatWasKilledIsTidiedUp) {
+  const std::filesystem::path model = small_synth(scratch_, machine_.pool);
+  const std::filesystem::path left = scratch_ / "q.partial-2147483647-rotated";
+  std::filesystem::copy(model, left, std::filesystem::copy_options::recursive);
+  quantize(model, "int8:row", "hadamard:fold", "q");
+  EXPECT_FALSE(std::filesystem::exists(left));
 }
 
 }  // namespace

@@ -187,6 +187,17 @@ TEST(StaticActivations, FollowScalesThatAreFoldedAway) {
   EXPECT_LT(smooth, 0.5f * plain);
   EXPECT_FALSE(std::filesystem::exists(scratch / "smooth.weights"));
   EXPECT_FALSE(std::filesystem::exists(scratch / "smooth.weights.work"));
+  // Weights lie beside the output meanwhile, and what is read does not make place for them.
+  const std::filesystem::path source = scratch / "p.weights";
+  std::filesystem::copy(twin, source);
+  QuantizeModelOptions options = options_for("int8:row+a8:static", scratch / "p");
+  options.method = "smoothquant";
+  options.calibration = with_text(options.calibration);
+  EXPECT_NE(error_of([&] {
+              quantize_model(SourceModel::open(source), options, machine, {});
+            }).find("would take the place of the model that is read"),
+            std::string::npos);
+  EXPECT_NO_THROW(SourceModel::open(source));
 }
 
 TEST(StaticActivations, RefuseWhatCannotBe) {

@@ -2,6 +2,7 @@
 #include "pipeline/quantize/quantize_model.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -228,7 +229,7 @@ std::filesystem::path beside(const std::filesystem::path& output, const std::str
   return (output.has_filename() ? output : output.parent_path()).string() + ending;
 }
 
-// What lies beside the output while it is made.
+// What lies beside the output while it is made: its own alone, for all of it is removed.
 struct Removed {
   std::filesystem::path path;
   ~Removed() {
@@ -246,7 +247,7 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
         ErrorKind::invalid_argument,
         "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text",
         "texts");
-  require_replaceable(*plan.container, unfinished_weights(options.output));
+  require_place(source, *plan.container, unfinished_weights(options.output));
   const Removed weights{unfinished_weights(options.output)};
   QuantizeModelOptions first = options;
   first.activations.reset();
@@ -399,6 +400,16 @@ std::vector<std::string> judge_folding(const FoldedRotation& rotation, const Tra
   return notes;
 }
 
+// A directory that nobody else has, under a name by which remove_abandoned_partials knows it.
+std::filesystem::path make_partial_directory(const std::filesystem::path& output) {
+  const std::filesystem::path place = beside(output, fmt::format(".partial-{}-rotated", getpid()));
+  std::error_code error;
+  if (!std::filesystem::create_directory(place, error))
+    throw Error(ErrorKind::io, fmt::format("cannot make a directory beside the output: {}: {}", place.string(),
+                                           error ? error.message() : "it exists"));
+  return place;
+}
+
 // The rotated model lies beside the output meanwhile.
 QuantizeSummary quantize_rotated(const SourceModel& source, const QuantizeModelOptions& options,
                                  const Transform& transform, Machine& machine, const ProgressCallback& progress) {
@@ -414,11 +425,11 @@ QuantizeSummary quantize_rotated(const SourceModel& source, const QuantizeModelO
   } else {
     if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
     require_place(source, *plan.container, options.output);
-    const Removed rotated{beside(options.output, ".rotated")};
-    require_replaceable(nibble_container(), rotated.path);
+    remove_abandoned_partials(options.output);
     std::uint64_t numbers = 0;
     for (const TensorPlan& tensor : plan.tensors) numbers += tensor.rows * tensor.cols;
-    require_disk_space(rotated.path, numbers * sizeof(float));
+    require_disk_space(options.output, numbers * sizeof(float));
+    const Removed rotated{make_partial_directory(options.output)};
     write_rotated_model(source, rotation, rotated.path, machine, progress);
     const std::string hash = survey_source(source, {.hash = true, .peaks = {}}, machine.pool).hash;
     summary = quantize_source(SourceModel::open(rotated.path), options, hash, machine, progress);
@@ -443,52 +454,6 @@ std::uint64_t container_bytes(const SourceModel& source, const QuantizeModelOpti
   constexpr std::uint64_t kActivations = 128;
   const std::uint64_t margin = plan.container->margin() + (options.activations ? kActivations : 0);
   return forecast(source, plan, options) - tensor_bytes(plan) + plan.tensors.size() * margin;
-}
-
-std::string_view obstacle_name(Obstacle obstacle) {
-  switch (obstacle) {
-    case Obstacle::none:
-      return "none";
-    case Obstacle::row_length:
-      return "row_length";
-    case Obstacle::magnitude:
-      return "magnitude";
-  }
-  return "none";
-}
-
-std::string describe_substitutions(const QuantizeSummary& summary) {
-  std::string text;
-  for (const Obstacle obstacle : {Obstacle::row_length, Obstacle::magnitude}) {
-    std::map<std::string, std::map<std::string, std::uint64_t>> replaced;  // wanted -> stored -> tensors
-    std::map<std::string, std::uint64_t> cols;                             // of one of them
-    std::uint64_t count = 0, elements = 0;
-    for (const TensorSummary& tensor : summary.tensors) {
-      if (tensor.wanted.empty() || tensor.obstacle != obstacle) continue;
-      ++replaced[tensor.wanted][tensor.format];
-      cols.emplace(tensor.wanted, tensor.cols);
-      ++count;
-      elements += tensor.elements();
-    }
-    if (count == 0) continue;
-    std::string names, became;
-    for (const auto& [wanted, stored] : replaced) {
-      names += (names.empty() ? "" : ", ") + wanted;
-      for (const auto& [format, number] : stored)
-        became += fmt::format("{}{} became {} in {}", became.empty() ? "" : ", ", wanted, format, number);
-      if (obstacle == Obstacle::row_length)
-        became +=
-            fmt::format(" ({} is not a multiple of {})", cols.at(wanted), find_format(wanted)->info().row_multiple);
-    }
-    const std::string_view why = obstacle == Obstacle::row_length
-                                     ? "their rows do not fit its blocks"
-                                     : "their weights are too large or too small for its scales";
-    text += fmt::format("{}{} of {} tensors, {:.1f} % of parameters, are not {} because {}: {}",
-                        text.empty() ? "" : "; ", count, summary.tensors.size(),
-                        100.0 * static_cast<double>(elements) / static_cast<double>(summary.parameters), names, why,
-                        became);
-  }
-  return text;
 }
 
 }  // namespace nibble
