@@ -26,7 +26,11 @@ std::vector<const Node*> makers_of(const Graph& graph) {
 std::optional<ValueId> signs_of(const Net& net, const std::vector<const Node*>& makers, const Node& node) {
   if (!std::holds_alternative<Select>(node.operation)) return std::nullopt;
   if (!is_number(net, makers, node.inputs[1], 1) || !is_number(net, makers, node.inputs[2], -1)) return std::nullopt;
-  const Node* const asked = makers[node.inputs[0]];
+  const Node* asked = makers[node.inputs[0]];
+  // Files turn truths into numbers and back.
+  if (const auto* const cast = asked == nullptr ? nullptr : std::get_if<Unary>(&asked->operation);
+      cast != nullptr && cast->kind == Unary::Kind::is_true)
+    asked = makers[asked->inputs[0]];
   const auto* const binary = asked == nullptr ? nullptr : std::get_if<Binary>(&asked->operation);
   if (binary == nullptr || binary->kind != Binary::Kind::greater_or_equal) return std::nullopt;
   if (!is_number(net, makers, asked->inputs[1], 0)) return std::nullopt;

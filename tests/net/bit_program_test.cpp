@@ -4,7 +4,10 @@
 // instruction set and number of threads, and which products are computed so.
 #include <string_view>
 
+#include "io/onnx/onnx_model.h"
 #include "net/net_pen.h"
+#include "net/onnx/onnx_export.h"
+#include "net/onnx/onnx_net.h"
 #include "net/run_program.h"
 #include "net/signs.h"
 #include "net/tiny_nets.h"
@@ -27,7 +30,8 @@ std::vector<float> weights_of_bits(std::size_t rows, std::size_t cols, Weights k
 
 NetValue signs(NetPen& pen, const NetValue& x) {
   return pen.apply(Select{},
-                   {pen.binary(Binary::Kind::greater_or_equal, x, pen.number(0)), pen.number(1), pen.number(-1)});
+                   {pen.binary(Binary::Kind::greater_or_equal, x, pen.number(0)), pen.number(1), pen.number(-1)},
+                   NumberType::f32);
 }
 
 std::size_t steps_called(const Net& net, std::string_view name) {
@@ -99,6 +103,21 @@ TEST(BitProgram, LinearsInARow) {
     EXPECT_EQ(steps_called(net, "select"), 0u);  // nobody makes signs
     expect_reference_bits(net);
   }
+}
+
+// As it is written and read again: truths are numbers in between, weights bits.
+TEST(BitProgram, IsFoundInAFile) {
+  if (!has_onnx()) GTEST_SKIP() << kOnnxMissing;
+  NetPen pen;
+  const NetValue x = pen.input("x", NumberType::f32, {1, 64, 4, 4});
+  pen.put("w", weights_of_bits(8, 64 * 9, Weights::binary, 3));
+  pen.output("y",
+             pen.apply(Convolution{"w", false, 8, 1, Window{{3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}}, {signs(pen, x)}));
+  const std::string bytes = serialize_onnx(spell_onnx(std::move(pen).finish()));
+  const Net net = read_onnx_net(std::as_bytes(std::span(bytes)), "signs.onnx", {});
+  EXPECT_EQ(steps_called(net, "binary product"), 1u);
+  for (const std::string_view made : {"select", "binary", "unary"}) EXPECT_EQ(steps_called(net, made), 0u) << made;
+  expect_reference_bits(net);
 }
 
 // Signs that somebody else reads, weights of several sizes, and groups are computed in floats.

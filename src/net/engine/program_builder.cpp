@@ -113,9 +113,15 @@ void ProgramBuilder::find_bit_products() {
   for (const Node& node : net_.graph.nodes) {
     if (!signs_of(net_, makers, node) || is_read_elsewhere(node.output, counts)) continue;
     absorbed_[readers_.place(node)] = true;
-    const Node& asked = *makers[node.inputs[0]];
-    if (!is_read_elsewhere(asked.output, [&](const Node& reader) { return &reader == &node; }))
-      absorbed_[readers_.place(asked)] = true;
+    // And what is asked for them alone, a truth as a number or not.
+    const Node* reader = &node;
+    for (const Node* before = makers[node.inputs[0]]; before != nullptr && !before->inputs.empty();
+         before = makers[before->inputs[0]]) {
+      if (is_read_elsewhere(before->output, [&](const Node& one) { return &one == reader; })) break;
+      absorbed_[readers_.place(*before)] = true;
+      reader = before;
+      if (std::holds_alternative<Binary>(before->operation)) break;
+    }
   }
 }
 
