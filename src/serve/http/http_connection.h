@@ -28,7 +28,8 @@ class HttpConnection;
 // What all connections share, of the network's thread where nothing else is said. Connections and the exchanges that
 // others hold of them keep it alive.
 struct HttpShared {
-  asio::io_context context{1};
+  // Not said to have one thread: what that thread brings would then come after what others bring later.
+  asio::io_context context;
   HttpLimits limits;
   HttpHandler* handler = nullptr;
   std::atomic<bool> is_over = false;         // the thread has ended; any thread's
