@@ -88,6 +88,23 @@ TEST(Candidates, AreTrellisesWhereRowsNeedNotBeLookedUp) {
   EXPECT_EQ(for_output({}, options).formats, SensitivityOptions().formats);
 }
 
+TEST(Candidates, AreNotMixedWhereARotationAddsAMatrix) {
+  const SourceModel tied = SourceModel::open(NIBBLE_SOURCE_DIR "/tests/data/tiny_qwen3");
+  ASSERT_TRUE(tied.config().tied_embedding);
+  QuantizeModelOptions options;
+  options.container = "nibble";
+  options.transform = "hadamard";
+  EXPECT_NO_THROW(require_reachable(tied, for_output({}, options), {.bytes = 100'000'000}));
+  options.transform = "hadamard:fold";
+  try {
+    require_reachable(tied, for_output({}, options), {.bytes = 100'000'000});
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::unsupported);
+    EXPECT_NE(std::string(error.what()).find("hadamard:fold adds to this model"), std::string::npos) << error.what();
+  }
+}
+
 TEST(Candidates, AreThoseThatAreNamed) {
   SensitivityOptions named;
   named.named_formats = {"trellis2:l8", "trellis4:l8"};

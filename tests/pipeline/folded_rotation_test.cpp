@@ -48,11 +48,11 @@ class FoldedRotations : public testing::Test {
 TEST_F(FoldedRotations, ComputeTheSameInEveryFamilyThatTakesThem) {
   for (const auto& [family, values] : std::vector<std::pair<std::string, bool>>{{"tiny_gqa_llama3rope", true},
                                                                                 {"tiny_qwen2", true},
-                                                                                {"tiny_qwen3", true},
+                                                                                {"tiny_qwen3", false},
                                                                                 {"tiny_phi3", false},
                                                                                 {"tiny_mistral", true},
                                                                                 {"tiny_mixtral", true},
-                                                                                {"tiny_qwen3moe", true},
+                                                                                {"tiny_qwen3moe", false},
                                                                                 {"tiny_qwen35", false},
                                                                                 {"tiny_qwen35moe", false},
                                                                                 {"tiny_gptoss", true}}) {
@@ -141,6 +141,52 @@ TEST_F(FoldedRotations, WhatWasKilledIsTidiedUp) {
   std::filesystem::copy(model, left, std::filesystem::copy_options::recursive);
   quantize(model, "int8:row", "hadamard:fold", "q");
   EXPECT_FALSE(std::filesystem::exists(left));
+}
+
+TEST_F(FoldedRotations, ArePlannedAsTheyAreWritten) {
+  const std::filesystem::path model = small_synth(scratch_, machine_.pool);  // tied
+  for (const std::string output : {"planned", "planned.gguf"})
+    for (const bool leaves_some : {false, true}) {
+      QuantizeModelOptions options;
+      choose_format(options, "q8_0");
+      options.transform = "hadamard:fold";
+      options.output = scratch_ / output;
+      options.embedding = "q5_0";
+      options.head = "q6_k";
+      if (leaves_some) options.exclude = {"*down*"};
+      options.dry_run = true;
+      const QuantizeSummary planned = quantize_model(SourceModel::open(model), options, machine_, {});
+      options.dry_run = false;
+      const QuantizeSummary written = quantize_model(SourceModel::open(model), options, machine_, {});
+      EXPECT_EQ(planned.tensor_bytes, written.tensor_bytes) << output;
+      EXPECT_NEAR(static_cast<double>(planned.output_bytes), static_cast<double>(written.output_bytes), 256) << output;
+      ASSERT_EQ(planned.tensors.size(), written.tensors.size()) << output;
+      for (std::size_t i = 0; i < written.tensors.size(); ++i) {
+        EXPECT_EQ(planned.tensors[i].name, written.tensors[i].name) << output;
+        EXPECT_EQ(planned.tensors[i].format, written.tensors[i].format) << written.tensors[i].name;
+      }
+    }
+}
+
+TEST_F(FoldedRotations, SayWhatNoBlockFits) {
+  // 72 channels: blocks of 8 at most.
+  const std::string refusal =
+      error_of([&] { quantize(data_directory() / "tiny_tied", "int8:row", "hadamard:fold", "odd"); }).second;
+  EXPECT_NE(refusal.find("its 72 channels have no power of two of 16 or more in them; nor can its readers' inputs"),
+            std::string::npos)
+      << refusal;
+  const auto note_of = [](const QuantizeSummary& made, const std::string& text) {
+    const auto found =
+        std::ranges::find_if(made.notes, [&](const std::string& note) { return note.find(text) != std::string::npos; });
+    return found == made.notes.end() ? "" : *found;
+  };
+  const QuantizeSummary both = quantize(data_directory() / "tiny_tied", "int8:row", "hadamard:both", "both");
+  EXPECT_NE(note_of(both, "nor are its readers' inputs"), "");
+  EXPECT_NE(note_of(both, "heads of 24 channels have no power of two of 16 or more"), "");
+  const QuantizeSummary run = quantize(data_directory() / "tiny_tied", "int8:row", "hadamard", "run");
+  EXPECT_NE(note_of(run, "are not rotated: their columns (72 in '").find("the inputs of 12 of 14 matrices"),
+            std::string::npos)
+      << note_of(run, "are not rotated");
 }
 
 }  // namespace

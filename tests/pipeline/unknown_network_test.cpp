@@ -282,5 +282,19 @@ TEST_F(UnknownNetworks, ADryRunNeedsNoOutput) {
   EXPECT_NO_THROW(quantize_model(SourceModel::open(encoder()), dry, machine_, {}));
 }
 
+TEST_F(UnknownNetworks, AreNotTransformed) {
+  const SourceModel source = SourceModel::open(encoder());
+  for (const std::string transform : {"hadamard", "hadamard:fold", "hadamard:both"}) {
+    QuantizeModelOptions asked = options("int8:row", "out");
+    asked.transform = transform;
+    const std::string refusal = error_of([&] { quantize_model(source, asked, machine_, {}); }).second;
+    EXPECT_NE(refusal.find("which the transform " + transform + " changes: leave it out; "), std::string::npos)
+        << refusal;
+  }
+  QuantizeModelOptions asked = options("int8:row", "out");
+  asked.transform = "none";
+  EXPECT_NO_THROW(quantize_model(source, asked, machine_, {}));
+}
+
 }  // namespace
 }  // namespace nibble

@@ -10,6 +10,7 @@
 #include "base/progress_meter.h"
 #include "nibble/error.h"
 #include "pipeline/budget/trial_walk.h"
+#include "pipeline/quantize/folded_rotation.h"
 #include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
@@ -79,8 +80,21 @@ Group make_group(const std::vector<const ModelTensor*>& tensors, const Sensitivi
   return group;
 }
 
+// Bytes are those of the source's tensors.
+void refuse_added_head(const ModelTensors& tensors, const ModelConfig& config, const Transform& transform) {
+  if (!transform.folds() || !config.tied_embedding ||
+      !fold_rotations(tensors, config.tied_embedding).rotates_inputs("head", Network::kBegin))
+    return;
+  throw Error(ErrorKind::unsupported,
+              fmt::format("a budget does not count the matrix that {} adds to this model, whose embedding is no longer "
+                          "its head then; name the formats, or take hadamard, which adds none",
+                          transform.name),
+              "transform");
+}
+
 std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& config,
                                const SensitivityOptions& options) {
+  refuse_added_head(tensors, config, options.method.transform);
   std::vector<Group> groups;
   for (std::int64_t i = 0; i < tensors.network().num_layers(); ++i)
     for (const Site& site : tensors.network().layer(i).sites) {

@@ -65,7 +65,7 @@ ChannelTransform repeated(const ChannelTransform& head, std::uint64_t heads) {
 }
 
 // T times each column of the matrix.
-void rotate_rows(const InputRotation& rotation, Matrix& matrix, ThreadPool& pool) {
+void rotate_each_column(const InputRotation& rotation, Matrix& matrix, ThreadPool& pool) {
   constexpr std::size_t kColumns = 16;
   const std::size_t rows = matrix.rows, cols = matrix.cols;
   pool.parallel_for((cols + kColumns - 1) / kColumns, 1, [&](std::size_t first, std::size_t last, std::size_t) {
@@ -99,12 +99,7 @@ void apply(const FoldedRotation::Change& change, std::span<const float> gains, M
   if (is_vector)
     rotation.apply(matrix.values.data(), matrix.values.data());
   else
-    rotate_rows(rotation, matrix, machine.pool);
-}
-
-bool is_16_bit(const StoredTensor& stored) {
-  const std::string& name = stored.values.format()->name();
-  return name == "f16" || name == "bf16";
+    rotate_each_column(rotation, matrix, machine.pool);
 }
 
 // Everything in f32 but what is looked up, and its twin; a tied head as a tensor of its own, last.
@@ -127,8 +122,7 @@ QuantizePlan plan_rotated(const SourceModel& source, const FoldedRotation& rotat
     plan.tensors.push_back(std::move(twin));
   }
   for (TensorPlan& tensor : plan.tensors) {
-    const bool is_table = tensor.role == TensorRole::embedding || tensor.role == TensorRole::head;
-    tensor.target.format = find_format(is_table && is_16_bit(*tensor.source) ? "f16" : "f32");
+    tensor.target.format = rotated_format(*tensor.source, tensor.role);
     tensor.target.parts = nullptr;
   }
   return plan;
@@ -150,6 +144,12 @@ bool FoldedRotation::rotates_inputs(const std::string& part, std::int64_t layer)
   return found != changes.end() && !found->second.columns.empty();
 }
 
+FormatPtr rotated_format(const StoredTensor& stored, TensorRole role) {
+  const bool is_table = role == TensorRole::embedding || role == TensorRole::head;
+  const std::string& name = stored.values.format()->name();
+  return find_format(is_table && (name == "f16" || name == "bf16") ? "f16" : "f32");
+}
+
 FoldedRotation fold_rotations(const ModelTensors& tensors, bool is_tied) {
   FoldedRotation rotation;
   const Network& network = tensors.network();
@@ -159,13 +159,18 @@ FoldedRotation fold_rotations(const ModelTensors& tensors, bool is_tied) {
     rotation.stream_obstacle =
         fmt::format("its {} channels have no power of two of {} or more in them", hidden, kSmallestRotation);
   if (rotation.stream_obstacle.empty()) add_stream(network, is_tied, rotation.changes);
-  std::int64_t without = 0;
+  std::int64_t without = 0, odd = 0;
+  std::uint64_t odd_channels = 0;
   for (std::int64_t layer = 0; layer < network.num_layers(); ++layer) {
     const std::vector<ValueRotation> found = value_rotations(network.layer(layer).graph);
     without += found.empty() ? 1 : 0;
     for (const ValueRotation& values : found) {
       const ChannelTransform head = whole_rotation(values.head_dim);
-      if (head.empty()) continue;
+      if (head.empty()) {
+        ++odd;
+        odd_channels = values.head_dim;
+        continue;
+      }
       rotation.changes[{layer, values.values}].rows = repeated(head, values.kv_heads);
       if (!values.bias.empty()) rotation.changes[{layer, values.bias}].rows = repeated(head, values.kv_heads);
       rotation.changes[{layer, values.sums}].columns = repeated(head, values.heads);
@@ -176,6 +181,12 @@ FoldedRotation fold_rotations(const ModelTensors& tensors, bool is_tied) {
         "in {} of {} layers nothing reads what attention adds up but by way of other operations, or its values are "
         "read elsewhere, too: there they are not rotated",
         without, network.num_layers());
+  if (odd > 0)
+    rotation.values_note += fmt::format(
+        "{}in {} of {} layers heads of {} channels have no power of two of {} or more in them: there what attention "
+        "adds "
+        "up is not rotated",
+        rotation.values_note.empty() ? "" : "; ", odd, network.num_layers(), odd_channels, kSmallestRotation);
   return rotation;
 }
 

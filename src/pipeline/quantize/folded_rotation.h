@@ -37,6 +37,9 @@ struct FoldedRotation {
   bool rotates_inputs(const std::string& part, std::int64_t layer) const;
 };
 
+// In what the rotated model has a tensor of the source.
+FormatPtr rotated_format(const StoredTensor& stored, TensorRole role);
+
 // The head of a tied model is called "head", which it has then.
 FoldedRotation fold_rotations(const ModelTensors& tensors, bool is_tied);
 

@@ -28,6 +28,7 @@
 #include "pipeline/quantize/tensor_output.h"
 #include "pipeline/quantize/work_directory.h"
 #include "quantize/method.h"
+#include "quantize/transform/rotation.h"
 
 namespace nibble {
 namespace {
@@ -382,18 +383,20 @@ QuantizeSummary quantize_source(const SourceModel& source, const QuantizeModelOp
 std::vector<std::string> judge_folding(const FoldedRotation& rotation, const Transform& transform,
                                        const SourceModel& source) {
   const std::string& obstacle = rotation.stream_obstacle;
+  const bool runs = rotation_of(source.config().hidden) != nullptr;
   if (!obstacle.empty() && !transform.runs())
     throw Error(ErrorKind::unsupported,
-                fmt::format("{}: the stream between the layers cannot be rotated for good, {}; hadamard:both rotates "
-                            "while the model runs where this is so, hadamard everywhere",
-                            source.path().string(), obstacle),
+                fmt::format("{}: the stream between the layers cannot be rotated for good, {}; {}",
+                            source.path().string(), obstacle,
+                            runs ? "hadamard:both rotates while the model runs where this is so, hadamard everywhere"
+                                 : "nor can its readers' inputs while the model runs: leave the transform out"),
                 "transform");
   std::vector<std::string> notes;
   if (!obstacle.empty())
-    notes.push_back(
-        "the stream between the layers is not rotated for good, its readers' inputs are rotated while the "
-        "model runs: " +
-        obstacle);
+    notes.push_back(fmt::format("the stream between the layers is not rotated for good, {}: {}",
+                                runs ? "its readers' inputs are rotated while the model runs"
+                                     : "nor are its readers' inputs while the model runs",
+                                obstacle));
   if (!rotation.values_note.empty()) notes.push_back(rotation.values_note);
   if (obstacle.empty() && source.config().tied_embedding)
     notes.push_back("the embedding is no longer the head, which takes the last norm's weights: one matrix more");

@@ -24,7 +24,6 @@
 #include "pipeline/tell/source_notes.h"
 #include "quantize/method.h"
 #include "quantize/transform/rotation.h"
-#include "tensor/shape.h"
 
 namespace nibble {
 namespace {
@@ -78,12 +77,17 @@ bool is_rotated(const TensorPlan& tensor, const QuantizePlan& plan, const Quanti
          method_for(tensor, options).transform.runs();
 }
 
+// What goes into the weights for good before they are quantized, if anything does.
+FoldedRotation folding_of(const SourceModel& source, const QuantizeModelOptions& options) {
+  if (options.transform.empty() || !find_transform(options.transform).folds()) return {};
+  return fold_rotations(source.parts(), source.config().tied_embedding);
+}
+
 // Parts whose inputs are rotated for good already.
-std::set<const TensorPlan*> find_folded(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+std::set<const TensorPlan*> find_folded(const QuantizePlan& plan, const FoldedRotation& rotation) {
   std::set<const TensorPlan*> folded;
-  if (options.transform.empty() || !find_transform(options.transform).folds() || !plan.is_understood()) return folded;
+  if (rotation.is_empty()) return folded;
   const ModelTensors tensors(plan.config);
-  const FoldedRotation rotation = fold_rotations(tensors, plan.config.tied_embedding);
   for (std::size_t i = 0; i < tensors.all().size(); ++i)
     if (const ModelTensor& part = tensors.all()[i]; rotation.rotates_inputs(part.part, part.layer))
       folded.insert(&plan.tensors[i]);
@@ -105,9 +109,11 @@ std::shared_ptr<const TensorParts> rotation_for(const TensorPlan& tensor, const 
 
 // Codes that stay in their format keep what they have beside them, unless a walk makes them from numbers; others get
 // what their method's transform records.
-void plan_parts(QuantizePlan& plan, const QuantizeModelOptions& options) {
+void plan_parts(QuantizePlan& plan, const FoldedRotation& folding, const QuantizeModelOptions& options) {
   const bool is_walked = needs_calibration(plan, options);
-  const std::set<const TensorPlan*> folded = find_folded(plan, options);
+  const std::set<const TensorPlan*> folded = find_folded(plan, folding);
+  std::size_t linears = 0, left = 0;
+  const TensorPlan* first_left = nullptr;
   for (TensorPlan& tensor : plan.tensors) {
     const TensorSource& source = tensor.source->values;
     const bool is_kept = source.format()->name() == tensor.target.format->name() && !(is_walked && source.parts()) &&
@@ -116,7 +122,16 @@ void plan_parts(QuantizePlan& plan, const QuantizeModelOptions& options) {
     tensor.target.parts = is_kept                    ? source.parts()
                           : folded.contains(&tensor) ? nullptr
                                                      : rotation_for(tensor, plan, options);
+    if (is_kept || !is_rotated(tensor, plan, options)) continue;
+    ++linears;
+    if (tensor.target.parts != nullptr || folded.contains(&tensor)) continue;
+    if (left++ == 0) first_left = &tensor;
   }
+  if (left > 0)
+    plan.notes.push_back(
+        fmt::format("the inputs of {} of {} matrices are not rotated: their columns ({} in '{}') have no power of two "
+                    "of {} or more in them",
+                    left, linears, first_left->cols, first_left->target.name, kSmallestRotation));
 }
 
 void require_held(const Container& container, const TensorPlan& plan, const Recipe& recipe) {
@@ -162,6 +177,10 @@ void require_used(const std::vector<ModelTensor>& tensors, const QuantizeModelOp
 }
 
 void require_undrawn(const UnknownNetwork& network, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  if (!options.transform.empty() && find_transform(options.transform).rule != Transform::Rule::none)
+    refuse_unknown(fmt::format("nothing says what its matrices read, which the transform {} changes: leave it out",
+                               options.transform),
+                   network);
   if (plan.source_spelling == Spelling::gguf && plan.target_spelling != Spelling::gguf)
     refuse_unknown("its tensors have no names in a directory: write a GGUF file, in a block format such as q4_k",
                    network);
@@ -198,8 +217,9 @@ bool is_asked_for(TensorRole role, const QuantizeModelOptions& options) {
   return role == TensorRole::embedding ? !options.embedding.empty() : !options.head.empty();
 }
 
-TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan,
-                       const QuantizeModelOptions& options) {
+// own: the format in which the tensor comes to be quantized, the stored one where nothing goes into it before.
+TensorPlan plan_tensor(const StoredTensor& stored, const FormatPtr& own, const ModelTensor& tensor,
+                       const QuantizePlan& plan, const QuantizeModelOptions& options) {
   require_weights(stored);
   TensorPlan result;
   result.source = &stored;
@@ -221,16 +241,16 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   const bool is_plain = plan.target_spelling == Spelling::gguf && plan.is_understood();
   if (stays_in_float(tensor.role) || !is_chosen(tensor, options)) {
     // Routers that another program has quantized are floats again, as the engine takes them.
-    const bool is_coded_router = tensor.role == TensorRole::router && plan.is_understood() &&
-                                 stored.values.format()->info().kind != FormatKind::raw;
+    const bool is_coded_router =
+        tensor.role == TensorRole::router && plan.is_understood() && own->info().kind != FormatKind::raw;
     const bool is_widened =
         stays_in_float(tensor.role) && tensor.role != TensorRole::exact && (is_plain || is_coded_router);
-    result.target.format = is_widened ? find_format("f32") : stored.values.format();
+    result.target.format = is_widened ? find_format("f32") : own;
     result.method = "rtn";  // of codes that stay as they are
     require_held(*plan.container, result, plan.recipe);
     return result;
   }
-  const Assignment assignment = assign(plan.recipe, facts, stored.values.format());
+  const Assignment assignment = assign(plan.recipe, facts, own);
   if (!plan.container->takes_codes(tensor.role) && !is_asked_for(tensor.role, options) &&
       assignment.format->info().kind != FormatKind::raw) {
     result.target.format = uncoded_format(stored);
@@ -266,7 +286,8 @@ void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const Sourc
   require_undrawn(network, plan, options);
   require_used(network.tensors, options);
   for (std::size_t i = 0; i < network.tensors.size(); ++i)
-    plan.tensors.push_back(plan_tensor(*network.stored[i], network.tensors[i], plan, options));
+    plan.tensors.push_back(
+        plan_tensor(*network.stored[i], network.stored[i]->values.format(), network.tensors[i], plan, options));
   require_uncalibrated(network, plan, options);
   plan.notes.push_back(
       "the network is not understood, so matrices are quantized one by one, and nothing here can run or judge the "
@@ -278,16 +299,25 @@ void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const Sourc
 }
 
 // The model's own tensors. What it does not use is listed, and what its files say otherwise noted.
-void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeModelOptions& options) {
+void plan_known(QuantizePlan& plan, const SourceModel& source, const FoldedRotation& folding,
+                const QuantizeModelOptions& options) {
   std::unordered_set<std::string_view> used;
-  require_used(source.parts().all(), options);
-  for (const ModelTensor& tensor : source.parts().all()) {
-    const StoredTensor& stored = source.stored(tensor);
-    used.insert(source.holder(tensor).name);
-    plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
+  // A head that folding adds is made of the embedding.
+  const bool adds_head = source.config().tied_embedding && !plan.config.tied_embedding;
+  std::optional<ModelTensors> untied;
+  if (adds_head) untied.emplace(plan.config);
+  const std::vector<ModelTensor>& tensors = adds_head ? untied->all() : source.parts().all();
+  require_used(tensors, options);
+  for (const ModelTensor& tensor : tensors) {
+    const ModelTensor& held =
+        adds_head && tensor.role == TensorRole::head ? *source.parts().part("embedding", Network::kBegin) : tensor;
+    const StoredTensor& stored = source.stored(held);
+    used.insert(source.holder(held).name);
+    const FormatPtr own = folding.is_empty() ? stored.values.format() : rotated_format(stored, tensor.role);
+    plan.tensors.push_back(plan_tensor(stored, own, tensor, plan, options));
   }
-  if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
-  if (std::string note = second_head_note(source, plan.config); !note.empty())
+  if (const StoredTensor* const head = find_second_head(source, source.config())) used.insert(head->name);
+  if (std::string note = second_head_note(source, source.config()); !note.empty())
     add_loss(std::move(note), options.strict, plan.notes);
   for (std::string& note : stored_form_notes(source)) plan.notes.push_back(std::move(note));
   for (std::size_t i = 1; i < plan.tensors.size(); ++i)
@@ -302,12 +332,12 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
   if (std::string note = yarn_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = experts_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
-  std::string text_part = text_part_note(source, plan.config);
+  std::string text_part = text_part_note(source, source.config());
   const bool is_part = !text_part.empty();
   if (is_part) add_loss(std::move(text_part), options.strict, plan.notes);
   for (const StoredTensor& stored : source.tensors())
     if (!used.contains(stored.name) && !is_rope_tensor(stored.name) && !is_activation_tensor(stored.name) &&
-        !(is_part && is_beside_text(source, plan.config, stored)))
+        !(is_part && is_beside_text(source, source.config(), stored)))
       plan.ignored.push_back(stored.name);
   // What scales are folded into must hold them exactly enough, whoever chose the method that folds.
   if (moves_activations(plan, options))
@@ -346,34 +376,6 @@ void add_loss(std::string loss, bool strict, std::vector<std::string>& notes) {
   notes.push_back(std::move(loss));
 }
 
-void require_whole_matrices(const PlannedTensor& tensor) {
-  if (tensor.shape.size() < 3) return;
-  const std::uint64_t rows = tensor.shape[tensor.shape.size() - 2];
-  const std::uint64_t multiple = tensor.format->cut_multiple(tensor.shape.back());
-  if (rows % multiple == 0) return;
-  throw Error(ErrorKind::unsupported,
-              fmt::format("{} keeps {} rows together, which would be those of two experts where each has {}; choose a "
-                          "format with a scale for every row, or exclude the tensor: '{}'",
-                          tensor.format->name(), multiple, rows, tensor.name));
-}
-
-void require_readable(const SourceModel& written, const QuantizePlan& plan, const std::string& output) {
-  const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorKind::internal, fmt::format("{}: read back {}", output, why));
-  };
-  try {
-    for (const PlannedTensor& tensor : output_tensors(plan).planned)
-      if (!is_same_shape(written.tensor(tensor.name).shape, tensor.shape))
-        refuse("has a tensor of another shape: " + tensor.name);
-    if (!plan.is_understood()) return;
-    if (!is_same_network(written.config(), plan.config)) refuse("has another configuration");
-    written.require_parts();
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::internal) throw;
-    refuse(fmt::format("is no model: {}", error.what()));
-  }
-}
-
 TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config) {
   TensorFacts facts;
   facts.name = tensor.gguf_name;
@@ -397,29 +399,6 @@ Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options)
   if (!options.round.empty()) method.rounder = find_rounder(options.round);
   if (options.smoothquant_alpha) method.transform.alpha = *options.smoothquant_alpha;
   return method;
-}
-
-OutputTensors output_tensors(const QuantizePlan& plan) {
-  OutputTensors outputs;
-  for (const TensorPlan& tensor : plan.tensors) {
-    PlannedTensor* const last = outputs.planned.empty() ? nullptr : &outputs.planned.back();
-    if (last == nullptr || last->name != tensor.target.name)
-      outputs.planned.push_back(tensor.target);
-    else if (last->shape.size() > tensor.target.shape.size())
-      ++last->shape[0];
-    else
-      last->shape.insert(last->shape.begin(), 2);
-    outputs.of_plan.push_back(outputs.planned.size() - 1);
-  }
-  for (const RopeTensor& rope : plan.rope_tensors)
-    outputs.planned.push_back({std::string(rope.name), {rope.values.size()}, find_format("f32")});
-  return outputs;
-}
-
-std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {
-  std::uint64_t total = 0;
-  for (const PlaneSpec& plane : format.planes(rows, cols)) total += plane.bytes;
-  return total;
 }
 
 // What the output is made for must take it.
@@ -458,6 +437,8 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
   plan.config = unknown ? unknown->facts : source.config();
   plan.source_spelling = source.spelling();
   plan.recipe = options.recipe;
+  const FoldedRotation folding = unknown ? FoldedRotation{} : folding_of(source, options);
+  if (folding.rotates_inputs("head", Network::kBegin)) plan.config.tied_embedding = false;
   apply_overrides(plan.recipe, options, plan.config);
   plan.container = &decide_container(options, plan.recipe, unknown && plan.source_spelling == Spelling::huggingface);
   plan.target_spelling = plan.container->naming();
@@ -467,8 +448,8 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
   if (unknown)
     plan_unknown(plan, *unknown, source, options);
   else
-    plan_known(plan, source, options);
-  plan_parts(plan, options);
+    plan_known(plan, source, folding, options);
+  plan_parts(plan, folding, options);
   if (std::string note = unknown ? "" : tokenizer_note(source); !note.empty()) plan.notes.push_back(std::move(note));
   for (const PlannedTensor& tensor : output_tensors(plan).planned) require_whole_matrices(tensor);
   require_containable(plan, options);
