@@ -20,6 +20,7 @@ constexpr std::array kKl = {Names("divergence"), Names("kld"), Names("kl_mean")}
 constexpr std::array kPerplexity = {Names("ppl")};
 constexpr std::array kTop = {Names("top1"), Names("same top-1")};
 constexpr std::array kOutliers = {Names("outlier")};
+constexpr std::array kHadamard = {Names("hadamard:fold"), Names("hadamard:both"), Names("rotation")};
 constexpr std::array kGroups = {Names("group"), Names("block"), Names("blocks")};
 constexpr std::array kLattice = {Names("lattices"), Names("e8p"), Names("e8")};
 constexpr std::array kTrellis = {Names("trellises"), Names("viterbi"), Names("tiles")};
@@ -130,19 +131,22 @@ constexpr Term kTerms[] = {
     {TermKind::stage,
      "transform",
      kNone,
-     {"The first stage of a method: what is done to weights before they are rounded. none, awq, smoothquant, hadamard.",
-      "方法的第一阶段：取整之前对权重做的变换：none、awq、smoothquant、hadamard。"},
+     {"The first stage of a method: what is done to weights before they are rounded. none, awq, smoothquant, hadamard, "
+      "hadamard:fold, hadamard:both.",
+      "方法的第一阶段：取整之前对权重做的变换：none、awq、smoothquant、hadamard、hadamard:fold、"
+      "hadamard:both。"},
      "nibble quantize MODEL -f q4_k --transform awq --round gptq --text calibration.txt -o small.gguf"},
     {TermKind::stage,
      "hadamard",
-     kNone,
+     kHadamard,
      {"A transform: inputs are rotated in blocks of up to 256 columns while the model runs, and weights are rounded "
       "for "
       "rotated inputs. What is large in a few columns is spread over many, which coarse grids and trellises gain by. "
-      "Recorded in the container nibble; hadamard:fold puts what it can into the weights for good, for any container.",
+      "Recorded in the container nibble; hadamard:fold puts what it can into the weights for good, for any container; "
+      "hadamard:both does that, and rotates the rest while the model runs.",
       "一种变换：运行时把输入按至多 256 列的块旋转，权重针对旋转后的输入取整。少数列中的大数值被分散到许多列，粗网格与 "
       "trellis 由此受益。旋转记录在 nibble 容器中；hadamard:fold "
-      "则把可精确合并的旋转永久并入权重，适用于任何容器。"},
+      "则把可精确合并的旋转永久并入权重，适用于任何容器；hadamard:both 在此之外，其余输入仍在运行时旋转。"},
      "nibble quantize MODEL -f trellis2:l8 --method gptq --transform hadamard --text calibration.txt -o small"},
     {TermKind::stage,
      "round",

@@ -71,7 +71,7 @@ TEST(InputRotation, WeightsForRotatedInputsAreMultipliedWithThem) {
   const std::size_t rows = 66, cols = 512, tokens = 5;
   const std::vector<float> x = normal_numbers(tokens * cols, 22);
   for (const char* format :
-       {"int4:g128", "int8:row", "q4_0", "q6_k", "nf4:g64", "trellis2:l8", "trellis3:l12", "fp8:row"})
+       {"int4:g128", "int8:row", "q4_0", "q6_k", "nf4:g64", "trellis2:l8", "trellis3:l12", "e8p2", "fp8:row"})
     for (const ActivationMode mode : {ActivationMode::f32, ActivationMode::automatic}) {
       const QuantizedTensor tensor = rotated_tensor(format, rows, cols, 21, {256, some_signs(cols, 3)});
       const std::vector<float> w = tensor.view().decode();

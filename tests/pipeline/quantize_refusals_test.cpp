@@ -177,6 +177,8 @@ TEST_F(QuantizeRefuses, TilesOfRowsThatAreLookedUp) {
             "trellis2:l8 for 'blk.0.attn_q.weight' (recipe 'trellis2:l8'): a GGUF file cannot hold trellises; write to "
             "a directory (an output name without .gguf), of which nibble convert makes a file with the same numbers in "
             "q8_0, or choose a block format such as q4_k");
+  const std::string lattice = error(kTiedModel, {.recipe = find_recipe("e8p2"), .output = scratch_ / "out.gguf"});
+  EXPECT_NE(lattice.find("a GGUF file cannot hold lattices; write to a directory"), std::string::npos) << lattice;
 }
 
 TEST_F(QuantizeRefuses, OutliersWhereNothingHoldsThem) {

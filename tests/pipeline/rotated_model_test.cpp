@@ -156,6 +156,22 @@ TEST_F(RotatedModel, WhatCannotRecordOrUseItRefuses) {
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "out.gguf"));
 }
 
+// With more to do at once, what goes into the weights for good is the same.
+TEST_F(RotatedModel, FeedbackRoundsWhatIsRotatedForGood) {
+  const std::filesystem::path model = small_synth(scratch_, machine_.pool, 128);
+  const std::vector<float> original = logits_of(model);
+  for (const char* const format : {"int3:g64", "e8p2"}) {
+    quantize(model, request(format, "gptq", "one", "hadamard:fold"), 1);
+    quantize(model, request(format, "gptq", "three", "hadamard:fold"), 3);
+    EXPECT_EQ(bytes_of("one"), bytes_of("three")) << format;
+    quantize(model, request(format, "rtn", "nearest", "hadamard:fold"));
+    EXPECT_NE(bytes_of("one"), bytes_of("nearest")) << format;
+    quantize(model, request(format, "gptq", "plain", "none"));
+    EXPECT_LT(distance(original, logits_of(scratch_ / "one")), 1.25 * distance(original, logits_of(scratch_ / "plain")))
+        << format;
+  }
+}
+
 // A channel that is thirty times larger takes a static grid for itself, and does not where inputs are rotated before
 // they are rounded: the grids are those of rotated inputs.
 TEST_F(RotatedModel, StaticGridsAreOfRotatedInputs) {

@@ -110,7 +110,7 @@ TEST(OutputFeedback, CostsLessInEveryKindOfFormat) {
   set_inputs(problem, correlated(problem.cols, 90, random));
   for (const char* const format :
        {"int4:g128", "int3:g64:half", "int2:g64", "q4_0", "q4_k", "q2_k", "iq4_nl", "iq2_xs", "nf4:g64", "trellis2:l8",
-        "int4:g32:s8", "nvfp4", "nf4:g64:dq", "int8:tensor", "fp8:tensor", "fp8:block4x4", "fp8:block16x16"})
+        "e8p2", "int4:g32:s8", "nvfp4", "nf4:g64:dq", "int8:tensor", "fp8:tensor", "fp8:block4x4", "fp8:block16x16"})
     for (const char* const name : {"gptq", "descent"}) {
       const Method method = find_method(name);
       const std::vector<float> apart = problem.rounded(format, method, false),

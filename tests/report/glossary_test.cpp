@@ -8,6 +8,7 @@
 #include "pipeline/judge/judge_tasks.h"
 #include "quantize/fit/fit_rule.h"
 #include "quantize/method.h"
+#include "quantize/transform/transform.h"
 #include "train/estimator/estimator.h"
 
 namespace nibble {
@@ -18,6 +19,14 @@ TEST(Glossary, HasEveryMethodFitAndTask) {
   for (const Estimator* const estimator : list_estimators())
     EXPECT_NE(find_term(estimator->name()), nullptr) << estimator->name();
   for (const NamedFit& fit : list_fits()) EXPECT_NE(find_term(fit.name), nullptr) << fit.name;
+  for (const Transform& transform : list_transforms()) {
+    if (transform.rule != Transform::Rule::none) {
+      EXPECT_NE(find_term(transform.name), nullptr) << transform.name;
+    }
+    for (const Language language : {Language::english, Language::chinese})
+      EXPECT_NE(find_term("transform")->text.in(language).find(transform.name), std::string_view::npos)
+          << transform.name;
+  }
   for (const std::string& task : list_task_names()) {
     EXPECT_NE(find_term(task), nullptr) << task;
     for (const Language language : {Language::english, Language::chinese})

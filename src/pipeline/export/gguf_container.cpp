@@ -68,6 +68,9 @@ class GgufContainer final : public Container {
     if (find_row_tiles(*tensor.format) != nullptr)
       return "a GGUF file cannot hold trellises; write to a directory (an output name without .gguf), of which nibble "
              "convert makes a file with the same numbers in q8_0, or choose a block format such as q4_k";
+    if (tensor.format->info().unit != 1)
+      return "a GGUF file cannot hold lattices; write to a directory (an output name without .gguf), of which nibble "
+             "convert makes a file with the same numbers in q5_0, or choose a block format such as iq2_xs";
     return "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a "
            "block format such as q4_k";
   }

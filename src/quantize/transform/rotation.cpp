@@ -22,7 +22,7 @@ ChannelTransform random_transform(std::uint64_t channels, std::uint64_t largest)
 }
 
 // Each row [n] becomes T times it.
-void rotate_rows(const InputRotation& rotation, std::vector<float>& matrix, ThreadPool& pool) {
+void rotate_each_row(const InputRotation& rotation, std::vector<float>& matrix, ThreadPool& pool) {
   const std::size_t n = rotation.channels();
   pool.parallel_for(matrix.size() / n, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t row = begin; row < end; ++row) rotation.apply(&matrix[row * n], &matrix[row * n]);
@@ -61,9 +61,9 @@ SiteStatistics rotated(const SiteStatistics& site, const ChannelTransform& trans
   if (site.has_second_moment()) {
     // T H T^t of a symmetric H: its rows, then those of the transpose.
     const InputRotation rotation(transform, n, machine.isa);
-    rotate_rows(rotation, seen.second_moment, machine.pool);
+    rotate_each_row(rotation, seen.second_moment, machine.pool);
     transpose(seen.second_moment, n, machine.pool);
-    rotate_rows(rotation, seen.second_moment, machine.pool);
+    rotate_each_row(rotation, seen.second_moment, machine.pool);
     for (std::size_t i = 0; i < n; ++i) seen.mean_square[i] = std::max(0.0F, seen.second_moment[i * n + i]);
     return seen;
   }
