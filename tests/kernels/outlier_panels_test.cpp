@@ -122,5 +122,34 @@ TEST(OutlierPanelsTogether, ShareInputsWithOthers) {
     }
 }
 
+// What is prepared for outliers of several tokens lies where no other weights' own begins, rotated or not.
+TEST(OutlierPanelsTogether, ShareRotatedInputsWithOthers) {
+  const std::size_t rows = 130, tokens = 37;
+  auto parts = std::make_shared<TensorParts>();
+  parts->input_transform.size = 512;
+  for (const std::string format : {"fp8:g128", "int4:g128"}) {
+    QuantizedTensor a = with_outliers(format, rows, 31), b = with_outliers(format, rows, 32);
+    QuantizedTensor c = codes_of(a);
+    a.parts = b.parts = c.parts = parts;
+    const QuantizedTensor plain = codes_of(b), beside = with_outliers(format, rows, 33);
+    const std::vector<const QuantizedTensor*> all = {&c, &a, &plain, &beside, &b};
+    const std::vector<float> x = normal_numbers(tokens * kCols, 34);
+    for (const std::size_t count : {std::size_t{1}, tokens}) {
+      Machine machine(runnable_sets().back(), 3);
+      std::vector<PackedLinear> packed;
+      std::vector<std::vector<float>> alone(all.size(), std::vector<float>(count * rows)), together = alone;
+      std::vector<LinearProduct> products;
+      for (const QuantizedTensor* const tensor : all) packed.push_back(PackedLinear::pack(tensor->view(), {}, machine));
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        packed[i].multiply(x.data(), count, alone[i].data(), machine);
+        products.push_back({&packed[i], together[i].data()});
+      }
+      multiply_all(products, x.data(), count, machine);
+      for (std::size_t i = 0; i < all.size(); ++i)
+        EXPECT_TRUE(same_bits(together[i], alone[i])) << format << ", " << i << " of " << count << " tokens";
+    }
+  }
+}
+
 }  // namespace
 }  // namespace nibble

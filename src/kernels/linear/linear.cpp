@@ -167,8 +167,8 @@ void multiply_all(std::span<const LinearProduct> products, const float* x, std::
     const PackedWeights& w = PackedLinear::Access::weights(*products[i].weights);
     parts[i] = {&w, products[i].y, shared, panels, true};
     for (std::size_t j = 0; j < i && parts[i].prepares; ++j)
-      if (w.preparation() != 0 && w.preparation() == parts[j].weights->preparation() &&
-          w.input_grid() == parts[j].weights->input_grid() && w.cols() == parts[j].weights->cols() &&
+      if (w.preparation() == parts[j].weights->preparation() && w.input_grid() == parts[j].weights->input_grid() &&
+          w.cols() == parts[j].weights->cols() &&
           std::ranges::equal(w.input_order(), parts[j].weights->input_order()) &&
           rotate_alike(w.input_rotation(), parts[j].weights->input_rotation())) {
         parts[i].shared_at = parts[j].shared_at;

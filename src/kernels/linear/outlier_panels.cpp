@@ -65,9 +65,7 @@ class OutlierPanels final : public PackedWeights {
 
   // Behind what the codes' form prepares: inputs of kOutlierTokens tokens side by side, [cols, kOutlierTokens] each.
   // A single token is read as it comes.
-  std::uint64_t preparation() const noexcept override {
-    return weights_->preparation() == 0 ? 0 : weights_->preparation() ^ kOwnPreparation;
-  }
+  std::uint64_t preparation() const noexcept override { return weights_->preparation() ^ kOwnPreparation; }
   std::uint64_t input_grid() const noexcept override { return weights_->input_grid(); }
   std::span<const std::uint32_t> input_order() const noexcept override { return weights_->input_order(); }
   std::size_t shared_bytes(std::size_t tokens) const noexcept override {

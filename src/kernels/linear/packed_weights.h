@@ -28,8 +28,8 @@ class PackedWeights {
   virtual void decode_row(std::uint64_t row, float* out) const = 0;
 
   // A product takes two steps: inputs are prepared once, in `shared`; then any thread multiplies any panel of 64 rows
-  // with a scratch of its own. preparation(): weights of as many columns that return the same number, not 0, prepare
-  // the same bytes.
+  // with a scratch of its own. preparation(): weights of as many columns that return the same number prepare the same
+  // bytes of any number of tokens; 0: none.
   virtual std::uint64_t preparation() const noexcept { return 0; }
   virtual std::uint64_t input_grid() const noexcept { return 0; }                     // must be equal, too
   virtual std::span<const std::uint32_t> input_order() const noexcept { return {}; }  // this, too; empty: as they come

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::size_t kGrainElements = 16384;
 constexpr std::size_t kLine = 64;
-constexpr std::uint64_t kRotatedAlone = 0x726f7461;  // preparation() where the weights' own form prepares nothing
 
 class RotatedPanels final : public PackedWeights {
  public:
@@ -33,9 +32,7 @@ class RotatedPanels final : public PackedWeights {
     apply_to_row(transform_, row, {out, static_cast<std::size_t>(cols_)});
   }
 
-  std::uint64_t preparation() const noexcept override {
-    return weights_->shared_bytes(1) == 0 ? kRotatedAlone : weights_->preparation();
-  }
+  std::uint64_t preparation() const noexcept override { return weights_->preparation(); }
   std::uint64_t input_grid() const noexcept override { return weights_->input_grid(); }
   std::span<const std::uint32_t> input_order() const noexcept override { return weights_->input_order(); }
   const InputRotation* input_rotation() const noexcept override { return &rotation_; }
