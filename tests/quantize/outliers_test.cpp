@@ -55,6 +55,47 @@ TEST(Outliers, AreThoseThatAnotherProgramChooses) {
   }
 }
 
+std::vector<float> stored_of(const std::string& spelling, std::span<const float> x, std::size_t rows) {
+  Machine machine(chosen_isa(), 2);
+  const FormatPtr format = with_kernels(find_format(spelling), machine.isa);
+  const std::size_t cols = x.size() / rows;
+  QuantizedTensor tensor(format, rows, cols);
+  make_nearest_rounder()->encode_band(
+      *format, {.values = x, .importance = {}, .rows = rows, .cols = cols, .fit = {.rule = FitRule::search}}, tensor,
+      machine);
+  return tensor.view().decode();
+}
+
+double squared_error(std::span<const float> x, std::span<const float> stored) {
+  double sum = 0;
+  for (std::size_t i = 0; i < x.size(); ++i)
+    sum += (static_cast<double>(x[i]) - static_cast<double>(stored[i])) *
+           (static_cast<double>(x[i]) - static_cast<double>(stored[i]));
+  return sum;
+}
+
+// Where several are left out at a time, those that stand out still go.
+TEST(Outliers, OfLongRowsAreTheirSpikes) {
+  const std::size_t rows = 64, cols = 3000;
+  Random random(17);
+  std::vector<float> x(rows * cols);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x[i] = static_cast<float>((i % 211 == 0 ? (i % 2 == 0 ? 20 : -20) : 1) * (1 + random.uniform()));
+  const std::vector<float> stored = stored_of("int4:row:asym+outliers:1%", x, rows);
+  for (std::size_t i = 0; i < x.size(); i += 211) EXPECT_NEAR(stored[i], x[i], 0.02F) << i;
+  EXPECT_LT(squared_error(x, stored), squared_error(x, stored_of("int4:row:asym", x, rows)) / 100);
+}
+
+// An addend is a number of f16: what it does not reach stays on the grid.
+TEST(Outliers, LeaveNothingOutThatIsTooLargeForThem) {
+  Random random(18);
+  std::vector<float> x(64 * 128);
+  for (float& value : x) value = static_cast<float>(1e5 * random.normal());
+  for (std::size_t i = 5; i < x.size(); i += 331) x[i] = 1e6F;
+  EXPECT_LE(squared_error(x, stored_of("int4:g64:f32+outliers:1%", x, 64)),
+            squared_error(x, stored_of("int4:g64:f32", x, 64)));
+}
+
 SiteStatistics mixed_site(std::size_t cols) {
   Random random(5);
   std::vector<double> moment(cols * cols), x(cols);

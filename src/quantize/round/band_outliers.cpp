@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <queue>
 
 namespace nibble {
@@ -11,13 +12,16 @@ namespace {
 
 constexpr float kLargestHalf = 65504;
 
-// A group of a tile: what it loses now, and what it would lose without the weight that it gains most by.
+constexpr std::size_t kColumnsOfStep = 512;  // a group of so many leaves one weight out at a time
+
+// A group of a tile: what it loses now, and what it would lose without the weights that it gains most by.
 struct Group {
   std::uint32_t row, span;
   double loss, loss_without;
-  std::uint32_t column;  // within the group
+  std::vector<std::uint32_t> columns;  // of these, within the group, the first ones first
 
-  double gain() const { return loss - loss_without; }
+  // For each of them.
+  double gain() const { return columns.empty() ? 0 : (loss - loss_without) / static_cast<double>(columns.size()); }
 };
 
 // The largest gain first; of equal ones the first.
@@ -50,22 +54,24 @@ class TileChoice {
     std::priority_queue<Group, std::vector<Group>, LessGain> groups;
     for (std::size_t row = first; row < first + rows; ++row)
       for (std::size_t s = 0; s * span_ < band_.cols; ++s) {
-        Group group{static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(s), 0, 0, 0};
+        Group group{static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(s), 0, 0, {}};
         group.loss = loss(group);
         look_for_gain(group);
-        if (group.gain() > 0) groups.push(group);
+        if (group.gain() > 0) groups.push(std::move(group));
       }
     std::array<std::size_t, kOutlierRows> counts{};
     while (places > 0 && !groups.empty()) {
       Group group = groups.top();
       groups.pop();
-      if (counts[group.row - first] == most_of_row_) continue;
-      ++counts[group.row - first];
-      --places;
-      mark(group, group.column) = 1;
+      std::size_t& of_row = counts[group.row - first];
+      const std::size_t step = std::min({group.columns.size(), places, most_of_row_ - of_row});
+      if (step == 0) continue;
+      of_row += step;
+      places -= step;
+      for (std::size_t i = 0; i < step; ++i) mark(group, group.columns[i]) = 1;
       group.loss = loss(group);
       look_for_gain(group);
-      if (group.gain() > 0) groups.push(group);
+      if (group.gain() > 0) groups.push(std::move(group));
     }
   }
 
@@ -75,7 +81,8 @@ class TileChoice {
     return is_outlier_[group.row * band_.cols + group.span * span_ + column];
   }
 
-  // The group's error on the grid that it gets without its outliers; errors_ has each weight's.
+  // The group's error on the grid that it gets without its outliers, of which there is an error as far as no addend
+  // reaches; errors_ has each weight's.
   double loss(const Group& group) {
     const std::size_t n = columns(group), begin = group.span * span_;
     for (std::size_t i = 0; i < n; ++i) {
@@ -89,34 +96,55 @@ class TileChoice {
     for (std::size_t i = 0; i < n; ++i) {
       float value = 0;
       format_.value(grid_.data(), i, format_.nearest(grid_.data(), i, &x_[i], nullptr), &value);
-      const float error = x_[i] - value, cost = costs_.empty() ? 1 : costs_[begin + i];
-      errors_[i] = mark(group, i) == 0 ? error * error * cost : 0;
+      const float cost = costs_.empty() ? 1 : costs_[begin + i];
+      float error = x_[i] - value;
+      if (mark(group, i) != 0) {
+        const float wanted = band_.values[group.row * band_.cols + begin + i] - value;
+        error = std::max(0.0F, std::fabs(wanted) - kLargestHalf);
+      }
+      errors_[i] = error * error * cost;
       sum += static_cast<double>(errors_[i]);
     }
     return sum;
   }
 
-  // Behind loss(): of the ends of the group's range and its costliest error that whose leaving gains most.
+  // Behind loss(): of the ends of the group's range, its largest magnitudes and its costliest errors those whose
+  // leaving gains most. Long groups leave several out at a time, so that their grids are fitted as often as short ones.
   void look_for_gain(Group& group) {
-    const std::size_t n = columns(group);
-    std::array<std::size_t, 3> candidates{};
-    for (std::size_t i = 1; i < n; ++i) {
-      if (x_[i] > x_[candidates[0]]) candidates[0] = i;
-      if (x_[i] < x_[candidates[1]]) candidates[1] = i;
-      if (errors_[i] > errors_[candidates[2]]) candidates[2] = i;
-    }
+    const std::size_t n = columns(group), step = std::max<std::size_t>(1, n / kColumnsOfStep);
+    std::array<std::vector<std::uint32_t>, 4> candidates;
+    candidates[0] = largest(n, step, [&](std::size_t i) { return x_[i]; });
+    candidates[1] = largest(n, step, [&](std::size_t i) { return -x_[i]; });
+    candidates[2] = largest(n, step, [&](std::size_t i) { return errors_[i]; });
+    if (step > 1) candidates[3] = largest(n, step, [&](std::size_t i) { return std::fabs(x_[i]); });
     group.loss_without = group.loss;
+    group.columns.clear();
     for (std::size_t c = 0; c < candidates.size(); ++c) {
-      const std::size_t at = candidates[c];
-      if (mark(group, at) != 0 || std::find(candidates.begin(), candidates.begin() + c, at) != candidates.begin() + c)
+      std::vector<std::uint32_t>& columns = candidates[c];
+      std::erase_if(columns, [&](std::uint32_t at) { return mark(group, at) != 0; });
+      if (columns.empty() || std::find(candidates.begin(), candidates.begin() + c, columns) != candidates.begin() + c)
         continue;
-      mark(group, at) = 1;
+      for (const std::uint32_t at : columns) mark(group, at) = 1;
       const double without = loss(group);
-      mark(group, at) = 0;
+      for (const std::uint32_t at : columns) mark(group, at) = 0;
       if (!(without < group.loss_without)) continue;
       group.loss_without = without;
-      group.column = static_cast<std::uint32_t>(at);
+      group.columns = columns;
     }
+  }
+
+  // The first `count` of n columns by what they measure, the largest first; of equal ones the first.
+  template <class Measure>
+  std::vector<std::uint32_t> largest(std::size_t n, std::size_t count, const Measure& measure) {
+    std::vector<std::uint32_t> columns(n);
+    std::iota(columns.begin(), columns.end(), 0U);
+    const auto before = [&](std::uint32_t a, std::uint32_t b) {
+      return measure(a) != measure(b) ? measure(a) > measure(b) : a < b;
+    };
+    const auto middle = columns.begin() + static_cast<std::ptrdiff_t>(count);
+    std::partial_sort(columns.begin(), middle, columns.end(), before);
+    columns.erase(middle, columns.end());
+    return columns;
   }
 
   const Format& format_;
