@@ -168,6 +168,18 @@ TEST_F(FoldedRotations, ArePlannedAsTheyAreWritten) {
     }
 }
 
+TEST_F(FoldedRotations, TakeMemoryForAMatrix) {
+  const SourceModel source = SourceModel::open(data_directory() / "tiny_qwen2");
+  std::uint64_t largest = 0;
+  for (const ModelTensor& tensor : source.parts().all()) {
+    const TensorSource& values = source.stored(tensor).values;
+    largest = std::max(largest, values.rows() * values.cols() * sizeof(float));
+  }
+  EXPECT_NO_THROW(require_rotation_memory(source, largest));
+  EXPECT_NE(error_of([&] { require_rotation_memory(source, largest - 1); }).second.find("a matrix is rotated whole"),
+            std::string::npos);
+}
+
 TEST_F(FoldedRotations, SayWhatNoBlockFits) {
   // 72 channels: blocks of 8 at most.
   const std::string refusal =

@@ -192,6 +192,10 @@ TEST_F(Guided, MemoryThatDoesNotSufficeIsSaid) {
   // 64 groups of the widest site, 512: a total and a shard's sums, the same of targets, two for what rounds by them.
   EXPECT_GT(many, 64u * 6 * 512 * 512 * sizeof(float));
   EXPECT_LT(one, many / 4);
+  // One more where inputs are rotated.
+  HessianText rotated{source_, tokens};
+  rotated.rotates = true;
+  EXPECT_EQ(hessian_bytes(parse_hessian("guided:64"), rotated, machine_), many + 64u * 512 * 512 * sizeof(float));
   const auto refusal = [&](const char* hessian, std::uint64_t available) {
     return error_of([&] { require_hessian_memory(parse_hessian(hessian), text, available, machine_); });
   };

@@ -190,6 +190,21 @@ FoldedRotation fold_rotations(const ModelTensors& tensors, bool is_tied) {
   return rotation;
 }
 
+void require_rotation_memory(const SourceModel& source, std::uint64_t available) {
+  for (const ModelTensor& tensor : source.parts().all()) {
+    const TensorSource& values = source.stored(tensor).values;
+    const std::uint64_t needed = values.rows() * values.cols() * sizeof(float);
+    if (needed > available)
+      throw Error(
+          ErrorKind::resource,
+          fmt::format("{}: a matrix is rotated whole, in f32, and '{}' takes {:.2f} GiB so, more than the {:.2f} "
+                      "that are free; take the transform hadamard, or leave it out",
+                      source.path().string(), tensor.hf_name, static_cast<double>(needed) * 0x1p-30,
+                      static_cast<double>(available) * 0x1p-30),
+          "transform");
+  }
+}
+
 void write_rotated_model(const SourceModel& source, const FoldedRotation& rotation,
                          const std::filesystem::path& directory, Machine& machine, const ProgressCallback& progress) {
   const QuantizePlan plan = plan_rotated(source, rotation, directory);

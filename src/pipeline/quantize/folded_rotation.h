@@ -43,6 +43,9 @@ FormatPtr rotated_format(const StoredTensor& stored, TensorRole role);
 // The head of a tied model is called "head", which it has then.
 FoldedRotation fold_rotations(const ModelTensors& tensors, bool is_tied);
 
+// Error(resource) where a matrix, which is rotated whole and in f32, does not fit in `available` bytes; names it.
+void require_rotation_memory(const SourceModel& source, std::uint64_t available);
+
 // Writes a Hugging Face directory: what changed in f32, looked-up rows and the head in 16 bits where the source has
 // them so. A tied head whose stream is rotated becomes a matrix of its own, for it takes the last norm's weights and
 // the embedding does not.

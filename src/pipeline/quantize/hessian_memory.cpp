@@ -51,7 +51,7 @@ std::uint64_t hessian_bytes(const Hessian& hessian, const HessianText& text, Mac
   if (!hessian.is_guided()) return 0;
   // Of each group a shard's sums and the total, the same of targets, and what rounding makes of the moment: its factor
   // and its columns by spans.
-  const std::uint64_t matrices = (text.follows_original ? 4 : 2) + 2;
+  const std::uint64_t matrices = (text.follows_original ? 4 : 2) + 2 + (text.rotates ? 1 : 0);
   const Network& network = text.source.parts().network();
   std::uint64_t moments = 0;
   for (std::int64_t layer = 0; layer < network.num_layers(); ++layer)

@@ -22,6 +22,7 @@ struct HessianText {
   const CalibrationTokens& tokens;
   bool follows_original = true;  // whether targets are summed up, too
   ProductArithmetic arithmetic = ProductArithmetic::f32;
+  bool rotates = false;  // whether a moment is kept as its Linears' rotated inputs have it, too
 };
 
 // At most, in bytes; of plain ones nothing.

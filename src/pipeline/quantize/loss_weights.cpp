@@ -23,8 +23,8 @@ LossWeights::LossWeights(const SourceModel& source, const CalibrationTokens& tok
     : source_(source), tokens_(tokens), options_(options), machine_(machine) {
   if (!options.hessian.is_guided()) return;
   const ProductArithmetic arithmetic = fastest_products(machine.isa);
-  require_hessian_memory(options.hessian, {source, tokens, options.follow_original, arithmetic}, available_memory(),
-                         machine);
+  require_hessian_memory(options.hessian, {source, tokens, options.follow_original, arithmetic, options.rotates},
+                         available_memory(), machine);
   if (options.hessian.is_kl) return;  // as layers come
   weights_ = find_token_weights(
       source, tokens, {.groups = options.hessian.groups, .arithmetic = arithmetic, .progress = options.progress},

@@ -31,6 +31,7 @@ std::string loss_weight_warning(const Hessian& hessian, const CalibrationTokens&
 struct LossWeightOptions {
   Hessian hessian{};
   bool follow_original = true;
+  bool rotates = false;         // HessianText's
   ProgressCallback progress{};  // stage "gradients"; of kl once for each run of layers that memory has room for
 };
 

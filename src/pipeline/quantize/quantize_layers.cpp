@@ -57,8 +57,12 @@ void LayerQuantizer::begin_walk() {
   live_->tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan_.config.context);
   if (const std::string line = loss_weight_warning(calibration.hessian, live_->tokens); !line.empty() && options_.note)
     options_.note("note: " + line);
+  const bool rotates = std::ranges::any_of(plan_.tensors, [](const TensorPlan& tensor) {
+    return tensor.target.parts && !tensor.target.parts->input_transform.empty();
+  });
   live_->weights.emplace(source_, live_->tokens,
-                         LossWeightOptions{calibration.hessian, calibration.follow_original, progress_}, machine_);
+                         LossWeightOptions{calibration.hessian, calibration.follow_original, rotates, progress_},
+                         machine_);
   WalkOptions stored = walk;
   stored.keeps_inputs = true;
   live_->stored.emplace(parts_.tensors().network(), live_->tokens, stored, machine_);

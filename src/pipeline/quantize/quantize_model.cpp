@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 
+#include "base/memory.h"
 #include "base/output_file.h"
 #include "base/progress_meter.h"
 #include "calibrate/layer_weights.h"
@@ -428,6 +429,7 @@ QuantizeSummary quantize_rotated(const SourceModel& source, const QuantizeModelO
   } else {
     if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
     require_place(source, *plan.container, options.output);
+    require_rotation_memory(source, available_memory());
     remove_abandoned_partials(options.output);
     std::uint64_t numbers = 0;
     for (const TensorPlan& tensor : plan.tensors) numbers += tensor.rows * tensor.cols;
