@@ -12,7 +12,7 @@
 namespace nibble {
 namespace {
 
-constexpr std::string_view kWord = "outliers:";
+constexpr std::string_view kWord = "outliers", kShare = "outliers:";
 constexpr unsigned kWhole = 10000;  // hundredths of a percent
 
 // 50 -> "0.5%".
@@ -49,9 +49,16 @@ unsigned parse_share(std::string_view text) {
   return share;
 }
 
+// Where scales come from that are no group's or row's own.
+std::string scales_elsewhere(const PlanarSpec& spec) {
+  if (spec.scale == ScaleType::s6 || spec.scale == ScaleType::s8) return " are multiples of their row's number";
+  if (spec.scale == ScaleType::dq) return " are rounded on a grid of the whole tensor";
+  return " belong to more than a row";
+}
+
 FormatInfo make_info(const Format& weights, unsigned share) {
   FormatInfo info = weights.info();
-  info.name += "+" + std::string(kWord) + share_text(share);
+  info.name += "+" + std::string(kShare) + share_text(share);
   info.description += "; " + share_text(share) + " of the weights put right by 16 bits";
   info.bits_per_weight += 32.0 * share / kWhole;
   info.row_unit = kOutlierRows;
@@ -100,8 +107,18 @@ OutlierFormat::OutlierFormat(FormatPtr weights, unsigned share)
   if (weights_->needs_prepare() || weights_->cut_multiple(1) != 1)
     throw Error(ErrorKind::invalid_argument,
                 "outliers are kept beside formats whose groups or rows have scales of their own; those of " +
-                    weights_->name() + " belong to more than a row");
+                    weights_->name() + scales_elsewhere(*spec));
   plane_ = weights_->planes(0, 1).size();
+}
+
+std::optional<std::string> OutlierFormat::find_tail_defect(const std::byte* tile, std::uint64_t rows,
+                                                           std::uint64_t cols) const {
+  const OutlierLayout layout = this->layout(cols);
+  for (std::size_t row = rows % kOutlierRows; row != 0 && row < kOutlierRows; ++row)
+    if (layout.count(tile, row) != 0)
+      return "outliers are counted in a row that is not there: row " +
+             std::to_string(rows / kOutlierRows * kOutlierRows + row) + " of " + std::to_string(rows);
+  return std::nullopt;
 }
 
 OutlierLayout OutlierFormat::layout(std::uint64_t cols) const {
@@ -195,13 +212,15 @@ std::optional<std::string> OutlierFormat::find_defect(const ConstRowPlanes& row,
   return layout(cols).judge(tile(row));
 }
 
-bool is_outlier_part(std::string_view part) { return part.starts_with(kWord); }
+bool is_outlier_part(std::string_view part) { return part == kWord || part.starts_with(kShare); }
 
 FormatPtr make_outlier_format(std::string_view spelling) {
   const std::size_t plus = spelling.find('+');
   if (plus == std::string_view::npos || !is_outlier_part(spelling.substr(plus + 1))) return nullptr;
-  const unsigned share = parse_share(spelling.substr(plus + 1 + kWord.size()));
-  return std::make_shared<OutlierFormat>(find_format(spelling.substr(0, plus)), share);
+  std::string_view share = spelling.substr(plus + 1 + kWord.size());
+  if (!share.empty()) share.remove_prefix(1);
+  const unsigned parsed = parse_share(share);
+  return std::make_shared<OutlierFormat>(find_format(spelling.substr(0, plus)), parsed);
 }
 
 }  // namespace nibble

@@ -81,6 +81,9 @@ class OutlierFormat final : public Format, public LoopedFormat {
   std::size_t places(std::size_t rows, std::uint64_t cols) const;
   // Writes a tile's, which are ordered by row and column and are no more than its places.
   void write(std::span<const Outlier> outliers, std::uint64_t cols, const RowPlanes& tile) const;
+  // What is wrong with the last tile of a tensor beyond what find_defect() judges without knowing how many rows there
+  // are.
+  std::optional<std::string> find_tail_defect(const std::byte* tile, std::uint64_t rows, std::uint64_t cols) const;
   // Where a tile's lie.
   const std::byte* tile(const ConstRowPlanes& row) const { return row[plane_]; }
 

@@ -11,12 +11,12 @@
 namespace nibble {
 namespace {
 
-constexpr std::string_view kWord = "sparse:", kShape = "2:4";
+constexpr std::string_view kWord = "sparse", kShape = "2:4";
 
 FormatInfo make_info(const Format& kept) {
   FormatInfo info = kept.info();
   info.kind = FormatKind::planar;
-  info.name += "+" + std::string(kWord) + std::string(kShape);
+  info.name += "+" + std::string(kWord) + ":" + std::string(kShape);
   info.description += "; two of four weights are 0 and take a bit";
   info.bits_per_weight = info.bits_per_weight / 2 + 1;
   info.span = kept.info().kind == FormatKind::raw ? 0 : 2 * kept.info().span;
@@ -187,12 +187,13 @@ std::optional<std::string> SparseFormat::find_defect(const ConstRowPlanes& row, 
   return std::nullopt;
 }
 
-bool is_sparse_part(std::string_view part) { return part.starts_with(kWord); }
+bool is_sparse_part(std::string_view part) { return part.substr(0, part.find(':')) == kWord; }
 
 FormatPtr make_sparse_format(std::string_view spelling) {
   const std::size_t plus = spelling.find('+');
   if (plus == std::string_view::npos || !is_sparse_part(spelling.substr(plus + 1))) return nullptr;
-  const std::string_view shape = spelling.substr(plus + 1 + kWord.size());
+  std::string_view shape = spelling.substr(plus + 1 + kWord.size());
+  if (!shape.empty()) shape.remove_prefix(1);
   if (shape != kShape)
     throw Error(ErrorKind::invalid_argument,
                 "of sparse weights two of four are kept, sparse:2:4; other patterns have no format: '" +

@@ -57,6 +57,7 @@ TEST(OutlierFormat, BelongsToTheWeightsOfASpelling) {
   ASSERT_EQ(spelled.parts.size(), 1u);
   EXPECT_EQ(spelled.parts[0], "a8:static");
   EXPECT_EQ(split_format("int4:g32+outliers:1%").weights, "int4:g32+outliers:1%");
+  EXPECT_EQ(split_format("int4:g32+outliers").weights, "int4:g32+outliers");
 }
 
 TEST(OutlierFormat, RefusesByName) {
@@ -69,10 +70,16 @@ TEST(OutlierFormat, RefusesByName) {
             "outliers are kept beside planar formats, such as int3:g128; this is none: q4_k");
   EXPECT_EQ(refusal_of("trellis2:l8+outliers:1%"),
             "outliers are kept beside planar formats, such as int3:g128; this is none: trellis2:l8");
-  for (const std::string shared : {"int8:tensor", "int4:block32x64", "nf4:g64:dq", "int4:g64:s6"})
-    EXPECT_EQ(refusal_of(shared + "+outliers:1%"),
+  for (const auto& [shared, why] : {std::pair{"int8:tensor", "belong to more than a row"},
+                                    {"int4:block32x64", "belong to more than a row"},
+                                    {"nf4:g64:dq", "are rounded on a grid of the whole tensor"},
+                                    {"int4:g64:s6", "are multiples of their row's number"},
+                                    {"int4:g64:s8", "are multiples of their row's number"}})
+    EXPECT_EQ(refusal_of(std::string(shared) + "+outliers:1%"),
               "outliers are kept beside formats whose groups or rows have scales of their own; those of " +
-                  find_format(shared)->name() + " belong to more than a row");
+                  find_format(shared)->name() + " " + why);
+  EXPECT_EQ(refusal_of("int4:g32+outliers"),
+            "the share of outliers should be a percentage of at most two places, such as 0.5%: ''");
 }
 
 TEST(OutlierFormat, HasRowsThatColumnsOf16BitsReach) {
@@ -158,6 +165,16 @@ TEST_F(Tiles, ThatAreDamagedAreNamed) {
   while (layout_.count(whole.data(), last) == 0) --last;
   tensor_.planes.back()[last] = static_cast<std::byte>(layout_.count(whole.data(), last) - 1);
   EXPECT_EQ(defect(), "behind the outliers of the rows around is something else than zeros");
+}
+
+TEST_F(Tiles, CountNoneInRowsThatAreNotThere) {
+  const auto& own = dynamic_cast<const OutlierFormat&>(*format_);
+  std::byte* const last = tensor_.planes.back().data() + layout_.bytes();
+  EXPECT_EQ(own.find_tail_defect(last, rows_, cols_), std::nullopt);
+  last[63] = std::byte{1};
+  EXPECT_EQ(own.find_tail_defect(last, rows_, cols_),
+            "outliers are counted in a row that is not there: row 127 of " + std::to_string(rows_));
+  EXPECT_EQ(own.find_tail_defect(last, 128, cols_), std::nullopt);
 }
 
 // Whatever a tile says, nothing beyond it is read, and nothing beyond a row is written.

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "format/outlier_format.h"
 #include "io/json_text.h"
 #include "io/message_text.h"
 #include "io/packing/part_planes.h"
@@ -222,6 +223,9 @@ class Assembler {
     }
     if (planes.size() == 1) result.data = planes[0];
     QuantizedView view = make_view(planned.format, size.rows, size.cols, std::move(planes), where);
+    if (const OutlierFormat* const format = find_outlier_format(*planned.format))
+      if (const auto defect = format->find_tail_defect(format->tile(view.row(size.rows - 1)), size.rows, size.cols))
+        corrupt("{}: {}", where, *defect);
     view.parts = read_parts(listed, size, where, result.bytes);
     result.values = std::move(view);
     assembled_.emplace(first, std::move(result));
