@@ -60,6 +60,17 @@ TEST(Explain, AsymmetricBytesByHand) {
   EXPECT_NEAR(e.zero_points->mixed_up, 0.0215686 * (127 - 116), 1e-5);
 }
 
+TEST(Explain, SaysWhatIsLeftOutOfIt) {
+  EXPECT_TRUE(explain("int4:g32+outliers:1%", {1, 2, 3}).description.ends_with("by 16 bits, which are left out here"));
+  const Explanation e = explain("int4:row+sparse:2:4", {1, 2, 3, 4});
+  ASSERT_EQ(e.numbers.size(), 4u);
+  EXPECT_EQ(e.numbers[0].how, "one of the two of four that are left out");
+  EXPECT_EQ(e.numbers[0].code, 0);
+  EXPECT_EQ(e.numbers[1].decoded, 0.0f);
+  EXPECT_NEAR(e.numbers[2].decoded, 3.0f, 0.3f);
+  EXPECT_NEAR(e.numbers[3].decoded, 4.0f, 0.3f);
+}
+
 TEST(Explain, UnsignedNamesTheSameCodesFromZero) {
   const Explanation e = explain("uint8:tensor:asym", {3.0f, 0.0f, -2.5f}, std::pair{-2.5f, 3.0f});
   EXPECT_EQ(value_of(e, "zero point"), "116");

@@ -187,6 +187,16 @@ TEST_F(QuantizeRefuses, OutliersWhereNothingHoldsThem) {
                                                   .output = scratch_ / (std::string("out-") + container),
                                                   .container = container});
     EXPECT_EQ(why.find("int4:g32+outliers:1% for '"), 0u) << container << ": " << why;
+    const bool is_file = container == std::string_view("gguf");
+    EXPECT_EQ(why.find("holds no outliers; ") == std::string::npos, is_file) << why;
+  }
+  for (const auto& [format, ending] :
+       {std::pair{"int4:g32+outliers:1%", "the container gptq holds no outliers; int4:g32 would do"},
+        {"int4:g32+sparse:2:4", "the container gptq holds no masks of zeros; int4:g32 would do"},
+        {"f16+sparse:2:4", "the container gptq holds no masks of zeros; f16 would do"}}) {
+    const std::string why =
+        error(kGroupedModel, {.recipe = find_recipe(format), .output = scratch_ / "out", .container = "gptq"});
+    EXPECT_TRUE(why.ends_with(ending)) << why;
   }
 }
 

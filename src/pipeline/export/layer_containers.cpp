@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "format/outlier_format.h"
+#include "format/sparse_format.h"
 #include "io/json_text.h"
 #include "io/layers/writers/layer_writer.h"
 #include "pipeline/export/directory_container.h"
@@ -19,6 +21,13 @@ constexpr const char* kTransformers =
 constexpr const char* kVllm = "vllm serve .\n";  // left out of what it does not load
 
 bool is_coded(const PlannedTensor& tensor) { return tensor.format->info().kind != FormatKind::raw; }
+
+// The format of the codes beside which there is something more; null where there is nothing.
+FormatPtr codes_alone(const Format& format) {
+  if (const OutlierFormat* const outliers = find_outlier_format(format)) return outliers->weights();
+  if (const SparseFormat* const sparse = find_sparse_format(format)) return sparse->kept();
+  return nullptr;
+}
 
 LayerPlan layer_plan(const QuantizePlan& plan, const std::optional<ActivationFormat>& activations) {
   LayerPlan layers;
@@ -62,6 +71,8 @@ class LayerContainer final : public DirectoryContainer {
     if (!takes_codes(role))
       return fmt::format("{} has no {} in codes; f16 would do", writer_.program(),
                          role == TensorRole::head ? "head" : "embedding");
+    if (const FormatPtr plain = codes_alone(*tensor.format))
+      return refuse_additions({tensor.name, tensor.shape, plain}, *tensor.format);
     const std::string why = writer_.refusal(tensor);
     if (why.empty()) return {};
     const std::string nearest = writer_.nearest(tensor);
@@ -105,6 +116,14 @@ class LayerContainer final : public DirectoryContainer {
   }
 
  private:
+  // plain: the same matrix without what `given` has beside its codes.
+  std::string refuse_additions(const PlannedTensor& plain, const Format& given) const {
+    const std::string_view what = find_outlier_format(given) != nullptr ? "outliers" : "masks of zeros";
+    const bool is_held = !is_coded(plain) || writer_.refusal(plain).empty();
+    const std::string other = is_held ? plain.format->name() : writer_.nearest(plain);
+    return fmt::format("{} holds no {}{}", writer_.program(), what, other.empty() ? "" : "; " + other + " would do");
+  }
+
   std::string use(const ContainerContents& contents) const override {
     const bool is_refused =
         use_.starts_with(kVllm) && !obstacle("vllm", contents.plan, contents.activations.format).empty();

@@ -8,8 +8,10 @@
 #include <cmath>
 
 #include "base/round_up.h"
+#include "format/outlier_format.h"
 #include "format/quantized_tensor.h"
 #include "format/row_tiles.h"
+#include "format/sparse_format.h"
 #include "nibble/error.h"
 #include "pipeline/tell/explain_parts.h"
 
@@ -154,9 +156,13 @@ ExplainedNumber explain_number(const Format& format, const std::byte* grid, std:
   format.value(grid, column / unit * unit, code, values.data());
   ExplainedNumber number;
   number.given = given;
-  number.code = static_cast<std::int64_t>(code) + format.info().first_code;
   number.decoded = values[column % unit] + 0.0f;  // no negative zero
   number.error = static_cast<double>(number.decoded) - static_cast<double>(given);
+  if (find_sparse_format(format) != nullptr && code == kDroppedCode) {
+    number.how = "one of the two of four that are left out";
+    return number;
+  }
+  number.code = static_cast<std::int64_t>(code) + format.info().first_code;
   number.how = explain_code(format, grid, column, number);
   return number;
 }
@@ -175,6 +181,7 @@ Explanation explain_format(const ExplainRequest& request) {
   Explanation explanation;
   explanation.format = info.name;
   explanation.description = info.description;
+  if (find_outlier_format(format) != nullptr) explanation.description += ", which are left out here";
   explanation.bits_per_weight = info.bits_per_weight;
   explanation.span = info.span;
   explanation.unit = info.unit;
