@@ -5,9 +5,14 @@
 
 #include <array>
 #include <cmath>
+#include <map>
+#include <set>
 #include <vector>
 
+#include "kernels/chosen_isa.h"
 #include "nibble/error.h"
+#include "pipeline/models.h"
+#include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
 namespace {
@@ -125,6 +130,92 @@ TEST(Candidates, AreThoseThatAreNamed) {
     EXPECT_STREQ(error.setting(), "candidates");
     EXPECT_EQ(std::string(error.what()).substr(0, 50), "trellis2:l8: a GGUF file cannot hold trellises; wr");
   }
+}
+
+// Matrices whose rows a named format does not divide stay as they are, too.
+TEST(Candidates, AreNotReplacedWhereRowsDoNotDivide) {
+  SensitivityOptions named;
+  named.named_formats = {"q4_k"};
+  const SensitivityOptions found = for_output(named, {});
+  ModelTensor tensor;
+  tensor.shape = {128, 576};
+  EXPECT_TRUE(found.is_plain(tensor));
+  tensor.shape = {576, 1536};
+  EXPECT_FALSE(found.is_plain(tensor));
+}
+
+class NamedCandidates : public ::testing::Test {
+ protected:
+  // Formats of all matrices of what is written, and what all tensors take there.
+  struct Written {
+    BudgetedQuantization made;
+    std::map<std::string, std::string> formats;
+    std::uint64_t bytes = 0;
+  };
+  Written quantize(const std::vector<std::string>& named, const Budget& budget, const std::string& output) {
+    const SourceModel model = SourceModel::open(model_);
+    QuantizeModelOptions options;
+    options.output = scratch_ / output;
+    std::string lines;
+    for (int i = 0; i < 1200; ++i) lines += "Line number " + std::to_string(i * 7919 % 1200) + " of the text.\n";
+    options.calibration.texts = {{"lines.txt", lines}};
+    BudgetRequest request{.budget = budget};
+    request.sensitivity.named_formats = named;
+    request.sensitivity.sampling = {.samples = 2, .length = 32};
+    request.verify.judge.windows = {.context = 64, .max_windows = 4};
+    Written written;
+    written.made = quantize_to_budget(model, options, request, machine_, {});
+    for (const StoredTensor& tensor : SourceModel::open(options.output).tensors()) {
+      const Format& format = *tensor.values.format();
+      written.bytes += plane_bytes(format, tensor.values.rows(), tensor.values.cols());
+      if (tensor.shape.size() > 1) written.formats[tensor.name] = format.name();
+    }
+    return written;
+  }
+  static std::set<std::string> layer_formats(const Written& written) {
+    std::set<std::string> formats;
+    for (const auto& [name, format] : written.formats)
+      if (name.find("layers") != std::string::npos) formats.insert(format);
+    return formats;
+  }
+
+  ScratchDirectory scratch_;
+  Machine machine_{chosen_isa(), 2};
+  std::filesystem::path model_ = small_synth(scratch_, machine_.pool, 64);
+};
+
+// Whatever the size, nothing but what was named is written, the embedding as it was, and counted so.
+TEST_F(NamedCandidates, AreAllThatIsWritten) {
+  const std::vector<std::string> named = {"trellis2:l8", "trellis4:l8"};
+  const SourceModel model = SourceModel::open(model_);
+  for (const double bits : {5.8, 6.5, 7.5, 9.0}) {
+    SCOPED_TRACE(bits);
+    const Written written =
+        quantize(named, {.bits_per_weight = bits}, "at" + std::to_string(static_cast<int>(10 * bits)));
+    EXPECT_EQ(written.formats.at("model.embed_tokens.weight"), "bf16");
+    for (const std::string& format : layer_formats(written))
+      EXPECT_NE(std::ranges::find(named, format), named.end()) << format;
+    EXPECT_LE(written.made.rounds.front().bits_per_weight, bits);
+    EXPECT_NEAR(static_cast<double>(written.made.rounds.front().tensor_bytes), static_cast<double>(written.bytes),
+                0.02 * static_cast<double>(written.bytes));  // norms, which are counted in f32
+    for (const MeasuredMix& mix : written.made.mixes)
+      EXPECT_TRUE(mix.is_solved || std::ranges::find(named, mix.name) != named.end()) << mix.name;
+  }
+  EXPECT_EQ(layer_formats(quantize(named, {.bytes = 200'000}, "sized")), (std::set<std::string>{"trellis4:l8"}));
+}
+
+// Where a file holds candidates for embeddings as well, rivals have them there.
+TEST_F(NamedCandidates, OfTheDirectoryAreNeverBlocks) {
+  const Written written = quantize({}, {.bits_per_weight = 6.6}, "ints");
+  for (const auto& [name, format] : written.formats)
+    EXPECT_TRUE(format.starts_with("int") || format.starts_with("trellis")) << name << ": " << format;
+  for (const MeasuredMix& mix : written.made.mixes)
+    EXPECT_TRUE(mix.is_solved || mix.name.starts_with("int") || mix.name.starts_with("trellis")) << mix.name;
+}
+
+TEST_F(NamedCandidates, AreRefusedWhereNothingCanHaveThem) {
+  EXPECT_EQ(error_of([&] { quantize({"q2_k"}, {.bits_per_weight = 9}, "none.gguf"); }),
+            "no matrix of this model can have any of q2_k: their rows' lengths, or the container, do not allow it");
 }
 
 }  // namespace

@@ -74,34 +74,33 @@ bool disagree(double expected, double measured) {
 std::vector<Recipe> rivals(const SensitivityProbe& probe, std::uint64_t bytes, std::size_t most) {
   const auto is_near = [&](const Recipe& recipe) {
     const std::uint64_t own = probe.bytes_of(recipe);
-    return own <= bytes && static_cast<double>(own) >= kNear * static_cast<double>(bytes) && probe.is_held(recipe);
+    return own <= bytes && static_cast<double>(own) >= kNear * static_cast<double>(bytes);
   };
   std::vector<Recipe> result;
   const auto add_nearest = [&](std::vector<Recipe> recipes) {
     std::ranges::stable_sort(recipes, std::greater{}, [&](const Recipe& recipe) { return probe.bytes_of(recipe); });
     std::size_t added = 0;
     for (Recipe& recipe : recipes) {
-      if (added == most ||
+      if (added == most || !is_near(recipe) ||
           std::ranges::any_of(result, [&](const Recipe& other) { return probe.are_alike(recipe, other); }))
         continue;
       result.push_back(std::move(recipe));
       ++added;
     }
   };
-  std::vector<Recipe> mixes, uniform;
-  for (const MixInfo& mix : list_mixes()) {
-    Recipe recipe = find_recipe("mix:" + std::string(mix.name));
-    recipe.name = "mix:" + std::string(mix.name);
-    if (std::ranges::find(kUsual, recipe.main_format) != std::end(kUsual) && is_near(recipe))
-      mixes.push_back(std::move(recipe));
+  std::vector<Recipe> mixes, single;
+  if (!probe.has_usual_candidates()) {
+    single = probe.single_formats();
+  } else {
+    for (const std::string_view format : kUsual) single.push_back(find_recipe(format));
+    for (const MixInfo& mix : list_mixes()) {
+      Recipe recipe = find_recipe("mix:" + std::string(mix.name));
+      recipe.name = "mix:" + std::string(mix.name);
+      if (std::ranges::find(kUsual, recipe.main_format) != std::end(kUsual)) mixes.push_back(std::move(recipe));
+    }
   }
-  std::vector<std::string> formats(std::begin(kUsual), std::end(kUsual));
-  for (const std::string& format : probe.formats())
-    if (std::ranges::find(formats, format) == formats.end()) formats.push_back(format);
-  for (const std::string& format : formats)
-    if (Recipe recipe = find_recipe(format); is_near(recipe)) uniform.push_back(std::move(recipe));
   add_nearest(std::move(mixes));
-  add_nearest(std::move(uniform));
+  add_nearest(std::move(single));
   return result;
 }
 

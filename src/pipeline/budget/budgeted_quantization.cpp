@@ -275,7 +275,8 @@ SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelO
   const Runtime* const runtime = options.runtime.empty() ? nullptr : &find_runtime(options.runtime);
   measuring.is_refused = [&container, runtime](const ModelTensor& tensor, const FormatPtr& format) {
     const PlannedTensor planned{container.name_of(tensor), tensor.shape, format};
-    return (tensor.role == TensorRole::embedding && find_row_tiles(*format) != nullptr) ||
+    return tensor.shape.back() % format->info().row_multiple != 0 ||
+           (tensor.role == TensorRole::embedding && find_row_tiles(*format) != nullptr) ||
            !container.refusal(planned, tensor.role).empty() ||
            (runtime != nullptr && !runtime->refusal(planned).empty());
   };

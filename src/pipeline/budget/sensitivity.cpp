@@ -2,6 +2,7 @@
 #include "pipeline/budget/sensitivity.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -92,6 +93,7 @@ void refuse_added_head(const ModelTensors& tensors, const ModelConfig& config, c
               "transform");
 }
 
+// Error(invalid_argument) where none of the formats fits anything.
 std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& config,
                                const SensitivityOptions& options) {
   refuse_added_head(tensors, config, options.method.transform);
@@ -108,7 +110,24 @@ std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& c
   for (const ModelTensor& tensor : tensors.all())
     if (tensor.layer < 0 && !is_left(tensor, options))
       groups.push_back(make_group({&tensor}, options, config.tied_embedding));
+  if (groups.empty())
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("no matrix of this model can have any of {}: their rows' lengths, or the container, do not "
+                            "allow it",
+                            fmt::join(options.formats, ", ")),
+                "candidates");
   return groups;
+}
+
+// As they will be written whatever the rest's formats are.
+std::vector<RecipeRule> rules_of_left(const SourceModel& checkpoint, const ModelTensors& tensors,
+                                      const SensitivityOptions& options) {
+  std::vector<RecipeRule> rules;
+  if (options.named_formats.empty()) return rules;  // the container knows which
+  for (const ModelTensor& tensor : tensors.all())
+    if (!stays_in_float(tensor.role) && is_left(tensor, options))
+      rules.push_back({tensor.gguf_name, {}, uncoded_format(checkpoint.stored(tensor))->name(), {}});
+  return rules;
 }
 
 // What a tensor takes that stays in floating point.
@@ -135,6 +154,7 @@ Recipe require_reachable(const SourceModel& checkpoint, const SensitivityOptions
   const ModelTensors& tensors = checkpoint.parts();
   Sensitivities untried;
   for (Group& group : make_groups(tensors, config, options)) untried.items.push_back(std::move(group.item));
+  untried.left = rules_of_left(checkpoint, tensors, options);
   count_parameters(checkpoint, tensors, options, untried);
   return solve_recipe(untried, budget).recipe;
 }
@@ -273,6 +293,7 @@ Sensitivities SensitivityProbe::measure() {
       group.item.candidates[f].loss = group.errors[f] > 0 ? interpolated_loss(group.measured, group.errors[f]) : 0;
     result.items.push_back(std::move(group.item));
   }
+  result.left = rules_of_left(state.walk.checkpoint(), tensors, state.options);
   count_parameters(state.walk.checkpoint(), tensors, state.options, result);
   return result;
 }
@@ -294,15 +315,33 @@ std::uint64_t SensitivityProbe::bytes_of(const Recipe& recipe) const {
   return bytes;
 }
 
-bool SensitivityProbe::is_held(const Recipe& recipe) const {
-  return !state_->options.is_refused ||
-         std::ranges::none_of(state_->walk.tensors().all(), [&](const ModelTensor& tensor) {
-           return !is_left(tensor, state_->options) &&
-                  state_->options.is_refused(tensor, state_->format_of(recipe, tensor));
-         });
-}
+bool SensitivityProbe::has_usual_candidates() const { return !state_->options.is_refused; }
 
-const std::vector<std::string>& SensitivityProbe::formats() const { return state_->options.formats; }
+std::vector<Recipe> SensitivityProbe::single_formats() const {
+  const State& state = *state_;
+  const std::vector<Group> groups = make_groups(state.walk.tensors(), state.walk.config(), state.options);
+  const std::vector<RecipeRule> left = rules_of_left(state.walk.checkpoint(), state.walk.tensors(), state.options);
+  std::vector<Recipe> recipes;
+  for (const std::string& spelling : state.options.formats) {
+    const FormatPtr wanted = find_format(spelling);
+    const std::string name = wanted->name();
+    const double bits = wanted->info().bits_per_weight;
+    Recipe recipe{.name = name, .description = {}, .main_format = name, .rules = {}, .file_type = {}};
+    for (const Group& group : groups) {  // whose candidates are sorted by bits
+      const auto own = std::ranges::find(group.formats, name, [](const FormatPtr& format) { return format->name(); });
+      const auto larger = std::ranges::find_if(
+          group.formats, [&](const FormatPtr& format) { return format->info().bits_per_weight >= bits; });
+      const FormatPtr& format = own != group.formats.end()      ? *own
+                                : larger != group.formats.end() ? *larger
+                                                                : group.formats.back();
+      for (const std::string& tensor : group.item.tensors) recipe.rules.push_back({tensor, {}, format->name(), {}});
+    }
+    recipe.rules.insert(recipe.rules.end(), left.begin(), left.end());
+    recipe.rules.push_back({"*", {}, name, {}});
+    recipes.push_back(std::move(recipe));
+  }
+  return recipes;
+}
 
 bool SensitivityProbe::are_alike(const Recipe& a, const Recipe& b) const {
   return std::ranges::all_of(state_->walk.tensors().all(), [&](const ModelTensor& tensor) {
@@ -363,6 +402,7 @@ SolvedRecipe solve_recipe(const Sensitivities& sensitivities, const Budget& budg
   }
   solved.recipe.main_format =
       std::ranges::max_element(bytes_by_format, {}, [](const auto& entry) { return entry.second; })->first;
+  solved.recipe.rules.insert(solved.recipe.rules.end(), sensitivities.left.begin(), sensitivities.left.end());
   solved.recipe.rules.push_back({"*", {}, solved.recipe.main_format, {}});
   return solved;
 }

@@ -59,6 +59,7 @@ struct SensitivityOptions {
 
 struct Sensitivities {
   std::vector<BudgetItem> items;  // fused groups share a format: q k v, gate up
+  std::vector<RecipeRule> left;   // matrices that can have no candidate stay as they are
   std::uint64_t fixed_bytes = 0;  // of what is never quantized
   std::uint64_t parameters = 0;   // all of them
   std::uint64_t probes = 0;       // divergences that were measured
@@ -90,9 +91,10 @@ class SensitivityProbe {
   std::vector<double> divergences(const std::vector<Recipe>& recipes);
   // The bytes of all tensors by a recipe.
   std::uint64_t bytes_of(const Recipe& recipe) const;
-  // Whether the output's container holds what the recipe says.
-  bool is_held(const Recipe& recipe) const;
-  const std::vector<std::string>& formats() const;  // SensitivityOptions'
+  // Whether candidates are llama.cpp's, of which its mixes are made, too; else they are the container's, or named.
+  bool has_usual_candidates() const;
+  // For each candidate all groups in it; those that cannot have it, in the next larger that they can.
+  std::vector<Recipe> single_formats() const;
   // True when two recipes store every tensor alike.
   bool are_alike(const Recipe& a, const Recipe& b) const;
 
