@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "base/output_file.h"
 #include "cli/compare_net.h"
 #include "cli/option_checks.h"
@@ -118,57 +121,133 @@ void judge_places(const Options& options, const std::vector<std::string>& texts)
   places.judge();
 }
 
-// Models of different sizes, each as it is and in every format, side by side: the smallest first.
-void compare_models(const std::vector<SourceModel>& checkpoints, const std::vector<NamedText>& texts,
-                    const CompareOptions& request, const Options& options, Session& session) {
-  struct Line {
-    std::string model, format;
-    double bits, bits_per_byte;
-    std::uint64_t bytes;
-    std::string divergence;
-  };
+// A model as it is or in a format, among several models'.
+struct Line {
+  std::string model, format;
+  double bits = 0, bits_per_byte = 0;
+  std::uint64_t bytes = 0;
+  std::string divergence;
+  double prefill = 0, decode = 0;
+  std::size_t comparison = 0;
+  std::optional<std::size_t> candidate{};  // none: the original
+};
+
+std::vector<Line> lines_of(const std::vector<Comparison>& comparisons, const std::vector<std::string>& models) {
   std::vector<Line> lines;
-  Json json = Json::array();
-  bool is_partial = false;
-  for (std::size_t m = 0; m < checkpoints.size() && !is_partial; ++m) {
-    const std::string& model = options.models[m];
-    const Comparison comparison = compare_formats(checkpoints[m], texts, request, session.machine());
-    is_partial = comparison.verdict.partial();
-    json.push_back(to_json(comparison));
-    json.back()["model"] = model;
-    lines.push_back({model, "original (" + comparison.original_format + ")", comparison.original_bits_per_weight,
-                     bits_per_byte(comparison.verdict.original_perplexity.value, comparison), comparison.original_bytes,
-                     ""});
-    for (std::size_t i = 0; i < comparison.formats.size(); ++i) {
-      const ComparedFormat& format = comparison.formats[i];
-      const MetricFigures& figures = comparison.verdict.candidates[i].overall;
-      lines.push_back({model, format.format, format.summary.bits_per_weight,
-                       bits_per_byte(figures[Metric::perplexity].value, comparison), format.summary.output_bytes,
-                       figure_text(describe(Metric::kl_mean), figures[Metric::kl_mean])});
+  for (std::size_t m = 0; m < comparisons.size(); ++m) {
+    const Comparison& one = comparisons[m];
+    lines.push_back({models[m],
+                     "original (" + one.original_format + ")",
+                     one.original_bits_per_weight,
+                     bits_per_byte(one.verdict.original_perplexity.value, one),
+                     one.original_bytes,
+                     "",
+                     one.original_prefill,
+                     one.original_decode,
+                     m,
+                     {}});
+    for (std::size_t i = 0; i < one.formats.size(); ++i) {
+      const ComparedFormat& format = one.formats[i];
+      const MetricFigures& figures = one.verdict.candidates[i].overall;
+      lines.push_back({models[m], format.format + (format.summary.substitutions > 0 ? " *" : ""),
+                       format.summary.bits_per_weight, bits_per_byte(figures[Metric::perplexity].value, one),
+                       format.summary.output_bytes, figure_text(describe(Metric::kl_mean), figures[Metric::kl_mean]),
+                       format.prefill, format.decode, m, i});
     }
   }
   std::ranges::stable_sort(lines, {}, &Line::bytes);
+  return lines;
+}
+
+std::string models_notes(const std::vector<Comparison>& comparisons, const std::vector<std::string>& models,
+                         bool are_alike) {
+  std::string text =
+      "\nBits per byte: what the model needs to tell a byte of what was scored, whatever its vocabulary. ";
+  text += are_alike ? "Not beaten: no other line is as small and needs fewer.\n"
+                    : "The models have read different parts of the texts, so that these are not held against each "
+                      "other: leave --windows out, and let all be read.\n";
+  for (std::size_t m = 0; m < comparisons.size(); ++m) {
+    const Comparison& one = comparisons[m];
+    text += fmt::format("{}: {} of text read, {} of them scored. {}", models[m], bytes_text(one.read_bytes),
+                        bytes_text(one.scored_bytes), coverage_text(one.verdict));
+    for (const ComparedFormat& format : one.formats)
+      if (const std::string substitutions = describe_substitutions(format.summary); !substitutions.empty())
+        text += fmt::format("* {}, {}: {}.\n", models[m], format.format, substitutions);
+  }
+  if (comparisons.size() < models.size())
+    text += left_out_text({models.begin() + static_cast<std::ptrdiff_t>(comparisons.size()), models.end()});
+  return text;
+}
+
+void print_models(const std::vector<Comparison>& comparisons, const Options& options, bool is_partial,
+                  Session& session) {
+  const bool are_alike = std::ranges::all_of(
+      comparisons, [&](const Comparison& one) { return have_read_alike(one, comparisons.front()); });
+  const std::vector<Line> lines = lines_of(comparisons, options.models);
   std::vector<SizedLoss> losses;
   for (const Line& line : lines) losses.push_back({line.bytes, line.bits_per_byte});
   const std::vector<bool> front = size_front(losses);
+  if (session.json()) {
+    Json json = Json::array();
+    for (std::size_t m = 0; m < comparisons.size(); ++m) {
+      json.push_back(to_json(comparisons[m]));
+      json.back()["model"] = options.models[m];
+    }
+    for (std::size_t i = 0; i < lines.size() && are_alike; ++i) {
+      Json& model = json[lines[i].comparison];
+      (lines[i].candidate ? model["formats"][*lines[i].candidate] : model["original"])["not_beaten"] = bool{front[i]};
+    }
+    return session.print_json(
+        {{"models", json},
+         {"partial", is_partial},
+         {"ranked", are_alike},
+         {"left_out", std::vector<std::string>(options.models.begin() + static_cast<std::ptrdiff_t>(comparisons.size()),
+                                               options.models.end())}});
+  }
   Table table({{"model"},
                {"format"},
                {"bytes", Align::right},
                {"bits/weight", Align::right},
                {"bits/byte", Align::right},
                {"KL to its original", Align::right},
+               {"prefill tok/s", Align::right},
+               {"decode tok/s", Align::right},
                {"not beaten"}});
-  for (std::size_t i = 0; i < lines.size(); ++i)
-    table.add({lines[i].model, lines[i].format, bytes_text(lines[i].bytes), fixed_text(lines[i].bits, 2),
-               fixed_text(lines[i].bits_per_byte, 4), lines[i].divergence, front[i] ? "*" : ""});
-  const std::string notes =
-      "\nBits per byte: what the model needs to tell a byte of the texts, whatever its vocabulary. Not beaten: no "
-      "other "
-      "line is as small and needs fewer.\n";
-  if (session.json())
-    session.print_json({{"models", json}});
-  else
-    session.print(options.markdown ? table.markdown() + notes : table.text(session.style()) + notes);
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const Line& line = lines[i];
+    table.add({line.model, line.format, bytes_text(line.bytes), fixed_text(line.bits, 2),
+               fixed_text(line.bits_per_byte, 4), line.divergence, speed_text(line.prefill), speed_text(line.decode),
+               !are_alike ? "?"
+               : front[i] ? "yes"
+                          : ""});
+  }
+  const std::string notes = models_notes(comparisons, options.models, are_alike);
+  session.print(options.markdown ? table.markdown() + notes
+                                 : table.text(session.style()) + (session.style().unicode ? notes : to_ascii(notes)));
+}
+
+// Models of different sizes, each as it is and in every format, side by side: the smallest first.
+void compare_models(const std::vector<SourceModel>& checkpoints, const std::vector<NamedText>& texts,
+                    const CompareOptions& request, const Options& options, Session& session) {
+  for (std::size_t m = 0; m < checkpoints.size(); ++m) {
+    try {
+      require_comparable(checkpoints[m], texts, request);
+    } catch (const Error& error) {
+      throw Error(error.kind(), options.models[m] + ": " + error.what(), error.setting());
+    }
+  }
+  std::vector<Comparison> comparisons;
+  bool is_partial = false;
+  for (std::size_t m = 0; m < checkpoints.size() && !is_partial; ++m) {
+    try {
+      comparisons.push_back(compare_formats(checkpoints[m], texts, request, session.machine()));
+      is_partial = comparisons.back().verdict.partial();
+    } catch (const Error& error) {  // what is known of the models before is told
+      if (error.kind() != ErrorKind::cancelled || comparisons.empty()) throw;
+      is_partial = true;
+    }
+  }
+  print_models(comparisons, options, is_partial, session);
   if (is_partial) throw Error(ErrorKind::cancelled, "stopped early; the figures cover what was read until then");
 }
 

@@ -116,6 +116,8 @@ Json to_json(const Comparison& comparison) {
   json["windows_planned"] = verdict.windows_planned;
   json["partial"] = verdict.partial();
   json["left_out"] = verdict.left_out;
+  json["read_bytes"] = comparison.read_bytes;
+  json["scored_bytes"] = comparison.scored_bytes;
   json["original"]["format"] = comparison.original_format;
   json["original"]["bytes"] = comparison.original_bytes;
   json["original"]["bits_per_weight"] = comparison.original_bits_per_weight;

@@ -47,9 +47,24 @@ TEST(Compare, JudgesEveryFormatAgainstTheOriginal) {
     EXPECT_GT(format.decode, 0);
   }
   EXPECT_EQ(scratch.num_entries(), 1u);  // temporary models are gone
-  // A token takes log2 of the perplexity; a byte its share of it.
-  const auto tokens = static_cast<double>(original.tokenizer().encode(long_text(), {}).size());
-  EXPECT_NEAR(bits_per_byte(8, comparison), 3 * tokens / static_cast<double>(long_text().size()), 1e-12);
+  // A token takes log2 of the perplexity; a byte of what was scored, the second halves of two windows, its share of it.
+  const Tokenizer& tokenizer = original.tokenizer();
+  const std::vector<std::int32_t> ids = tokenizer.encode(long_text(), {});
+  std::size_t scored = 0;
+  for (std::size_t w = 0; w < 2; ++w) scored += tokenizer.decode(std::span(ids).subspan(w * 64 + 33, 31)).size();
+  EXPECT_EQ(comparison.scored_bytes, scored);
+  EXPECT_GT(comparison.read_bytes, comparison.scored_bytes);
+  EXPECT_NEAR(bits_per_byte(8, comparison), 3 * 62.0 / static_cast<double>(scored), 1e-12);
+}
+
+TEST(Compare, ReadAlikeWhereAboutAsManyBytesWereRead) {
+  Comparison a, b;
+  a.read_bytes = 1000;
+  b.read_bytes = 960;
+  EXPECT_TRUE(have_read_alike(a, b));
+  b.read_bytes = 940;
+  EXPECT_FALSE(have_read_alike(a, b));
+  EXPECT_FALSE(have_read_alike(b, a));
 }
 
 TEST(SizeFront, HoldsWhatNothingAsSmallBeats) {

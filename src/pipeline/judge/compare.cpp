@@ -16,6 +16,8 @@
 namespace nibble {
 namespace {
 
+constexpr double kAlike = 0.95;  // of the bytes that another model has read: the last window of a text is never whole
+
 std::string main_format_of(const SourceModel& checkpoint) {
   std::map<std::string, std::uint64_t> elements;
   for (const StoredTensor& tensor : checkpoint.tensors())
@@ -24,13 +26,19 @@ std::string main_format_of(const SourceModel& checkpoint) {
   return most == elements.end() ? std::string() : most->first;
 }
 
-double tokens_per_byte(const std::vector<NamedText>& texts, const Tokenizer& tokenizer) {
-  double tokens = 0, bytes = 0;
-  for (const NamedText& text : texts) {
-    tokens += static_cast<double>(tokenizer.encode(text.text, {}).size());
-    bytes += static_cast<double>(text.text.size());
+// Of what was read so far.
+void count_bytes(const SideBySide& pass, const Tokenizer& tokenizer, Comparison& comparison) {
+  for (std::size_t t = 0; t < pass.texts().size(); ++t) {
+    const Windows& windows = pass.texts()[t].windows;
+    for (std::size_t w = 0; w < comparison.verdict.texts[t].windows; ++w)
+      for (std::size_t i = 0; i < windows.context; ++i) {
+        const std::int32_t token = windows.window(w)[i];
+        if (tokenizer.is_special(token)) continue;  // stands for nothing
+        const std::uint64_t bytes = tokenizer.piece(token).size();
+        comparison.read_bytes += bytes;
+        if (i >= windows.first_scored) comparison.scored_bytes += bytes;
+      }
   }
-  return bytes > 0 ? tokens / bytes : 0;
 }
 
 struct Pace {
@@ -140,15 +148,26 @@ std::vector<std::string> default_compare_formats() {
 }
 
 double bits_per_byte(double perplexity, const Comparison& comparison) {
-  return std::log2(perplexity) * comparison.tokens_per_byte;
+  return std::log2(perplexity) * static_cast<double>(comparison.verdict.tokens_scored) /
+         static_cast<double>(std::max<std::uint64_t>(1, comparison.scored_bytes));
+}
+
+bool have_read_alike(const Comparison& a, const Comparison& b) {
+  const auto [less, more] = std::minmax(a.read_bytes, b.read_bytes);
+  return static_cast<double>(less) >= kAlike * static_cast<double>(more);
+}
+
+void require_comparable(const SourceModel& original, const std::vector<NamedText>& texts,
+                        const CompareOptions& options) {
+  if (options.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to compare; name some", "formats");
+  for (const std::string& format : options.formats)
+    plan_quantization(original, quantize_options(format, options, {}));  // throws where it cannot be made
+  read_texts(texts, original.tokenizer(), original.config().context, options.windows);
 }
 
 Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts,
                            const CompareOptions& options, Machine& machine) {
-  if (options.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to compare; name some", "formats");
-  for (const std::string& format : options.formats) {
-    plan_quantization(original, quantize_options(format, options, {}));  // throws where it cannot be made
-  }
+  require_comparable(original, texts, options);
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   Decoder reference(original, decoder_options, machine);
   const Tokenizer& tokenizer = original.tokenizer();
@@ -156,7 +175,6 @@ Comparison compare_formats(const SourceModel& original, const std::vector<NamedT
                   options.split_windows);
 
   Comparison comparison;
-  comparison.tokens_per_byte = tokens_per_byte(texts, tokenizer);
   comparison.original_bytes = original.file_bytes();
   comparison.original_bits_per_weight = describe_weights(original).bits_per_weight;
   comparison.original_format = main_format_of(original);
@@ -176,6 +194,7 @@ Comparison compare_formats(const SourceModel& original, const std::vector<NamedT
   const auto first_left_out = options.formats.begin() + static_cast<std::ptrdiff_t>(candidates.judged());
   comparison.verdict = judge(pass, {options.formats.begin(), first_left_out}, machine.pool);
   comparison.verdict.left_out.assign(first_left_out, options.formats.end());
+  count_bytes(pass, tokenizer, comparison);
   return comparison;
 }
 

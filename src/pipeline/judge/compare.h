@@ -56,16 +56,24 @@ struct Comparison {
   double original_bits_per_weight = 0;
   std::string original_format;  // of most of its parameters
   double original_prefill = 0, original_decode = 0;
-  double tokens_per_byte = 0;  // of the texts, as the model's tokenizer cuts them
-  PairedVerdict verdict;       // candidates: as formats
+  // Of the texts, as the model's tokenizer cuts them: what the scored tokens stand for, and all tokens of the windows
+  // that were read.
+  std::uint64_t scored_bytes = 0, read_bytes = 0;
+  PairedVerdict verdict;  // candidates: as formats
   std::vector<ComparedFormat> formats;
 };
 
-// What a byte of the texts costs where a token has this perplexity, in bits: what models of different vocabularies can
-// be held against each other by.
+// What a byte of what was scored costs where its tokens have this perplexity, in bits: what models of different
+// vocabularies can be held against each other by, where they read the same.
 double bits_per_byte(double perplexity, const Comparison& comparison);
+// Whether they have read about as much of the texts: 95 % at least.
+bool have_read_alike(const Comparison& a, const Comparison& b);
 
-// Errors of quantize_model and judge_models. All formats are judged before the first is made.
+// What can be told before any work: that the model has a tokenizer, the texts are long enough and all formats can be
+// made. Errors of quantize_model and judge_models.
+void require_comparable(const SourceModel& original, const std::vector<NamedText>& texts,
+                        const CompareOptions& options);
+// Errors of quantize_model and judge_models; require_comparable's before the first format is made.
 Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts,
                            const CompareOptions& options, Machine& machine);
 
