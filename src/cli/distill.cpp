@@ -47,9 +47,12 @@ std::string text_of(const DistillSummary& summary, const DistillRequest& request
       (summary.steps - summary.resumed_at) * request.settings.batch.size * request.settings.batch.length;
   const DistillationSettings& settings = request.settings;
   const bool is_as_it_was = summary.kept && summary.kept->step == 0;
+  const std::string beside = settings.trains_vectors && summary.trains_embedding ? ", of norms and of the embedding"
+                             : settings.trains_vectors                           ? " and of norms"
+                             : summary.trains_embedding                          ? " and of the embedding"
+                                                                                 : "";
   std::string text = fmt::format("{}: {}; {} numbers of {} matrices{} were trained, {}\n", summary.output.string(),
-                                 bytes_text(summary.bytes), count_text(summary.numbers), summary.matrices,
-                                 settings.trains_vectors ? " and their norms" : "",
+                                 bytes_text(summary.bytes), count_text(summary.numbers), summary.matrices, beside,
                                  is_as_it_was             ? "and nothing of it is kept: the numbers are as they were"
                                  : settings.code_rate > 0 ? "all codes with them"
                                                           : "all codes stayed");

@@ -98,47 +98,6 @@ void TrainedMatrix::add_gradient(std::span<const float> by_values, std::span<flo
   });
 }
 
-void TrainedMatrix::require_single_codes() const {
-  if (stored_.format->info().unit != 1)
-    throw Error(ErrorKind::unsupported,
-                "a code of it stands for several weights, and codes are trained one by one: " + stored_.format->name());
-}
-
-void TrainedMatrix::distances(std::span<float> out, ThreadPool& pool) const {
-  require_single_codes();
-  const Format& format = *stored_.format;
-  each_span(pool, [&](const Span& span) {
-    for (std::size_t i = 0; i < span.columns; ++i) {
-      const Code code = span.codes[i];
-      float own = 0, nearest = 0;
-      format.value(span.grid.data(), i, code, &own);
-      for (const Code other : {code - 1, code + 1}) {  // below 0 it is none
-        if (other >= format.num_codes()) continue;
-        float value = 0;
-        format.value(span.grid.data(), i, other, &value);
-        const float distance = std::fabs(value - own);
-        if (distance > 0 && (nearest == 0 || distance < nearest)) nearest = distance;
-      }
-      out[span.row * stored_.cols + span.begin + i] = nearest;
-    }
-  });
-}
-
-void TrainedMatrix::round(std::span<const float> weights, QuantizedTensor& into, ThreadPool& pool) const {
-  require_single_codes();
-  const Format& format = *stored_.format;
-  QuantizedTensor made(stored_.format, stored_.rows, stored_.cols);
-  if (stored_.tensor_grid) format.pack_tensor(stored_.tensor_grid.get(), made.row(0));
-  each_span(pool, [&](Span& span) {
-    std::vector<std::byte> grid = span.grid;
-    free_->store(span.numbers, grid.data());
-    const float* const given = weights.data() + span.row * stored_.cols + span.begin;
-    for (std::size_t i = 0; i < span.columns; ++i) span.codes[i] = format.nearest(grid.data(), i, &given[i], nullptr);
-    format.pack(span.grid.data(), span.codes.data(), span.index, span.columns, made.row(span.row));
-  });
-  for (std::size_t i = 0; i < made.planes.size(); ++i) std::ranges::copy(made.planes[i], into.planes[i].begin());
-}
-
 QuantizedTensor TrainedMatrix::store(ThreadPool& pool) const {
   QuantizedTensor made(stored_.format, stored_.rows, stored_.cols);
   made.tensor_grid = stored_.tensor_grid;

@@ -39,20 +39,12 @@ class TrainedMatrix {
   // span's columns in order, in f64: the same bits for any number of threads.
   void add_gradient(std::span<const float> by_values, std::span<float> by_numbers, ThreadPool& pool) const;
 
-  // How far the next point is from that of each code, the nearer one of two: [rows, cols]. Error(unsupported): codes
-  // stand for several weights at once.
-  void distances(std::span<float> out, ThreadPool& pool) const;
-  // Codes become those of the points nearest to weights [rows, cols], on the grids as store() would store them. into:
-  // what this is a view of. Error(unsupported) as above.
-  void round(std::span<const float> weights, QuantizedTensor& into, ThreadPool& pool) const;
-
   // The same codes on the nearest grids that can be stored.
   QuantizedTensor store(ThreadPool& pool) const;
 
  private:
   struct Span;
   void store_tiles(QuantizedTensor& into, ThreadPool& pool) const;
-  void require_single_codes() const;
   template <class Body>
   void each_span(ThreadPool& pool, Body body) const;
 

@@ -148,6 +148,19 @@ TEST_F(Distill, TrainsTheEmbeddingWhereThatIsAskedFor) {
   EXPECT_NEAR(distill(asked.output, again, machine_).judgements.front().loss, summary.kept->loss, 1e-6);
 }
 
+// In codes there is nothing of it to be trained beside them, which is said.
+TEST_F(Distill, SaysWhereTheEmbeddingIsInCodes) {
+  for (const auto& [format, is_told] : {std::pair("q8_0", true), std::pair("int4:g64", false)}) {
+    DistillRequest asked = request("told" + std::to_string(count_) + (is_told ? ".gguf" : ""));
+    asked.settings.trains_embedding = true;
+    asked.settings.steps = 1;
+    bool told = false;
+    asked.note = [&](const std::string& note) { told = told || note.find("embedding in floating") != note.npos; };
+    EXPECT_EQ(distill(quantized(format, is_told ? "gguf" : "nibble"), asked, machine_).trains_embedding, !is_told);
+    EXPECT_EQ(told, is_told) << format;
+  }
+}
+
 // Codes that are trained are others in the end, of the same formats, and begin as those of the file.
 TEST_F(Distill, TrainsCodesWhereThatIsAskedFor) {
   for (const auto& [format, container] : {std::pair("int2:g64", "nibble"), std::pair("int4:g64:asym", "gptq_v2"),

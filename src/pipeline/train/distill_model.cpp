@@ -84,6 +84,14 @@ void require_memory(const SourceModel& quantized, const SourceModel& original, c
   if (request.note) request.note("training takes " + numbers);
 }
 
+bool has_float_embedding(const SourceModel& quantized) {
+  return std::ranges::any_of(quantized.parts().all(), [&](const ModelTensor& part) {
+    const FormatPtr& format = quantized.stored(part).values.format();
+    return (part.role == TensorRole::embedding || part.role == TensorRole::head) && format &&
+           format->info().kind == FormatKind::raw;
+  });
+}
+
 std::string record_of(const GridDistillation& training, const TokenStream& text, const std::string& original_hash,
                       const DistillationSettings& s) {
   nlohmann::ordered_json json = {{"nibble", version()},
@@ -142,7 +150,12 @@ DistillSummary distill_model(SourceModel& quantized, const SourceModel& original
                          .tokens = training_text.ids.size(),
                          .matrices = training.num_matrices(),
                          .numbers = training.num_numbers(),
+                         .trains_embedding = settings.trains_embedding && has_float_embedding(quantized),
                          .left_alone = training.left_alone()};
+  if (settings.trains_embedding && !summary.trains_embedding && request.note)
+    request.note(
+        "the embedding and the head are in codes, whose grids are trained with those of the other matrices: training "
+        "the embedding in floating point as well changes nothing here");
   summary.resumed_at = run.take_up(training, request.note);
   ProgressMeter meter(request.progress, "distill", settings.steps,
                       "distill was cancelled; the same command goes on where it stopped");
