@@ -165,7 +165,8 @@ class NamedCandidates : public ::testing::Test {
     request.verify.judge.windows = {.context = 64, .max_windows = 4};
     Written written;
     written.made = quantize_to_budget(model, options, request, machine_, {});
-    for (const StoredTensor& tensor : SourceModel::open(options.output).tensors()) {
+    const SourceModel made = SourceModel::open(options.output);
+    for (const StoredTensor& tensor : made.tensors()) {
       const Format& format = *tensor.values.format();
       written.bytes += plane_bytes(format, tensor.values.rows(), tensor.values.cols());
       if (tensor.shape.size() > 1) written.formats[tensor.name] = format.name();
