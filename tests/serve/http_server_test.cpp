@@ -146,6 +146,12 @@ TEST_F(Http, BadHeadsAreRefused) {
   EXPECT_EQ(status_of("POST / HTTP/1.1\r\nHost: x\r\n" + both), 400);
   EXPECT_EQ(status_of("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"), 400);
   EXPECT_EQ(status_of("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), 400);
+  for (const char* const coding : {"gzip", "xchunked", "chunked, gzip", "gzip, chunked", "identity"})
+    EXPECT_EQ(status_of("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + std::string(coding) +
+                        "\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n"),
+              400);
+  EXPECT_EQ(status_of("POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400);
+  EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"), 400);
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\nX: " + std::string(2000, 'x') + "\r\n\r\n"), 431);
   EXPECT_EQ(status_of("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 101\r\n\r\n"), 413);
   EXPECT_EQ(status_of("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n"), 400);
@@ -207,10 +213,12 @@ TEST_F(Http, WhoLeavesIsNoticed) {
   start();
   int gone = 0;
   for (const char* const path : {"/held", "/stream"})
-    for (const bool breaks_off : {false, true}) {
+    for (const int way : {0, 1, 2, 3}) {
       RawClient client(port());
       client.send_request("GET", path);
       const auto exchange = echo.wait_for_held();
+      const bool breaks_off = way % 2 == 1, begins_another = way >= 2;
+      if (begins_another) client.send("G");
       breaks_off ? client.break_off() : client.leave();
       echo.wait_for_gone(++gone);
       exchange->answer({.body = "for nobody"});

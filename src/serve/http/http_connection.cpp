@@ -2,7 +2,7 @@
 #include "serve/http/http_connection.h"
 
 #include <fmt/format.h>
-#include <sys/socket.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
@@ -10,7 +10,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
-#include <cerrno>
 #include <utility>
 
 #include "base/letter_case.h"
@@ -83,7 +82,8 @@ HttpConnection::HttpConnection(asio::ip::tcp::socket socket, std::shared_ptr<Htt
     : shared_(std::move(shared)),
       socket_(std::move(socket)),
       timer_(socket_.get_executor()),
-      ping_timer_(socket_.get_executor()) {
+      ping_timer_(socket_.get_executor()),
+      watch_timer_(socket_.get_executor()) {
   shared_->open.insert(this);
   ++shared_->connections;
   Failure failure;
@@ -109,6 +109,7 @@ void HttpConnection::close() {
   Failure ignored;
   timer_.cancel();
   ping_timer_.cancel();
+  watch_timer_.cancel();
   socket_.shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
   socket_.close(ignored);
   outgoing_.clear();
@@ -158,6 +159,11 @@ void HttpConnection::read_head() {
     if (head.count(http::field::content_length) > 1 || head.count(http::field::transfer_encoding) > 1 ||
         (head.count(http::field::content_length) > 0 && head.count(http::field::transfer_encoding) > 0))
       return self->refuse(400, "the length of the body is given twice");
+    // And a coding that is not known hides where the body ends.
+    if (head.count(http::field::transfer_encoding) > 0 &&
+        (head.version() < 11 || !boost::beast::iequals(head[http::field::transfer_encoding], "chunked")))
+      return self->refuse(400, "the transfer coding of a body is chunked, or there is none");
+    if (head.count(http::field::host) > 1) return self->refuse(400, "the request has Host twice");
     if (const auto length = self->parser_->content_length(); length && *length > self->shared_->limits.body_bytes)
       return self->refuse(413, "the body is too large");
     if (std::optional<HttpAnswer> refusal = self->shared_->handler->judge_head(self->head_of(false)))
@@ -229,16 +235,25 @@ void HttpConnection::take_request() {
   shared_->handler->handle(head_of(true), std::make_shared<Exchange>(shared_from_this(), exchange_));
 }
 
-// Until the answer's end: whether the client is still there. More bytes are its next request.
+// Until the answer's end: whether the client is still there.
 void HttpConnection::watch_client() {
   socket_.async_wait(asio::ip::tcp::socket::wait_read,
                      [self = shared_from_this(), number = exchange_](const Failure& failure) {
-                       if (failure || self->is_closed_ || !self->is_answering_ || number != self->exchange_) return;
-                       char byte = 0;
-                       const ssize_t count = recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-                       if (count == 0 || (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
-                         self->close();
+                       if (!failure) self->look_for_client(number);
                      });
+}
+
+// More bytes are its next request. They lie there, and whoever waits for bytes is not told that it leaves later, so it
+// is looked for from then on.
+void HttpConnection::look_for_client(std::uint64_t exchange) {
+  constexpr std::chrono::milliseconds kAgain{200};
+  if (is_closed_ || !is_answering_ || exchange != exchange_) return;
+  pollfd client{.fd = socket_.native_handle(), .events = POLLRDHUP, .revents = 0};
+  if (poll(&client, 1, 0) > 0) return close();
+  watch_timer_.expires_after(kAgain);
+  watch_timer_.async_wait([self = shared_from_this(), exchange](const Failure& failure) {
+    if (!failure) self->look_for_client(exchange);
+  });
 }
 
 // --- an answer goes --------------------------------------------------------------------------------------------------
@@ -247,10 +262,10 @@ std::string HttpConnection::head_text(const HttpAnswer& answer, bool is_stream, 
   std::string text = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\n", answer.status, reason_of(answer.status),
                                  answer.content_type);
   for (const auto& [name, value] : answer.headers) text += fmt::format("{}: {}\r\n", name, value);
-  if (!is_stream)
-    text += fmt::format("Content-Length: {}\r\n", bytes);
-  else if (is_chunked_)
+  if (is_stream && is_chunked_)
     text += "Transfer-Encoding: chunked\r\n";
+  else if (!is_stream && answer.status != 204)  // which has no body, and so no length (RFC 9110, 8.6)
+    text += fmt::format("Content-Length: {}\r\n", bytes);
   text += keeps_alive_ && (!is_stream || is_chunked_) ? "Connection: keep-alive\r\n" : "Connection: close\r\n";
   return text + "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n";
 }
@@ -300,6 +315,7 @@ void HttpConnection::end_exchange() {
   gone_ = nullptr;
   ends_ = true;
   ping_timer_.cancel();
+  watch_timer_.cancel();
 }
 
 void HttpConnection::ping() {

@@ -67,6 +67,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void refuse_parsed(Failure failure);
   void write_last(const HttpAnswer& answer);  // and close
   void watch_client();
+  void look_for_client(std::uint64_t exchange);
   void write(std::string bytes);
   void write_some();
   void written();
@@ -78,7 +79,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   std::shared_ptr<HttpShared> shared_;  // outlives the socket
   asio::ip::tcp::socket socket_;
-  asio::steady_timer timer_, ping_timer_;
+  asio::steady_timer timer_, ping_timer_, watch_timer_;
   std::uint64_t timed_ = 0;  // which wait the timer is for
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
