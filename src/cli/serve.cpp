@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "pipeline/tell/inspect.h"
 #include "report/number_text.h"
 #include "serve/api/api_server.h"
+#include "serve/line_writer.h"
 
 namespace nibble::cli {
 namespace {
@@ -94,9 +96,7 @@ ServedModel served(const Options& options, const SourceModel& model, const Model
   const ModelInfo info = describe_model(model);
   ServedModel served;
   served.names = options.names;
-  const std::filesystem::path path = std::filesystem::path(options.model).lexically_normal();
-  if (served.names.empty())
-    served.names = {path.has_filename() ? path.stem().string() : path.parent_path().filename().string()};
+  if (served.names.empty()) served.names = {serve::default_model_name(options.model)};
   if (std::ranges::find(served.names, options.model) == served.names.end()) served.names.push_back(options.model);
   served.tokenizer = &model.tokenizer();
   served.chat_template = chat_template;
@@ -111,11 +111,21 @@ ServedModel served(const Options& options, const SourceModel& model, const Model
   return served;
 }
 
-void print_line(const Json& line) {
+// A connection is a descriptor, and the rest needs some, too.
+std::size_t connections_that_fit(std::size_t wanted) {
+  constexpr std::size_t kOthers = 64;
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return wanted;
+  const rlimit raised{.rlim_cur = files.rlim_max, .rlim_max = files.rlim_max};
+  const std::size_t all = setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised.rlim_cur : files.rlim_cur;
+  return std::min(wanted, all > 2 * kOthers ? all - kOthers : std::max<std::size_t>(all / 2, 1));
+}
+
+std::string log_line(const Json& line) {
   const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
   Json whole = {{"time", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now))}};
   whole.update(line);
-  std::fputs((serve::line_of(whole) + "\n").c_str(), stderr);
+  return serve::line_of(whole);
 }
 
 void serve_model(Options& options, Session& session) {
@@ -139,8 +149,15 @@ void serve_model(Options& options, Session& session) {
                                   .most_held = options.held,
                                   .memory = memory_for_caches(options, decoder, context)},
                        .queue = options.queue});
-  serve::ApiServer api(facts, scheduler, options.rules, options.quiet ? serve::LogCallback() : print_line);
-  serve::HttpServer server(options.address, {}, api);
+  serve::LineWriter lines(STDERR_FILENO);
+  const auto log = [&lines](const Json& line) { lines.add(log_line(line)); };
+  serve::ApiServer api(facts, scheduler, options.rules, options.quiet ? serve::LogCallback() : log);
+  serve::HttpLimits limits;
+  limits.connections = connections_that_fit(limits.connections);
+  if (limits.connections < serve::HttpLimits().connections)
+    session.note(fmt::format("note: at most {} connections at once, as many as the limit of open files leaves",
+                             limits.connections));
+  serve::HttpServer server(options.address, limits, api);
   api.count_connections([&server] { return server.connections(); });
   server.start();
   const std::string host =
@@ -151,11 +168,12 @@ void serve_model(Options& options, Session& session) {
                   facts.names.front(), host, server.port(), options.parallel, grouped_text(context),
                   bytes_text(scheduler.state().memory)));
   while (!interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  session.note(fmt::format("ends when what was begun is done, but in {} s at the latest", options.drain_seconds));
+  // Where nobody reads standard error, a note would not let it end.
+  lines.add(fmt::format("nibble: ends when what was begun is done, but in {} s at the latest", options.drain_seconds));
   server.close();
   const bool all = scheduler.drain(std::chrono::seconds(options.drain_seconds));
   server.stop(std::chrono::seconds(2));
-  if (!all) session.note("some answers were not finished in time");
+  if (!all) lines.add("nibble: some answers were not finished in time");
 }
 
 }  // namespace

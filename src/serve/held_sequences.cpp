@@ -15,7 +15,9 @@ HeldSequences::Taken HeldSequences::take(std::span<const std::int32_t> prompt) {
       longest = common;
     }
   if (best == held_.end()) return {.sequence = {}, .reuse = PrefixReuse::nothing_in_common};
-  if (longest < best->tokens().size() - longest) return {.sequence = {}, .reuse = PrefixReuse::too_little};
+  // A prompt that is there whole costs no reading, whatever is given up for it.
+  if (longest < prompt.size() && longest < best->tokens().size() - longest)
+    return {.sequence = {}, .reuse = PrefixReuse::too_little};
   bytes_ -= best->cache().resident_bytes();
   Taken taken{.sequence = std::move(*best), .reuse = PrefixReuse::reused};
   held_.erase(best);

@@ -10,9 +10,11 @@ WorkQueue::WorkQueue(std::size_t threads, std::size_t most) : most_(most) {
 }
 
 WorkQueue::~WorkQueue() {
+  std::deque<std::function<void()>> dropped;
   {
     const std::lock_guard lock(mutex_);
     ends_ = true;
+    dropped = std::exchange(tasks_, {});
   }
   changed_.notify_all();
   for (std::thread& thread : threads_) thread.join();

@@ -16,7 +16,7 @@ namespace nibble::serve {
 class WorkQueue {
  public:
   WorkQueue(std::size_t threads, std::size_t most);
-  ~WorkQueue();  // does what it was given first
+  ~WorkQueue();  // when what was begun is done; drops the rest
 
   // task: throws nothing. False: there is too much to do already.
   bool add(std::function<void()> task);

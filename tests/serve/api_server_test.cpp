@@ -380,6 +380,10 @@ TEST_F(Api, KeysHostsAndOriginsAreLookedAt) {
   EXPECT_EQ(allowed.headers["access-control-allow-origin"], "https://page.example");
   allowed = status(host + "Origin: https://page.example\r\n", "/v1/chat/completions", "OPTIONS");
   EXPECT_EQ(allowed.status, 204);
+  EXPECT_FALSE(allowed.headers.contains("content-length"));
+  allowed = status(host + "Origin: https://page.example\r\nAccess-Control-Request-Headers: x-stainless-os, a b,x-c\r\n",
+                   "/v1/chat/completions", "OPTIONS");
+  EXPECT_TRUE(allowed.headers["access-control-allow-headers"].ends_with("X-Api-Key, x-stainless-os, x-c"));
   EXPECT_FALSE(allowed.headers.contains("access-control-allow-credentials"));
   EXPECT_FALSE(status(host + key).headers.contains("access-control-allow-origin"));
 }

@@ -88,6 +88,37 @@ TEST_F(Interfaces, MessagesOfBlocksAreReadAndRefusedByName) {
   refused({{"messages", Json::array({{{"role", "user"}, {"content", Json::array({{{"type", "image"}}})}}})}}, "image");
 }
 
+// One field each.
+TEST_F(Interfaces, WhatIsNotDoneIsRefusedByNameAndTheRestIsHeeded) {
+  start();
+  const Json schema = {{"type", "json_schema"}, {"schema", {{"type", "boolean"}}}};
+  Json message = {{"max_tokens", 9}, {"temperature", 0}, {"messages", Json::array({asking("Once upon a time")[0]})}};
+  Json input = {{"max_output_tokens", 9}, {"temperature", 0}, {"input", "Once upon a time"}};
+  // told: what stands in the message; the field's own name where nothing is given.
+  const auto refused = [&](const char* path, Json body, const char* name, const Json& value,
+                           const char* told = nullptr) {
+    body[name] = value;
+    const std::string why = json(post(path, body), 400)["error"]["message"];
+    EXPECT_NE(why.find(told == nullptr ? name : told), std::string::npos) << why;
+  };
+  refused("/v1/messages", message, "output_config", {{"format", schema}}, "format is not supported");
+  refused("/v1/messages", message, "mirostat", 2);
+  refused("/v1/messages", message, "n", 2);
+  const Json begun = Json::parse(R"([{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}])");
+  refused("/v1/messages", message, "messages", begun, "messages[1]");
+  refused("/v1/messages", message, "top_logprobs", 2);
+  refused("/v1/messages", message, "stop_token_ids", {5});
+  refused("/v1/responses", input, "mirostat", 2);
+  refused("/v1/responses", input, "text", {{"verbosity", "low"}}, "verbosity");
+  refused("/v1/responses", input, "top_logprobs", 2);
+  refused("/v1/responses", input, "include", {"message.output_text.logprobs"});
+  input["include"] = {"reasoning.encrypted_content"};
+  input["text"] = {{"verbosity", "medium"}};
+  message["grammar"] = input["grammar"] = "root ::= \"yes\"";
+  EXPECT_EQ(json(post("/v1/messages", message))["content"][0]["text"], "yes");
+  EXPECT_EQ(json(post("/v1/responses", input))["output"][0]["content"][0]["text"], "yes");
+}
+
 TEST_F(Interfaces, ResponsesAreAnsweredWholeAndAsAStreamAlike) {
   start();
   Json body = {{"model", "tale"}, {"max_output_tokens", 9}, {"temperature", 0}, {"input", "Once upon a time"}};

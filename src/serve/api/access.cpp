@@ -26,6 +26,24 @@ std::string_view given_key(const HttpRequest& head) {
   return head.header("x-api-key");
 }
 
+// Of the names of headers that a page asks for, those that are names (RFC 9110, 5.6.2): clients bring many of their
+// own.
+std::string names_of_headers(std::string_view asked) {
+  const auto is_of_name = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+  };
+  std::string names = "Authorization, Content-Type, X-Api-Key";
+  while (!asked.empty()) {
+    std::string_view name = asked.substr(0, asked.find(','));
+    asked.remove_prefix(std::min(name.size() + 1, asked.size()));
+    while (name.starts_with(' ')) name.remove_prefix(1);
+    while (name.ends_with(' ')) name.remove_suffix(1);
+    if (!name.empty() && std::ranges::all_of(name, is_of_name)) names.append(", ").append(name);
+  }
+  return names;
+}
+
 }  // namespace
 
 std::string host_name(std::string_view host) {
@@ -87,7 +105,7 @@ HttpHeaders Access::headers_for(const HttpRequest& head) const {
   if (origin.empty() || !is_allowed_origin(origin)) return {};
   return {{"Access-Control-Allow-Origin", std::string(origin)},
           {"Access-Control-Allow-Methods", "GET, POST"},
-          {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key"},
+          {"Access-Control-Allow-Headers", names_of_headers(head.header("access-control-request-headers"))},
           {"Vary", "Origin"}};
 }
 

@@ -54,6 +54,11 @@ void Answer::begin_locked() {
 void Answer::take(const GenerationEvent& event) {
   const std::lock_guard lock(mutex_);
   if (event.finish == FinishReason::failed && error_.empty()) error_ = event.error;
+  // Its client has left and reads none of this, or the server ends: no end of a text, so none is told.
+  if (event.finish == FinishReason::cancelled && error_.empty()) {
+    is_cancelled_ = true;
+    error_ = "the server is shutting down";
+  }
   begin_locked();
   if (!streams_)
     collect(event);
@@ -73,13 +78,12 @@ void Answer::take(const GenerationEvent& event) {
 std::string Answer::stream_error(const ApiError& error) { return server_event(error_json(error)); }
 
 void Answer::end() {
-  AnswerSummary summary{.status = 200, .usage = usage_, .finish = std::string(finish_name(finish_)), .error = error_};
-  if (!error_.empty()) summary.status = 500;
-  // Its client has left and reads none of this, or the server ends.
-  if (finish_ == FinishReason::cancelled) {
-    summary.status = 503;
-    error_ = "the server is shutting down";
-  }
+  AnswerSummary summary{.status = is_cancelled_    ? 503
+                                  : error_.empty() ? 200
+                                                   : 500,
+                        .usage = usage_,
+                        .finish = std::string(finish_name(is_cancelled_ ? FinishReason::cancelled : finish_)),
+                        .error = is_cancelled_ ? std::string() : error_};
   if (on_end_) on_end_(summary);
   if (streams_) {
     exchange_->send(error_.empty() ? end_stream() : stream_error({summary.status, error_}));

@@ -66,7 +66,7 @@ class Answer {
   bool streams_;
   std::size_t texts_, choices_;
   std::mutex mutex_;
-  bool has_begun_ = false;
+  bool has_begun_ = false, is_cancelled_ = false;
   std::size_t ended_ = 0;
   std::string error_;
   FinishReason finish_ = FinishReason::stop;

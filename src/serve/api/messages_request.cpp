@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <utility>
 
 namespace nibble::serve {
@@ -48,11 +49,28 @@ void add_message(const Json& given, std::size_t i, Json& messages) {
   if (!message["content"].empty() || message.contains("tool_calls")) messages.push_back(std::move(message));
 }
 
+constexpr auto kOthers =
+    std::to_array<std::string_view>({"system", "stop_sequences", "tool_choice", "thinking", "output_config"});
+constexpr auto kUndone = std::to_array<UndoneField>({
+    {"output_format", nullptr, "response_format holds a text to a form"},
+    {"mcp_servers", "[]", "tools are not called here"},
+    {"n", "1"},
+    {"logprobs", "false"},
+    {"top_logprobs", "0"},
+});
+constexpr auto kUndoneOutput =
+    std::to_array<UndoneField>({{"format", nullptr, "response_format holds a text to a form"}});
+
 }  // namespace
 
 Json chat_of_messages(const Json& body, bool needs_limit) {
   const RequestFields fields(body);
-  Json chat = {{"messages", Json::array()}};
+  refuse_undone(fields, kUndone);
+  if (const Json* const output = fields.find("output_config")) {
+    if (!output->is_object()) throw ApiError(400, "output_config must be an object", "output_config");
+    refuse_undone(RequestFields(*output), kUndoneOutput);
+  }
+  Json chat = rest_of_chat(body, kOthers);
   Json& messages = chat["messages"];
   if (const Json* const system = fields.find("system"); system != nullptr && !system->empty())
     messages.push_back({{"role", "system"}, {"content", *system}});
@@ -60,14 +78,16 @@ Json chat_of_messages(const Json& body, bool needs_limit) {
   if (given == nullptr || !given->is_array() || given->empty())
     throw ApiError(400, "messages must be a list with a message in it", "messages");
   for (std::size_t i = 0; i < given->size(); ++i) add_message((*given)[i], i, messages);
+  if (needs_limit && !messages.empty() && messages.back()["role"] == "assistant")
+    refuse(given->size() - 1, "an answer that was begun is not gone on with; end with a message of the user");
   if (needs_limit && fields.find("max_tokens") == nullptr) throw ApiError(400, "max_tokens is missing", "max_tokens");
-  for (const char* const same : {"model", "max_tokens", "temperature", "top_p", "top_k", "stream", "tools"})
-    if (const Json* const field = fields.find(same)) chat[same] = *field;
   if (const Json* const stops = fields.find("stop_sequences")) chat["stop"] = *stops;
   if (const Json* const choice = fields.find("tool_choice"); choice != nullptr && type_of(*choice) == "none")
     chat["tool_choice"] = "none";
-  if (const Json* const thinking = fields.find("thinking"))
-    chat["chat_template_kwargs"] = {{"enable_thinking", type_of(*thinking) != "disabled"}};
+  if (const Json* const thinking = fields.find("thinking")) {
+    Json& variables = chat["chat_template_kwargs"];
+    if (variables.is_null() || variables.is_object()) variables["enable_thinking"] = type_of(*thinking) != "disabled";
+  }
   return chat;
 }
 

@@ -13,14 +13,7 @@ namespace nibble::serve {
 
 namespace {
 
-// A field that other servers heed, and what of it changes nothing.
-struct Undone {
-  std::string_view name;
-  const char* neutral;  // JSON; nullptr: nothing
-  std::string_view instead = "";
-};
-
-constexpr auto kUndone = std::to_array<Undone>({
+constexpr auto kUndone = std::to_array<UndoneField>({
     {"functions", "[]", "tools are not called here"},
     {"function_call", "\"none\"", "tools are not called here"},
     {"audio", nullptr, "answers are text"},
@@ -51,6 +44,28 @@ constexpr auto kUndone = std::to_array<Undone>({
     {"lora", "[]"},
 });
 
+// What is put into an object is looked for in it first.
+constexpr std::size_t kMostMembers = 1024, kMostMembersInAll = 1U << 16U;
+
+// json: sound. Its members are the colons outside of strings.
+void refuse_many_members(std::string_view json) {
+  std::vector<std::size_t> open;
+  std::size_t all = 0;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    if (json[i] == '"') {
+      for (++i; json[i] != '"'; ++i)
+        if (json[i] == '\\') ++i;
+    } else if (json[i] == '{') {
+      open.push_back(0);
+    } else if (json[i] == '}') {
+      open.pop_back();
+    } else if (json[i] == ':' && (++open.back() > kMostMembers || ++all > kMostMembersInAll)) {
+      throw ApiError(400, fmt::format("the body has an object of more than {} keys, or more than {} in all",
+                                      kMostMembers, kMostMembersInAll));
+    }
+  }
+}
+
 [[noreturn]] void refuse(std::string_view name, const std::string& what) {
   throw ApiError(400, fmt::format("{} must be {}", name, what), std::string(name));
 }
@@ -61,7 +76,9 @@ Json parse_body(std::string_view body) {
   if (body.empty()) throw ApiError(400, "the request has no body; send JSON");
   Json parsed;
   try {
-    parsed = parse_json(body, "the body");
+    const std::string plain = plain_json(body, "the body");
+    refuse_many_members(plain);
+    parsed = Json::parse(plain);
   } catch (const Error& error) {
     throw ApiError(400, error.what());
   }
@@ -139,8 +156,10 @@ std::vector<std::int32_t> RequestFields::ids(const Json& list, std::string_view 
   return ids;
 }
 
-void refuse_undone(const RequestFields& fields) {
-  for (const Undone& one : kUndone) {
+void refuse_undone(const RequestFields& fields) { refuse_undone(fields, kUndone); }
+
+void refuse_undone(const RequestFields& fields, std::span<const UndoneField> undone) {
+  for (const UndoneField& one : undone) {
     const Json* const field = fields.find(one.name);
     if (field == nullptr) continue;
     if (one.neutral != nullptr && *field == Json::parse(one.neutral)) continue;
@@ -149,6 +168,13 @@ void refuse_undone(const RequestFields& fields) {
                                one.instead.empty() ? "" : ": ", one.instead),
                    std::string(one.name), "unsupported_parameter");
   }
+}
+
+Json rest_of_chat(const Json& body, std::span<const std::string_view> others) {
+  Json chat = {{"messages", Json::array()}};
+  for (const auto& [name, value] : body.items())
+    if (name != "messages" && std::ranges::find(others, name) == others.end()) chat[name] = value;
+  return chat;
 }
 
 }  // namespace nibble::serve

@@ -17,7 +17,7 @@
 
 namespace nibble::serve {
 
-// ApiError(400): no JSON, or no object.
+// ApiError(400): no JSON, no object, or one of more members than anybody needs.
 Json parse_body(std::string_view body);
 
 class RequestFields {
@@ -39,8 +39,19 @@ class RequestFields {
   const Json& body_;
 };
 
+// A field that other servers heed, and what of it changes nothing.
+struct UndoneField {
+  std::string_view name;
+  const char* neutral = nullptr;  // JSON; nullptr: nothing
+  std::string_view instead = "";
+};
+
 // ApiError(400) where a field asks for what would change the answer and is not done here: silence would pass another
 // answer off as the one that was asked for. Fields that are unknown are not.
 void refuse_undone(const RequestFields& fields);
+// Of an interface's own fields.
+void refuse_undone(const RequestFields& fields, std::span<const UndoneField> undone);
+// What of a body is the same in a chat: all but these fields, and messages.
+Json rest_of_chat(const Json& body, std::span<const std::string_view> others);
 
 }  // namespace nibble::serve

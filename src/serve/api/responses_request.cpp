@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+
 namespace nibble::serve {
 
 namespace {
@@ -33,6 +35,23 @@ void add_item(const Json& item, std::size_t i, Json& messages) {
   }
 }
 
+constexpr auto kOthers =
+    std::to_array<std::string_view>({"input", "instructions", "max_output_tokens", "text", "reasoning"});
+constexpr auto kUndone = std::to_array<UndoneField>({
+    {"n", "1"},
+    {"logprobs", "false", "/v1/chat/completions tells them"},
+    {"top_logprobs", "0", "/v1/chat/completions tells them"},
+});
+constexpr auto kUndoneText = std::to_array<UndoneField>({{"verbosity", "\"medium\""}});
+
+// What is asked for besides the answer.
+void judge_include(const RequestFields& fields) {
+  for (const std::string& one : fields.texts("include", 64))
+    if (one.ends_with("logprobs"))
+      throw ApiError(400, fmt::format("include of {} is not supported; /v1/chat/completions tells logprobs", one),
+                     "include", "unsupported_parameter");
+}
+
 }  // namespace
 
 Json chat_of_responses(const Json& body) {
@@ -44,7 +63,9 @@ Json chat_of_responses(const Json& body) {
           kept, "unsupported_parameter");
   if (fields.flag("background", false))
     throw ApiError(400, "background is not supported", "background", "unsupported_parameter");
-  Json chat = {{"messages", Json::array()}};
+  refuse_undone(fields, kUndone);
+  judge_include(fields);
+  Json chat = rest_of_chat(body, kOthers);
   Json& messages = chat["messages"];
   if (const std::string instructions = fields.text("instructions", ""); !instructions.empty())
     messages.push_back({{"role", "system"}, {"content", instructions}});
@@ -55,11 +76,12 @@ Json chat_of_responses(const Json& body) {
     for (std::size_t i = 0; i < input->size(); ++i) add_item((*input)[i], i, messages);
   else
     throw ApiError(400, "input must be a text, or a list of items", "input");
-  for (const char* const same : {"model", "temperature", "top_p", "stream", "tools", "tool_choice"})
-    if (const Json* const field = fields.find(same)) chat[same] = *field;
   if (const Json* const most = fields.find("max_output_tokens")) chat["max_tokens"] = *most;
-  if (const Json* const text = fields.find("text"); text != nullptr && text->is_object() && text->contains("format"))
-    chat["response_format"] = (*text)["format"];
+  if (const Json* const text = fields.find("text")) {
+    if (!text->is_object()) throw ApiError(400, "text must be an object", "text");
+    refuse_undone(RequestFields(*text), kUndoneText);
+    if (text->contains("format")) chat["response_format"] = (*text)["format"];
+  }
   if (const Json* const reasoning = fields.find("reasoning"); reasoning != nullptr && reasoning->is_object())
     if (const Json* const effort = RequestFields(*reasoning).find("effort")) chat["reasoning_effort"] = *effort;
   return chat;

@@ -28,4 +28,7 @@ struct ServedModel {
   std::time_t created = 0;
 };
 
+// What a model is called where nobody says: its directory, or its file without ".gguf".
+std::string default_model_name(const std::string& path);
+
 }  // namespace nibble::serve
