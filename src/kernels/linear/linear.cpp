@@ -127,8 +127,6 @@ std::string PackedLinear::kernel_name() const { return state_ ? state_->weights-
 
 namespace {
 
-std::size_t whole_lines(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 constexpr std::uint64_t kWorthwhile = 1u << 17;  // multiply-adds for which other threads are called
 
 // One of several products: its weights, its result, and where its prepared inputs lie.

@@ -20,8 +20,6 @@ constexpr std::size_t kPanel = kOutlierRows;
 constexpr std::size_t kLine = 64;
 constexpr std::uint64_t kOwnPreparation = 0x5bd1e9955bd1e995;  // no other form's
 
-std::size_t whole_lines(std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
-
 class OutlierPanels final : public PackedWeights {
  public:
   OutlierPanels(std::unique_ptr<PackedWeights> weights, const QuantizedView& view, Isa isa)

@@ -10,12 +10,16 @@
 #include <string>
 #include <vector>
 
+#include "base/round_up.h"
 #include "kernels/linear/linear.h"
 #include "kernels/machine.h"
 
 namespace nibble {
 
 class InputRotation;  // kernels/linear/input_rotation.h
+
+// What threads write beside each other begins on lines of its own.
+inline std::size_t whole_lines(std::size_t bytes) { return round_up(bytes, 64); }
 
 class PackedWeights {
  public:

@@ -60,15 +60,6 @@ std::vector<NamedText> judging_texts(const SourceModel& source, QuantizeModelOpt
   return texts;
 }
 
-const Container& container_of(const QuantizeModelOptions& options, std::span<const std::string> formats) {
-  if (!options.container.empty()) return find_container(options.container);
-  if (!options.output.empty()) return nibble::container_of(options.output);
-  return std::ranges::any_of(
-             formats, [](const std::string& name) { return find_format(name)->info().kind == FormatKind::planar; })
-             ? nibble_container()
-             : gguf_container();
-}
-
 // Error(invalid_argument) for a format that the container has no place for.
 void take_named(SensitivityOptions& measuring, const Container& container) {
   measuring.formats = measuring.named_formats;
@@ -267,7 +258,11 @@ SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelO
   measuring.calibration.parse_special = measuring.sampling.parse_special = options.calibration.sampling.parse_special;
   measuring.walk = options.calibration.walk;
   measuring.spill_directory = options.calibration.spill_directory;
-  const Container& container = container_of(options, measuring.named_formats);
+  const Container& container = choose_container(options.container, options.output, [&] {
+    return std::ranges::any_of(measuring.named_formats, [](const std::string& name) {
+      return find_format(name)->info().kind == FormatKind::planar;
+    });
+  });
   if (!measuring.named_formats.empty())
     take_named(measuring, container);
   else if (!take_formats_of(measuring, container, options))

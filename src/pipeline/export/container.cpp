@@ -54,6 +54,13 @@ const Container& container_of(const std::filesystem::path& output) {
   return extension == ".gguf" ? gguf_container() : nibble_container();
 }
 
+const Container& choose_container(std::string_view name, const std::filesystem::path& output,
+                                  const std::function<bool()>& needs_directory) {
+  if (!name.empty()) return find_container(name);
+  if (!output.empty()) return container_of(output);
+  return needs_directory() ? nibble_container() : gguf_container();
+}
+
 void require_replaceable(const Container& container, const std::filesystem::path& output) {
   if (const std::string why = container.in_the_way(output); !why.empty())
     throw Error(ErrorKind::io, output.string() + ": exists and " + why + "; choose another output or remove it");

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -94,6 +95,11 @@ const Container& find_container(std::string_view name);
 
 // By the ending of an output's name: a GGUF file or a directory. Error(invalid_argument) for one of another file.
 const Container& container_of(const std::filesystem::path& output);
+
+// The one of this name; without a name by the output's; without either nibble's own where it must be a directory, and
+// a GGUF file otherwise. Errors of the two above.
+const Container& choose_container(std::string_view name, const std::filesystem::path& output,
+                                  const std::function<bool()>& needs_directory);
 
 // Error(io) when an output of this container would take the place of something else than an earlier output.
 void require_replaceable(const Container& container, const std::filesystem::path& output);

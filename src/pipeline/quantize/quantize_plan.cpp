@@ -36,10 +36,8 @@ bool recipe_needs_directory(const Recipe& recipe) {
 }
 
 const Container& decide_container(const QuantizeModelOptions& options, const Recipe& recipe, bool needs_directory) {
-  if (!options.container.empty()) return find_container(options.container);
-  if (options.output.empty())
-    return needs_directory || recipe_needs_directory(recipe) ? nibble_container() : gguf_container();
-  return container_of(options.output);
+  return choose_container(options.container, options.output,
+                          [&] { return needs_directory || recipe_needs_directory(recipe); });
 }
 
 void apply_overrides(Recipe& recipe, const QuantizeModelOptions& options, const ModelConfig& config) {
