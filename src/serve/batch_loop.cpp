@@ -108,11 +108,13 @@ bool BatchLoop::make_room_for(std::uint64_t bytes) {
 void BatchLoop::admit() {
   while (!waiting_.empty() && running_.size() < limits_.most_sequences) {
     RunningSequence& next = *waiting_.front();
+    // What is read, and a page to write in; more may be taken from held ones or from younger sequences later.
+    const std::size_t length = std::min(next.tokens().size() + kKvPage, limits_.context);
+    // Whoever takes a held sequence cuts it: not in vain.
+    if (!running_.empty() && bytes_of_running() + bytes_of(length) > limits_.memory) return;
     HeldSequences::Taken taken;
     taken.reuse = PrefixReuse::asked_to_read;
     if (!next.request().tells_prompt) taken = held_.take(next.tokens());
-    // What is read, and a page to write in; more may be taken from held ones or from younger sequences later.
-    const std::size_t length = std::min(next.tokens().size() + kKvPage, limits_.context);
     const std::uint64_t bytes =
         std::max(bytes_of(length), taken.sequence ? taken.sequence->cache().resident_bytes() : 0);
     if (!make_room_for(bytes) && !running_.empty()) {
@@ -221,7 +223,7 @@ void BatchLoop::run(const std::vector<SequenceStep>& steps) {
 }
 
 // After a step that failed: each by itself, so that no request suffers from another's. One that cannot be done even so
-// fails, but for want of memory where others have some.
+// fails.
 void BatchLoop::run_apart(const std::vector<SequenceStep>& steps) {
   const std::size_t vocabulary = decoder_.config().vocab_size;
   while (held_.drop_oldest()) {

@@ -161,6 +161,39 @@ TEST_F(Loop, WhereMemoryEndsTheYoungestIsReadAgain) {
         << i;
 }
 
+// Taking a held sequence cuts it to what is in common, which is in vain where there is no memory to go on.
+TEST_F(Loop, ARequestThatMustWaitLeavesWhatIsHeldAsItIs) {
+  BatchLimits given = limits();
+  given.context = 600;
+  given.memory = decoder.cache_bytes(600) + decoder.cache_bytes(256);
+  BatchLoop loop(decoder, tokenizer, given);
+  const auto ids = [](std::size_t count, std::size_t stride) {
+    std::vector<std::int32_t> made(count);
+    for (std::size_t i = 0; i < count; ++i) made[i] = static_cast<std::int32_t>(3 + i * stride % 200);
+    return made;
+  };
+  const std::vector<std::int32_t> held = ids(240, 7), other = ids(280, 11);
+  std::vector<std::int32_t> alike(held.begin(), held.begin() + 200);
+  alike.insert(alike.end(), other.begin(), other.begin() + 100);
+  const auto add = [&](std::uint64_t ticket, const std::vector<std::int32_t>& prompt, std::size_t tokens) {
+    loop.add(ticket, 0, {.prompt = prompt, .max_tokens = tokens, .ignore_end = true},
+             listener.callback(std::to_string(ticket)));
+  };
+  add(1, held, 4);
+  run_to_end(loop);
+  add(2, other, 100);
+  for (int i = 0; i < 10; ++i) loop.step();
+  add(3, alike, 4);
+  loop.step();
+  EXPECT_EQ(loop.running(), 1u);
+  EXPECT_EQ(loop.waiting(), 1u);
+  loop.cancel(3);
+  run_to_end(loop);
+  add(4, held, 4);
+  run_to_end(loop);
+  EXPECT_EQ(listener.of("40").usage.cached_tokens, held.size() - 1);
+}
+
 TEST_F(Loop, ACancelledRequestEndsAtOnceAndHurtsNoOther) {
   BatchLimits given = limits();
   given.most_sequences = 2;
