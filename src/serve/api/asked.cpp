@@ -77,20 +77,21 @@ std::shared_ptr<const GrammarRules> read_grammar(const RequestFields& fields) {
 struct PreparedChat {
   GenerationFields generation;
   RenderedChat rendered;
-  bool begins_in_reasoning = false;
+  AnswerSyntax syntax;
 };
 
 PreparedChat prepare_chat(const Json& body, const ServedModel& model) {
   const RequestFields fields(body);
-  PreparedChat chat{.generation = read_generation_fields(fields, model, SIZE_MAX), .rendered = {}};
+  PreparedChat chat{.generation = read_generation_fields(fields, model, SIZE_MAX), .rendered = {}, .syntax = {}};
   refuse_tools(fields);
   chat.generation.request.grammar = read_grammar(fields);
   if (chat.generation.request.max_tokens == 0) throw ApiError(400, "max_tokens must be at least 1", "max_tokens");
   chat.rendered = render_chat(read_conversation(fields, model), model);
   expect_room(chat.rendered.ids.size(), model, "messages");
   const std::optional<ReasoningMarks>& marks = model.chat_template->reasoning();
-  chat.begins_in_reasoning = marks && ends_in_reasoning(*marks, chat.rendered.text);
-  if (chat.generation.request.grammar && chat.begins_in_reasoning)
+  chat.syntax.marks = marks;
+  chat.syntax.begins_in_reasoning = marks && ends_in_reasoning(*marks, chat.rendered.text);
+  if (chat.generation.request.grammar && chat.syntax.begins_in_reasoning)
     throw ApiError(400,
                    "this conversation begins with the model's thoughts, which no response_format describes; ask the "
                    "template for none (chat_template_kwargs)",
@@ -164,8 +165,7 @@ Asked ask_chat(const Json& body, const ServedModel& model, std::shared_ptr<HttpE
                               .includes_usage = generation.includes_usage,
                               .tells_logprobs = tells,
                               .choices = generation.choices,
-                              .marks = model.chat_template->reasoning(),
-                              .begins_in_reasoning = chat.begins_in_reasoning};
+                              .syntax = std::move(chat.syntax)};
   Asked asked;
   for (std::size_t i = 0; i < generation.choices; ++i)
     asked.requests.push_back(choice_of(generation, chat.rendered.ids, i));
@@ -177,13 +177,12 @@ Asked ask_messages(const Json& body, const ServedModel& model, std::shared_ptr<H
                    const std::string& id) {
   PreparedChat chat = prepare_chat(chat_of_messages(body, true), model);
   Asked asked;
-  asked.answer = std::make_shared<MessagesAnswer>(
-      std::move(exchange), MessagesAnswerSettings{.id = "msg_" + id,
-                                                  .model = model.names.front(),
-                                                  .streams = chat.generation.streams,
-                                                  .prompt_tokens = chat.rendered.ids.size(),
-                                                  .marks = model.chat_template->reasoning(),
-                                                  .begins_in_reasoning = chat.begins_in_reasoning});
+  asked.answer = std::make_shared<MessagesAnswer>(std::move(exchange),
+                                                  MessagesAnswerSettings{.id = "msg_" + id,
+                                                                         .model = model.names.front(),
+                                                                         .streams = chat.generation.streams,
+                                                                         .prompt_tokens = chat.rendered.ids.size(),
+                                                                         .syntax = std::move(chat.syntax)});
   asked.requests.push_back(choice_of(chat.generation, std::move(chat.rendered.ids), 0));
   return asked;
 }
@@ -199,14 +198,13 @@ Asked ask_responses(const Json& body, const ServedModel& model, std::shared_ptr<
     repeated[same] = field != nullptr ? *field : std::string_view(same) == "metadata" ? Json::object() : Json(nullptr);
   }
   Asked asked;
-  asked.answer = std::make_shared<ResponsesAnswer>(
-      std::move(exchange), ResponsesAnswerSettings{.id = id,
-                                                   .model = model.names.front(),
-                                                   .created = std::time(nullptr),
-                                                   .streams = chat.generation.streams,
-                                                   .asked = std::move(repeated),
-                                                   .marks = model.chat_template->reasoning(),
-                                                   .begins_in_reasoning = chat.begins_in_reasoning});
+  asked.answer =
+      std::make_shared<ResponsesAnswer>(std::move(exchange), ResponsesAnswerSettings{.id = id,
+                                                                                     .model = model.names.front(),
+                                                                                     .created = std::time(nullptr),
+                                                                                     .streams = chat.generation.streams,
+                                                                                     .asked = std::move(repeated),
+                                                                                     .syntax = std::move(chat.syntax)});
   asked.requests.push_back(choice_of(chat.generation, std::move(chat.rendered.ids), 0));
   return asked;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/api/chat_answer.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "nibble/model.h"
@@ -13,21 +12,16 @@ ChatAnswer::ChatAnswer(std::shared_ptr<HttpExchange> exchange, ChatAnswerSetting
     : Answer(std::move(exchange), settings.streams, settings.choices, settings.choices),
       settings_(std::move(settings)),
       tokenizer_(tokenizer) {
-  for (std::size_t i = 0; i < settings_.choices; ++i)
-    choices_.push_back({.stream = ReasoningStream(settings_.marks, settings_.begins_in_reasoning),
-                        .text = {},
-                        .reasoning = {},
-                        .finish = {}});
+  for (std::size_t i = 0; i < settings_.choices; ++i) choices_.push_back({.blocks = AnswerBlocks(settings_.syntax)});
 }
 
-// What is certain now, and at the end the rest.
-std::vector<AnswerPart> ChatAnswer::parts_of(Choice& choice, const GenerationEvent& event) {
-  std::vector<AnswerPart> parts = choice.stream.push(event.text);
-  if (event.finish) std::ranges::move(choice.stream.finish(), std::back_inserter(parts));
-  const bool thinks = std::ranges::any_of(parts, &AnswerPart::is_reasoning);
-  const bool answers = std::ranges::any_of(parts, [](const AnswerPart& part) { return !part.is_reasoning; });
-  if (thinks && !answers) usage().reasoning_tokens += event.tokens.size();
-  return parts;
+std::vector<BlockChange> ChatAnswer::take_event(Choice& choice, const GenerationEvent& event) {
+  std::vector<BlockChange> changes = choice.blocks.take(event);
+  if (event.finish) {
+    choice.finish = finish_name(*event.finish);
+    usage().reasoning_tokens += choice.blocks.reasoning_tokens();
+  }
+  return changes;
 }
 
 Json ChatAnswer::chunk(Json choices) const {
@@ -56,18 +50,22 @@ std::string ChatAnswer::begin_stream() {
 std::string ChatAnswer::stream_event(const GenerationEvent& event) {
   Choice& choice = choices_[event.index];
   std::string text;
-  std::vector<AnswerPart> parts = parts_of(choice, event);
   Json logprobs = settings_.tells_logprobs ? chat_logprobs(event.tokens, tokenizer_) : Json::array();
-  // Tokens whose text is held back, as marks are, still have their probabilities told.
-  if (parts.empty() && !logprobs.empty()) parts.push_back({});
-  for (const AnswerPart& part : parts) {
-    Json one = chunk_of(event.index, {{part.is_reasoning ? "reasoning_content" : "content", part.text}}, nullptr);
+  const auto add = [&](Json delta) {
+    Json one = chunk_of(event.index, std::move(delta), nullptr);
     if (!logprobs.empty())
       one["choices"][0]["logprobs"] = {{"content", std::exchange(logprobs, Json::array())}, {"refusal", nullptr}};
     text += server_event(one);
+  };
+  for (const BlockChange& change : take_event(choice, event)) {
+    if (change.kind != BlockChange::Kind::grown) continue;
+    const bool is_thought = choice.blocks.all()[change.block].kind == AnswerBlock::Kind::thought;
+    add({{is_thought ? "reasoning_content" : "content", change.text}});
   }
+  // Tokens whose text is held back, as marks are, still have their probabilities told.
+  if (!logprobs.empty()) add({{"content", ""}});
   // The end is a chunk of its own.
-  if (event.finish) text += server_event(chunk_of(event.index, Json::object(), finish_name(*event.finish)));
+  if (event.finish) text += server_event(chunk_of(event.index, Json::object(), choice.finish));
   return text;
 }
 
@@ -84,19 +82,19 @@ std::string ChatAnswer::end_stream() {
 
 void ChatAnswer::collect(const GenerationEvent& event) {
   Choice& choice = choices_[event.index];
-  for (const AnswerPart& part : parts_of(choice, event))
-    (part.is_reasoning ? choice.reasoning : choice.text) += part.text;
+  take_event(choice, event);
   if (settings_.tells_logprobs)
     for (Json& one : chat_logprobs(event.tokens, tokenizer_)) choice.logprobs.push_back(std::move(one));
-  if (event.finish) choice.finish = finish_name(*event.finish);
 }
 
 Json ChatAnswer::whole() {
   Json choices = Json::array();
   for (std::size_t i = 0; i < choices_.size(); ++i) {
     Choice& choice = choices_[i];
-    Json message = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}};
-    if (!choice.reasoning.empty()) message["reasoning_content"] = choice.reasoning;
+    Json message = {
+        {"role", "assistant"}, {"content", choice.blocks.text_of(AnswerBlock::Kind::text)}, {"refusal", nullptr}};
+    if (std::string thought = choice.blocks.text_of(AnswerBlock::Kind::thought); !thought.empty())
+      message["reasoning_content"] = std::move(thought);
     Json logprobs = nullptr;
     if (settings_.tells_logprobs) logprobs = {{"content", std::move(choice.logprobs)}, {"refusal", nullptr}};
     choices.push_back({{"index", i},

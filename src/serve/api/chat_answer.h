@@ -4,9 +4,9 @@
 // answers is apart, as reasoning_content.
 #pragma once
 
-#include "model/chat/reasoning.h"
 #include "model/tokenizer/tokenizer.h"
 #include "serve/api/answer.h"
+#include "serve/api/answer_blocks.h"
 
 namespace nibble::serve {
 
@@ -15,8 +15,7 @@ struct ChatAnswerSettings {
   std::time_t created = 0;
   bool streams = false, includes_usage = false, tells_logprobs = false;
   std::size_t choices = 1;
-  std::optional<ReasoningMarks> marks = {};
-  bool begins_in_reasoning = false;
+  AnswerSyntax syntax = {};
 };
 
 class ChatAnswer final : public Answer {
@@ -26,8 +25,8 @@ class ChatAnswer final : public Answer {
 
  private:
   struct Choice {
-    ReasoningStream stream;
-    std::string text, reasoning, finish;
+    AnswerBlocks blocks;
+    std::string finish = {};
     Json logprobs = Json::array();
   };
   std::string begin_stream() override;
@@ -36,7 +35,7 @@ class ChatAnswer final : public Answer {
   void collect(const GenerationEvent& event) override;
   Json whole() override;
 
-  std::vector<AnswerPart> parts_of(Choice& choice, const GenerationEvent& event);
+  std::vector<BlockChange> take_event(Choice& choice, const GenerationEvent& event);
   Json chunk(Json choices) const;
   Json chunk_of(std::size_t index, Json delta, Json finish) const;
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/api/messages_answer.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace nibble::serve {
@@ -13,18 +12,16 @@ std::string named_event(const Json& data) {
   return "event: " + data["type"].get<std::string>() + "\n" + server_event(data);
 }
 
+Json block_json(const AnswerBlock& block) {
+  if (block.kind == AnswerBlock::Kind::thought)
+    return {{"type", "thinking"}, {"thinking", block.text}, {"signature", ""}};
+  return {{"type", "text"}, {"text", block.text}};
+}
+
 }  // namespace
 
 MessagesAnswer::MessagesAnswer(std::shared_ptr<HttpExchange> exchange, MessagesAnswerSettings settings)
-    : Answer(std::move(exchange), settings.streams, 1, 1),
-      settings_(std::move(settings)),
-      stream_(settings_.marks, settings_.begins_in_reasoning) {}
-
-std::vector<AnswerPart> MessagesAnswer::parts_of(const GenerationEvent& event) {
-  std::vector<AnswerPart> parts = stream_.push(event.text);
-  if (event.finish) std::ranges::move(stream_.finish(), std::back_inserter(parts));
-  return parts;
-}
+    : Answer(std::move(exchange), settings.streams, 1, 1), settings_(std::move(settings)), blocks_(settings_.syntax) {}
 
 // What was read and what was held are apart there.
 Json MessagesAnswer::usage_of(const GenerationUsage& usage) const {
@@ -57,30 +54,28 @@ std::string MessagesAnswer::begin_stream() {
   return named_event({{"type", "message_start"}, {"message", std::move(begun)}});
 }
 
-std::string MessagesAnswer::open_block(bool is_reasoning) {
-  is_open_ = true;
-  is_reasoning_ = is_reasoning;
-  Json block = is_reasoning ? Json{{"type", "thinking"}, {"thinking", ""}, {"signature", ""}}
-                            : Json{{"type", "text"}, {"text", ""}};
-  return named_event({{"type", "content_block_start"}, {"index", block_}, {"content_block", std::move(block)}});
-}
-
-std::string MessagesAnswer::close_block() {
-  if (!std::exchange(is_open_, false)) return {};
-  return named_event({{"type", "content_block_stop"}, {"index", block_++}});
+std::string MessagesAnswer::event_of(const BlockChange& change) const {
+  const bool is_thought = blocks_.all()[change.block].kind == AnswerBlock::Kind::thought;
+  switch (change.kind) {
+    case BlockChange::Kind::opened:
+      return named_event({{"type", "content_block_start"},
+                          {"index", change.block},
+                          {"content_block", block_json({.kind = blocks_.all()[change.block].kind})}});
+    case BlockChange::Kind::grown:
+      return named_event({{"type", "content_block_delta"},
+                          {"index", change.block},
+                          {"delta", is_thought ? Json{{"type", "thinking_delta"}, {"thinking", change.text}}
+                                               : Json{{"type", "text_delta"}, {"text", change.text}}}});
+    case BlockChange::Kind::closed:
+      return named_event({{"type", "content_block_stop"}, {"index", change.block}});
+  }
+  return {};
 }
 
 std::string MessagesAnswer::stream_event(const GenerationEvent& event) {
   std::string text;
-  for (const AnswerPart& part : parts_of(event)) {
-    if (is_open_ && is_reasoning_ != part.is_reasoning) text += close_block();
-    if (!is_open_) text += open_block(part.is_reasoning);
-    Json delta = part.is_reasoning ? Json{{"type", "thinking_delta"}, {"thinking", part.text}}
-                                   : Json{{"type", "text_delta"}, {"text", part.text}};
-    text += named_event({{"type", "content_block_delta"}, {"index", block_}, {"delta", std::move(delta)}});
-  }
+  for (const BlockChange& change : blocks_.take(event)) text += event_of(change);
   if (!event.finish) return text;
-  text += close_block();
   text += named_event({{"type", "message_delta"}, {"delta", stop_of(event)}, {"usage", usage_of(*event.usage)}});
   return text + named_event({{"type", "message_stop"}});
 }
@@ -88,7 +83,7 @@ std::string MessagesAnswer::stream_event(const GenerationEvent& event) {
 std::string MessagesAnswer::stream_error(const ApiError& error) { return named_event(error_json(error)); }
 
 void MessagesAnswer::collect(const GenerationEvent& event) {
-  for (const AnswerPart& part : parts_of(event)) (part.is_reasoning ? reasoning_ : text_) += part.text;
+  blocks_.take(event);
   if (!event.finish) return;
   ended_ = stop_of(event);
   last_ = *event.usage;
@@ -96,9 +91,7 @@ void MessagesAnswer::collect(const GenerationEvent& event) {
 
 Json MessagesAnswer::whole() {
   Json content = Json::array();
-  if (!reasoning_.empty())
-    content.push_back({{"type", "thinking"}, {"thinking", std::move(reasoning_)}, {"signature", ""}});
-  if (!text_.empty() || content.empty()) content.push_back({{"type", "text"}, {"text", std::move(text_)}});
+  for (const AnswerBlock& block : blocks_.all()) content.push_back(block_json(block));
   Json answer = message(std::move(content));
   answer.update(ended_);
   answer["usage"] = usage_of(last_);

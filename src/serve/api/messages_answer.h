@@ -4,8 +4,8 @@
 // model thinks before it answers is a block of its own.
 #pragma once
 
-#include "model/chat/reasoning.h"
 #include "serve/api/answer.h"
+#include "serve/api/answer_blocks.h"
 
 namespace nibble::serve {
 
@@ -13,8 +13,7 @@ struct MessagesAnswerSettings {
   std::string id, model;
   bool streams = false;
   std::size_t prompt_tokens = 0;
-  std::optional<ReasoningMarks> marks = {};
-  bool begins_in_reasoning = false;
+  AnswerSyntax syntax = {};
 };
 
 class MessagesAnswer final : public Answer {
@@ -29,18 +28,13 @@ class MessagesAnswer final : public Answer {
   void collect(const GenerationEvent& event) override;
   Json whole() override;
 
-  std::vector<AnswerPart> parts_of(const GenerationEvent& event);
-  std::string open_block(bool is_reasoning);
-  std::string close_block();
+  std::string event_of(const BlockChange& change) const;
   Json message(Json content) const;
   Json usage_of(const GenerationUsage& usage) const;
   Json stop_of(const GenerationEvent& event) const;
 
   MessagesAnswerSettings settings_;
-  ReasoningStream stream_;
-  std::string text_, reasoning_;
-  std::size_t block_ = 0;  // the number of the one that is open, or of the next
-  bool is_open_ = false, is_reasoning_ = false;
+  AnswerBlocks blocks_;
   Json ended_ = Json::object();  // stop_reason, stop_sequence
   GenerationUsage last_;
 };

@@ -3,15 +3,23 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace nibble::serve {
 
+namespace {
+
+constexpr const char* kGrows = "in_progress";
+
+Json part_json(const AnswerBlock& block) {
+  if (block.kind == AnswerBlock::Kind::thought) return {{"type", "reasoning_text"}, {"text", block.text}};
+  return {{"type", "output_text"}, {"text", block.text}, {"annotations", Json::array()}, {"logprobs", Json::array()}};
+}
+
+}  // namespace
+
 ResponsesAnswer::ResponsesAnswer(std::shared_ptr<HttpExchange> exchange, ResponsesAnswerSettings settings)
-    : Answer(std::move(exchange), settings.streams, 1, 1),
-      settings_(std::move(settings)),
-      stream_(settings_.marks, settings_.begins_in_reasoning) {}
+    : Answer(std::move(exchange), settings.streams, 1, 1), settings_(std::move(settings)), blocks_(settings_.syntax) {}
 
 std::string ResponsesAnswer::event(const char* type, Json fields) {
   Json data = {{"type", type}, {"sequence_number", number_++}};
@@ -43,81 +51,79 @@ Json ResponsesAnswer::response(const char* status) const {
     answer["usage"] = {{"input_tokens", last_.prompt_tokens},
                        {"input_tokens_details", {{"cached_tokens", last_.cached_tokens}}},
                        {"output_tokens", last_.new_tokens},
-                       {"output_tokens_details", {{"reasoning_tokens", reasoning_tokens_}}},
+                       {"output_tokens_details", {{"reasoning_tokens", blocks_.reasoning_tokens()}}},
                        {"total_tokens", last_.prompt_tokens + last_.new_tokens}};
   return answer;
 }
 
-Json ResponsesAnswer::part() const {
-  if (is_reasoning_) return {{"type", "reasoning_text"}, {"text", text_}};
-  return {{"type", "output_text"}, {"text", text_}, {"annotations", Json::array()}, {"logprobs", Json::array()}};
-}
-
-Json ResponsesAnswer::item(const char* status, bool has_content) const {
+Json ResponsesAnswer::item(std::size_t block, const char* status) const {
+  const AnswerBlock& one = blocks_.all()[block];
   Json content = Json::array();
-  if (has_content) content.push_back(part());
-  const std::string id = fmt::format("{}_{}_{}", is_reasoning_ ? "rs" : "msg", settings_.id, output_.size());
-  if (is_reasoning_)
+  // While it grows it has none.
+  if (std::string_view(status) != kGrows) content.push_back(part_json(one));
+  if (one.kind == AnswerBlock::Kind::thought)
     return {{"type", "reasoning"},
-            {"id", id},
+            {"id", fmt::format("rs_{}_{}", settings_.id, block)},
             {"summary", Json::array()},
             {"content", std::move(content)},
             {"status", status}};
-  return {{"type", "message"}, {"id", id}, {"status", status}, {"role", "assistant"}, {"content", std::move(content)}};
+  return {{"type", "message"},
+          {"id", fmt::format("msg_{}_{}", settings_.id, block)},
+          {"status", status},
+          {"role", "assistant"},
+          {"content", std::move(content)}};
 }
 
-// Where the text of the item that is open stands.
-Json ResponsesAnswer::place() const {
-  return {{"item_id", item("", false)["id"]}, {"output_index", output_.size()}, {"content_index", 0}};
+// Where the text of an item stands.
+Json ResponsesAnswer::place(std::size_t block) const {
+  return {{"item_id", item(block, kGrows)["id"]}, {"output_index", block}, {"content_index", 0}};
 }
 
-std::string ResponsesAnswer::open_item(bool is_reasoning) {
-  is_open_ = true;
-  is_reasoning_ = is_reasoning;
-  text_.clear();
-  Json added = place();
-  added["part"] = part();
+std::string ResponsesAnswer::opened(std::size_t block) {
+  Json added = place(block);
+  added["part"] = part_json({.kind = blocks_.all()[block].kind});
   // One after the other: each takes the next number.
-  std::string text =
-      event("response.output_item.added", {{"output_index", output_.size()}, {"item", item("in_progress", false)}});
+  std::string text = event("response.output_item.added", {{"output_index", block}, {"item", item(block, kGrows)}});
   text += event("response.content_part.added", std::move(added));
   return text;
 }
 
-std::string ResponsesAnswer::close_item() {
-  if (!std::exchange(is_open_, false)) return {};
-  Json done = place(), done_part = place();
-  done["text"] = text_;
-  if (!is_reasoning_) done["logprobs"] = Json::array();
-  done_part["part"] = part();
-  const Json whole = item(finish_ == FinishReason::length ? "incomplete" : "completed", true);
-  std::string text =
-      event(is_reasoning_ ? "response.reasoning_text.done" : "response.output_text.done", std::move(done));
+std::string ResponsesAnswer::closed(std::size_t block) {
+  const AnswerBlock& one = blocks_.all()[block];
+  const bool is_thought = one.kind == AnswerBlock::Kind::thought;
+  Json done = place(block), done_part = place(block);
+  done["text"] = one.text;
+  if (!is_thought) done["logprobs"] = Json::array();
+  done_part["part"] = part_json(one);
+  const bool is_cut = finish_ == FinishReason::length && block + 1 == blocks_.all().size();
+  const Json whole = item(block, is_cut ? "incomplete" : "completed");
+  std::string text = event(is_thought ? "response.reasoning_text.done" : "response.output_text.done", std::move(done));
   text += event("response.content_part.done", std::move(done_part));
-  text += event("response.output_item.done", {{"output_index", output_.size()}, {"item", whole}});
+  text += event("response.output_item.done", {{"output_index", block}, {"item", whole}});
   output_.push_back(whole);
   return text;
 }
 
-std::string ResponsesAnswer::take_parts(const GenerationEvent& given) {
-  std::vector<AnswerPart> parts = stream_.push(given.text);
-  if (given.finish) std::ranges::move(stream_.finish(), std::back_inserter(parts));
-  std::string text;
-  for (const AnswerPart& one : parts) {
-    if (is_open_ && is_reasoning_ != one.is_reasoning) text += close_item();
-    if (!is_open_) text += open_item(one.is_reasoning);
-    if (one.is_reasoning) reasoning_tokens_ += given.tokens.size();
-    text_ += one.text;
-    Json delta = place();
-    delta["delta"] = one.text;
-    if (!is_reasoning_) delta["logprobs"] = Json::array();
-    text += event(is_reasoning_ ? "response.reasoning_text.delta" : "response.output_text.delta", std::move(delta));
+std::string ResponsesAnswer::take_event(const GenerationEvent& given) {
+  if (given.finish) {
+    finish_ = given.finish;
+    last_ = *given.usage;
   }
-  if (!given.finish) return text;
-  finish_ = given.finish;
-  last_ = *given.usage;
-  if (!is_open_ && output_.empty()) text += open_item(false);
-  return text + close_item();
+  std::string text;
+  for (BlockChange& change : blocks_.take(given)) {
+    if (change.kind == BlockChange::Kind::opened) {
+      text += opened(change.block);
+    } else if (change.kind == BlockChange::Kind::closed) {
+      text += closed(change.block);
+    } else {
+      const bool is_thought = blocks_.all()[change.block].kind == AnswerBlock::Kind::thought;
+      Json delta = place(change.block);
+      delta["delta"] = std::move(change.text);
+      if (!is_thought) delta["logprobs"] = Json::array();
+      text += event(is_thought ? "response.reasoning_text.delta" : "response.output_text.delta", std::move(delta));
+    }
+  }
+  return text;
 }
 
 std::string ResponsesAnswer::begin_stream() {
@@ -127,7 +133,7 @@ std::string ResponsesAnswer::begin_stream() {
 }
 
 std::string ResponsesAnswer::stream_event(const GenerationEvent& given) {
-  std::string text = take_parts(given);
+  std::string text = take_event(given);
   if (!given.finish) return text;
   const bool is_cut = finish_ == FinishReason::length;
   return text + event(is_cut ? "response.incomplete" : "response.completed",
@@ -138,7 +144,7 @@ std::string ResponsesAnswer::stream_error(const ApiError& error) {
   return event("error", {{"code", "server_error"}, {"message", error.what()}, {"param", nullptr}});
 }
 
-void ResponsesAnswer::collect(const GenerationEvent& given) { take_parts(given); }
+void ResponsesAnswer::collect(const GenerationEvent& given) { take_event(given); }
 
 Json ResponsesAnswer::whole() { return response(finish_ == FinishReason::length ? "incomplete" : "completed"); }
 

@@ -6,8 +6,8 @@
 
 #include <ctime>
 
-#include "model/chat/reasoning.h"
 #include "serve/api/answer.h"
+#include "serve/api/answer_blocks.h"
 
 namespace nibble::serve {
 
@@ -16,8 +16,7 @@ struct ResponsesAnswerSettings {
   std::time_t created = 0;
   bool streams = false;
   Json asked = Json::object();  // fields of the request that the response repeats
-  std::optional<ReasoningMarks> marks = {};
-  bool begins_in_reasoning = false;
+  AnswerSyntax syntax = {};
 };
 
 class ResponsesAnswer final : public Answer {
@@ -32,24 +31,20 @@ class ResponsesAnswer final : public Answer {
   void collect(const GenerationEvent& event) override;
   Json whole() override;
 
-  std::string take_parts(const GenerationEvent& event);
-  std::string open_item(bool is_reasoning);
-  std::string close_item();
-  Json item(const char* status, bool has_content) const;
-  Json part() const;
-  Json place() const;
+  std::string take_event(const GenerationEvent& event);
+  std::string opened(std::size_t block);
+  std::string closed(std::size_t block);
+  Json item(std::size_t block, const char* status) const;
+  Json place(std::size_t block) const;
   std::string event(const char* type, Json fields);
   Json response(const char* status) const;
 
   ResponsesAnswerSettings settings_;
-  ReasoningStream stream_;
+  AnswerBlocks blocks_;          // an item each
   Json output_ = Json::array();  // items that are whole
-  std::string text_;             // of the item that is open
-  bool is_open_ = false, is_reasoning_ = false;
-  std::size_t number_ = 0;  // of the next event
+  std::size_t number_ = 0;       // of the next event
   std::optional<FinishReason> finish_;
   GenerationUsage last_;
-  std::size_t reasoning_tokens_ = 0;
 };
 
 }  // namespace nibble::serve
