@@ -252,9 +252,11 @@ void compare_models(const std::vector<SourceModel>& checkpoints, const std::vect
 }
 
 void compare(const CLI::App& verb, const Options& options, Session& session) {
-  if (is_net(options.models.front())) {
+  const auto net = std::ranges::find_if(options.models, [](const std::string& model) { return is_net(model); });
+  if (net != options.models.end()) {
     if (options.models.size() > 1)
-      throw Error(ErrorKind::invalid_argument, "nets are compared one by one; name one: " + options.models[1]);
+      throw Error(ErrorKind::invalid_argument,
+                  "formats of a net are compared by themselves, on samples of its inputs; name it alone: " + *net);
     refuse_without_effect(verb, "--markdown", verb.count("--json") == 0, "beside --json");
     return compare_net_formats(verb, options.models.front(), options.net, options.markdown, session);
   }

@@ -57,6 +57,7 @@ void train(const CLI::App& verb, Options& options, Session& session) {
   request.options = net_options(options.net);
   request.teacher = options.teacher;
   request.settings.fall = *find_rate_fall(options.fall);
+  session.tell_items();
   request.progress = session.progress();
   request.note = [&](const std::string& note) { session.note(note); };
   const TrainNetSummary summary = train_net(request, session.machine());
@@ -155,7 +156,8 @@ void add_train_net(CLI::App& app, Session& session) {
       ->capture_default_str();
   verb->add_flag("--mirror", settings.mirrors, "Mirror every other picture, left to right");
   verb->add_option("--held-out", request.held_out,
-                   "Share of the examples that judges after every pass; the best weights are written")
+                   "Share of the examples that judges before the first pass and after each; what did best is written, "
+                   "what it began with included, unless that is random")
       ->check(number_within(0, 0.9))
       ->capture_default_str();
   verb->add_option("--seed", settings.seed, "Of random weights, and of the order of the examples")

@@ -7,12 +7,14 @@
 #include <array>
 
 #include "base/letter_case.h"
+#include "report/training_terms.h"
 #include "report/wrapped_text.h"
 
 namespace nibble {
 namespace {
 
-using Names = std::string_view;
+using terms::kNone;
+using terms::Names;
 constexpr std::array kRtn = {Names("nearest")};
 constexpr std::array kImatrix = {Names("importance"), Names("stats"), Names("statistics")};
 constexpr std::array kCalibration = {Names("calibrate")};
@@ -33,18 +35,15 @@ constexpr std::array kTasks = {Names("task"), Names("questions"), Names("benchma
 constexpr std::array kSplit = {Names("splits"), Names("shard"), Names("shards"), Names("parts")};
 constexpr std::array kRaw = {Names("bf16"), Names("f32")};
 constexpr std::array kSearch = {Names("least squares")};
-constexpr std::array kTeacher = {Names("teacher"), Names("kd")};
-constexpr std::array kMasters = {Names("master")};
 constexpr std::array kSignRound = {Names("autoround")};
 constexpr std::array kBlockwise = {Names("efficientqat"), Names("block-ap")};
-constexpr std::span<const std::string_view> kNone;
+constexpr std::array kHessian = {Names("moment"), Names("moments"), Names("second moment")};
+constexpr std::array kGuided = {Names("guidedquant"), Names("guided:4")};
+constexpr std::array kCandidates = {Names("candidate")};
 
 constexpr std::string_view kEval = "nibble eval small.gguf --against MODEL --text held-out.txt";
 
-constexpr std::string_view kRounded =
-    "nibble train --from MODEL --teacher MODEL --text mine.txt --quantize int2:g64 -o small";
-
-constexpr Term kTerms[] = {
+constexpr Term kOwn[] = {
     {TermKind::method,
      "rtn",
      kRtn,
@@ -319,6 +318,28 @@ constexpr Term kTerms[] = {
       "让文本逐层通过原模型，记录各矩阵所乘的输入。文本应接近实际用途；多数方法几万个词元即可。评判时另用一段文本。"},
      "nibble calibrate MODEL --text calibration.txt -o imatrix.gguf"},
     {TermKind::data,
+     "hessian",
+     kHessian,
+     {"The second moment of what a matrix is multiplied with, E[x x'], which gptq and descent round by: it says "
+      "what "
+      "an "
+      "error of one column costs beside one of another. --hessian says how tokens weigh in it: plain, all alike; "
+      "guided, by how much the loss asks of them; kl, with the outputs' moment, too.",
+      "海森矩阵：矩阵输入的二阶矩 E[x x']，gptq 与 descent 据此取整：它表明一列的误差相对另一列代价几何。--hessian "
+      "规定各词元的权重：plain 一律相同；guided 按损失对该词元的敏感程度；kl 还计入输出的二阶矩。"},
+     "nibble quantize MODEL -f int3:g128 --method gptq --hessian kl --text calibration.txt -o small"},
+    {TermKind::data,
+     "guided",
+     kGuided,
+     {"Moments in which a token weighs as much as the loss asks of what a layer gives for it: the mean square of "
+      "the "
+      "gradient, of one pass there and back. guided:4 keeps such moments for each of 4 groups of a matrix's rows. "
+      "It "
+      "needs a text of some length, takes three to five times as long as plain moments, and does not always gain.",
+      "按损失加权的二阶矩：词元的权重取该层输出处梯度的均方，由一次前向与反向得到。guided:4 为矩阵的 4 "
+      "组行各留一份。需要足够长的文本，耗时为普通矩的三到五倍，且未必总有收益。"},
+     "nibble quantize MODEL -f int3:g128 --method gptq --hessian guided --text calibration.txt -o small"},
+    {TermKind::data,
      "outliers",
      kOutliers,
      {"A few values far larger than the rest. In weights they widen the steps of their group: int3:g128+outliers:0.5% "
@@ -374,6 +395,16 @@ constexpr Term kTerms[] = {
       "不指定格式，而给出大小或散度上限：先测量每个张量的代价，再求该大小下损失最小的混合方案。"},
      "nibble quantize MODEL --bpw 4.5 --text calibration.txt -o small.gguf"},
     {TermKind::data,
+     "candidates",
+     kCandidates,
+     {"The formats that a budget chooses among, tensor by tensor. By default what the container stores; "
+      "--candidates "
+      "names others, and then nothing else is taken: matrices that can have none of them stay as they are.",
+      "候选格式：预算为每个张量从中挑选的格式。默认是容器能存的那些；--candidates "
+      "指定后只用所列者，无法采用其中任何一种的矩阵保持原样。"},
+     "nibble quantize MODEL --bpw 2.5 --candidates trellis2:l8,trellis3:l8,int4:g32 --text calibration.txt -o "
+     "small"},
+    {TermKind::data,
      "cache",
      kCache,
      {"Keys and values of the tokens read so far. They take memory with every token; in q8_0 half of f16, with a loss "
@@ -397,57 +428,6 @@ constexpr Term kTerms[] = {
       "不分组、不设尺度，数值原样存储：f32 用 32 位；f16 用 16 位，精度较高；bf16 用 16 "
       "位，范围较大。模型通常以此发布。"},
      "nibble quantize model.gguf -f f16 -o directory"},
-    {TermKind::estimator,
-     "lsq",
-     kNone,
-     {"Learned step size: while a model is trained with rounded weights the scale of each group is learnt beside them. "
-      "For any points.",
-      "学习步长：在舍入权重的同时训练模型，每组的尺度也一起学习。适用于任何点。"},
-     kRounded},
-    {TermKind::estimator,
-     "seq",
-     kNone,
-     {"Stretched elastic quantization (ParetoQ): as lsq, but weights half a step beyond the outermost points still "
-      "learn. "
-      "For three or four points.",
-      "拉伸弹性量化（ParetoQ）：与 lsq 相同，但超出最外侧点半步以内的权重仍能学习。适用于三四个点。"},
-     kRounded},
-    {TermKind::estimator,
-     "twn",
-     kNone,
-     {"Ternary weight networks: while a model is trained, weights above 0.7 of the mean magnitude are kept as their "
-      "mean, "
-      "the rest is 0.",
-      "三值权重网络：训练时保留超过平均绝对值 0.7 倍的权重，取其均值，其余为 0。"},
-     kRounded},
-    {TermKind::estimator,
-     "ttq",
-     kNone,
-     {"Trained ternary quantization: 0 and a learned number for each sign, which tables of four points hold "
-      "(table2:row).",
-      "训练三值量化：0 加上正负各一个学习得到的数，存入四个点的表（table2:row）。"},
-     kRounded},
-    {TermKind::estimator,
-     "bwn",
-     kNone,
-     {"Binary weight networks (XNOR-Net): while a model is trained its weights are signs times their mean magnitude.",
-      "二值权重网络（XNOR-Net）：训练时权重取符号乘以平均绝对值。"},
-     kRounded},
-    {TermKind::data,
-     "distillation",
-     kTeacher,
-     {"Training on what another model, the teacher, says of every token that may follow, in place of the one word that "
-      "does. It needs less text.",
-      "蒸馏：不是学习文本中的下一个词，而是学习另一个模型（教师）对每个可能的下一个词元的预测。所需文本更少。"},
-     kRounded},
-    {TermKind::data,
-     "masters",
-     kMasters,
-     {"The numbers in f32 behind weights that are rounded while they are trained: steps go to them, and the network "
-      "reads "
-      "what a format stores of them.",
-      "主权重：训练中被舍入的权重背后的 f32 数。更新作用在它们上，网络读到的是格式存下来的值。"},
-     kRounded},
     {TermKind::data,
      "rules",
      kRules,
@@ -456,6 +436,12 @@ constexpr Term kTerms[] = {
       "按顺序排列的规则，规定哪个张量用哪种格式，首个匹配者生效。混合方案就是有名字的规则表。"},
      "nibble recipe show q4_k_m"},
 };
+
+constexpr std::array kTerms = [] {
+  std::array<Term, std::size(kOwn) + terms::kTraining.size()> all = {};
+  std::ranges::copy(terms::kTraining, std::ranges::copy(kOwn, all.begin()).out);
+  return all;
+}();
 
 constexpr std::string_view kKindNames[] = {"method", "stage", "fit", "estimator", "task", "measure", "data"};
 

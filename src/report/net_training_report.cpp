@@ -40,7 +40,10 @@ std::string net_training_text(const TrainNetSummary& summary) {
   if (!summary.judgements.empty())
     text += fmt::format("held-out at the beginning: {}\n", judged_text(summary.judgements.front()));
   if (summary.kept)
-    text += fmt::format("written: the weights behind pass {}, {}\n", summary.kept->epoch, judged_text(*summary.kept));
+    text += fmt::format("written: {}, {}\n",
+                        summary.kept->epoch == 0 ? "what it began with"
+                                                 : fmt::format("the weights behind pass {}", summary.kept->epoch),
+                        judged_text(*summary.kept));
   if (summary.written)
     text += "\nbeside the net as it was, on what was held out:\n" + net_verdict_text(*summary.written);
   for (const TrainNetSummary::File& file : summary.files)

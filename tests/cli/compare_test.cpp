@@ -65,5 +65,11 @@ TEST_F(CompareCommand, JudgesAllModelsBeforeTheFirstIsMeasured) {
   EXPECT_EQ(result.error.find("evaluate"), std::string::npos) << result.error;
 }
 
+TEST_F(CompareCommand, NetsStandBesideNothing) {
+  scratch_.write("net.onnx", "whatever");
+  for (const char* const models : {"m net.onnx", "net.onnx m", "net.onnx net.onnx"})
+    EXPECT_NE(compare(models, 2).error.find("name it alone: net.onnx"), std::string::npos) << models;
+}
+
 }  // namespace
 }  // namespace nibble

@@ -33,7 +33,7 @@ OnnxModel small_model() {
                  {"", "Relu", "", {"h0"}, {"h1"}, {}},
                  {"", "Conv", "", {"h1", "b"}, {"h2"}, {}},
                  {"", "Relu", "", {"h2"}, {"h3"}, {}},
-                 {"", "GlobalMaxPool", "", {"h3"}, {"h4"}, {}},
+                 {"", "GlobalAveragePool", "", {"h3"}, {"h4"}, {}},
                  {"", "Flatten", "", {"h4"}, {"h5"}, {}},
                  {"", "Gemm", "", {"h5", "c", "d"}, {"y"}, {{"transB", std::int64_t{1}}}}};
   return model;
@@ -96,6 +96,42 @@ TEST_F(TrainNetCommand, LearnsFromItselfWithoutLabels) {
   const auto json = nlohmann::json::parse(run(train("--epochs 2 -q int4 -o f.onnx --qdq --json"), 0).out);
   EXPECT_EQ(json["parts"][0]["format"], "int4");
   EXPECT_GE(json["verdict"]["agreement"]["value"].get<double>(), 0.6);
+}
+
+// A rate that ruins the net: what it began with is written, and said.
+TEST_F(TrainNetCommand, KeepsWhatItBeganWithWhereNoPassDecidesBetter) {
+  run(train("--labels y.txt --anew --epochs 30 --rate 0.01 -o good.onnx"), 0);
+  const std::string from = "train-net good.onnx --data x.npy --batch 5 --held-out 0.25 --labels y.txt ";
+  const CommandResult ruined = run(from + "--epochs 2 --rate 5 -o ruined.onnx", 0);
+  EXPECT_NE(ruined.error.find("no pass decided better on held-out examples than what the run began with: 10 of 10"),
+            std::string::npos)
+      << ruined.error;
+  EXPECT_NE(ruined.error.find("what it began with is written"), std::string::npos) << ruined.error;
+  EXPECT_NE(ruined.out.find("written: what it began with, 10 of 10 right"), std::string::npos) << ruined.out;
+  const auto json = nlohmann::json::parse(run(from + "--epochs 2 --rate 5 -q int4 -o four.onnx --json", 0).out);
+  EXPECT_EQ(json["kept"]["epoch"], 0);
+  EXPECT_EQ(json["kept"]["right"], 10);
+  EXPECT_EQ(json["parts"][0]["format"], "int4");
+  // Random weights are no candidate.
+  const CommandResult anew = run(train("--labels y.txt --anew --epochs 1 --rate 5 -o anew.onnx"), 0);
+  EXPECT_NE(anew.out.find("written: the weights behind pass 1"), std::string::npos) << anew.out;
+}
+
+// What an output cannot hold shows before anything is learnt.
+TEST_F(TrainNetCommand, JudgesOutputsBeforeItLearns) {
+  const auto error = [&](const std::string& arguments, int code) {
+    return run(train("--labels y.txt --epochs 100000 ") + arguments, code).error;
+  };
+  EXPECT_NE(error("-q int4 -o o.onnx --to onnx,tflite", 2).find("holds weights in codes of 8 bits: train them as int8"),
+            std::string::npos);
+  EXPECT_NE(error("-q binary --ends int8 -o o.c", 2).find("C holds weights in codes of 8 bits"), std::string::npos);
+  EXPECT_NE(error("-q int8 --signs -o o --to tflite,c", 1).find("is not written to TensorFlow Lite"),
+            std::string::npos);
+  for (const char* const file : {"o.onnx", "o.tflite", "o.c", "o.onnx.training", "o.tflite.training"})
+    EXPECT_FALSE(std::filesystem::exists(scratch_ / file)) << file;
+  const CommandResult in_c = run(train("--labels y.txt --epochs 1 -q int8 -o o --to tflite,c"), 0);
+  EXPECT_NE(in_c.error.find("in C weights that floats are multiplied with stand as the f32 numbers"), std::string::npos)
+      << in_c.error;
 }
 
 TEST_F(TrainNetCommand, RefusesWhatCannotBe) {

@@ -83,6 +83,37 @@ std::map<std::string, FormatPtr> choose_formats(const TrainNetRequest& request,
   return formats;
 }
 
+// Before anything is learnt: that what comes of it has words in every output.
+void require_outputs(const TrainNetRequest& request, const Net& net, const TrainNetSummary& summary) {
+  Net finished = net;  // as it will be, but for its numbers
+  simplify(finished);
+  for (const NetOutput& output : request.outputs) {
+    require_writable(finished, output);
+    if (output.container == NetContainer::onnx) continue;
+    for (const TrainNetSummary::RoundedPart& part : summary.parts)
+      if (format_of(part.format) != format_of("int8"))
+        throw Error(ErrorKind::invalid_argument,
+                    fmt::format("{} holds weights in codes of 8 bits: train them as int8, or write {} as ONNX",
+                                output.container == NetContainer::c ? "C" : "TensorFlow Lite", part.format),
+                    "container");
+    if (output.container == NetContainer::c && !summary.parts.empty() && request.note)
+      request.note("in C weights that floats are multiplied with stand as the f32 numbers that their codes are");
+  }
+}
+
+void tell_of_beginning(const TrainNetRequest& request, const NetTrainer& trainer) {
+  const std::optional<NetJudgement> kept = trainer.best(), learnt = trainer.best_learnt();
+  if (!request.note || !kept || !learnt) return;
+  const NetJudgement& beginning = trainer.judgements().front();
+  if (!beginning.is_better_than(*learnt)) return;
+  request.note(fmt::format(
+      "no pass decided better on held-out examples than what the run began with: {} of {} right (loss {:.4f}) before, "
+      "{} "
+      "(loss {:.4f}) behind pass {}, the best; {}; a lower rate, or more examples, may bring more",
+      beginning.right, beginning.examples, beginning.loss, learnt->right, learnt->loss, learnt->epoch,
+      kept->epoch == 0 ? "what it began with is written" : "that pass is written, since it began at random"));
+}
+
 const Estimator* estimator_of(const TrainNetRequest& request, const Format& format) {
   const CodePoints points = code_points(format);
   if (!request.estimator.empty()) {
@@ -128,8 +159,6 @@ TrainNetSummary train_net(const TrainNetRequest& request, Machine& machine) {
   } else {
     simplify(net);
   }
-  for (const NetOutput& output : request.outputs) require_writable(net, output);
-
   const std::vector<TrainedProduct> products = products_of(net);
   if (products.empty())
     throw Error(ErrorKind::unsupported,
@@ -139,6 +168,7 @@ TrainNetSummary train_net(const TrainNetRequest& request, Machine& machine) {
   for (std::size_t i = 1; i + 1 < products.size() && request.takes_signs; ++i)
     reads_signs[i] = put_signs_before(net, products[i].part);
   const std::map<std::string, FormatPtr> formats = choose_formats(request, products, reads_signs, summary);
+  require_outputs(request, net, summary);
 
   std::vector<NetSample> samples = read_samples(net, request.data.samples, std::numeric_limits<std::size_t>::max());
   const std::vector<std::int64_t> labels =
@@ -168,8 +198,10 @@ TrainNetSummary train_net(const TrainNetRequest& request, Machine& machine) {
     teacher_weights.emplace(weights_of(*taught));
     teacher.emplace(*taught, *teacher_weights, machine);
   }
+  NetTrainerSettings settings = request.settings;
+  settings.keeps_beginning = !request.is_anew;
   NetTrainer trainer(
-      net, weights, {training.view(), judging.view()}, request.settings, machine,
+      net, weights, {training.view(), judging.view()}, settings, machine,
       {.teacher = teacher ? &*teacher : nullptr, .taught = taught ? &*taught : nullptr, .rounded = rounded});
 
   const std::map<std::string, std::string> identity = {{"net and examples", hash},
@@ -207,6 +239,7 @@ TrainNetSummary train_net(const TrainNetRequest& request, Machine& machine) {
   summary.losses = trainer.losses();
   summary.judgements = trainer.judgements();
   summary.kept = trainer.best();
+  tell_of_beginning(request, trainer);
 
   put_weights(weights, net);
   const NetCodes codes = take_codes(net, rounded, machine.pool);

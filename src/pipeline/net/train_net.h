@@ -41,15 +41,15 @@ struct TrainNetRequest {
   std::uint64_t save_every = 200;  // steps
   std::vector<NetOutput> outputs = {{}};
   ProgressCallback progress = {};                          // stage "train", in steps
-  std::function<void(const std::string& note)> note = {};  // what is known before the first step
+  std::function<void(const std::string& note)> note = {};  // what is worth knowing and no error
 };
 
 struct TrainNetSummary {
   std::uint64_t parameters = 0, examples = 0, held_out = 0, steps = 0, resumed_at = 0;
   std::vector<double> losses;            // means of passes
   std::vector<NetJudgement> judgements;  // the first: of what it begins with, rounded
-  std::optional<NetJudgement> kept;
-  std::optional<NetVerdict> written;  // what was written, beside the net as it was, on held-out examples
+  std::optional<NetJudgement> kept;      // behind pass 0: what it begins with, since no pass decided better
+  std::optional<NetVerdict> written;     // what was written, beside the net as it was, on held-out examples
   struct RoundedPart {
     std::string name, format;
     std::uint64_t numbers = 0;
@@ -65,7 +65,8 @@ struct TrainNetSummary {
   double seconds = 0;
 };
 
-// Error(unsupported): operations that are not walked backwards, formats that nets are not trained in;
+// Error(unsupported): operations that are not walked backwards, or that an output has no words for, formats that nets
+// are not trained in; Error(invalid_argument): weights of few bits in a container that has none;
 // Error(unusable_input): examples and labels that do not fit.
 TrainNetSummary train_net(const TrainNetRequest& request, Machine& machine);
 

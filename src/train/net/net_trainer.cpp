@@ -213,7 +213,7 @@ std::vector<float>* NetTrainer::find_masters(const std::string& name) {
 }
 
 double NetTrainer::step() {
-  if (step_ == 0 && judgements_.empty() && !data_.held_out.samples.empty()) judgements_.push_back(judge());
+  if (step_ == 0 && judgements_.empty()) judge_and_remember();
   const auto batch = static_cast<std::size_t>(settings_.batch);
   const std::uint64_t epoch = step_ / steps_of_epoch_;
   const std::vector<std::size_t> order = order_of(data_.training.samples.size(), settings_.seed, epoch);
@@ -256,16 +256,18 @@ double NetTrainer::step() {
   losses_.push_back(summed_loss_ / static_cast<double>(steps_of_epoch_));
   summed_loss_ = 0;
   round();
-  if (data_.held_out.samples.empty()) return loss;
+  judge_and_remember();
+  return loss;
+}
+
+void NetTrainer::judge_and_remember() {
+  if (data_.held_out.samples.empty()) return;
   const std::optional<NetJudgement> before = best();
   judgements_.push_back(judge());
-  const NetJudgement& now = judgements_.back();
-  const bool is_better =
-      !before || best_.empty() || now.right > before->right || (now.right == before->right && now.loss < before->loss);
-  if (!is_better) return loss;
+  const bool is_of_none = judgements_.size() == 1 && !settings_.keeps_beginning;
+  if (is_of_none || (before && !judgements_.back().is_better_than(*before))) return;
   best_.clear();
   for (const std::span<float> numbers : changed()) best_.emplace_back(numbers.begin(), numbers.end());
-  return loss;
 }
 
 NetJudgement NetTrainer::judge() {
@@ -310,15 +312,16 @@ std::vector<std::span<float>> NetTrainer::changed() {
   return all;
 }
 
-// What it begins with is not chosen: whoever trains wants what was trained.
-std::optional<NetJudgement> NetTrainer::best() const {
+std::optional<NetJudgement> NetTrainer::best_from(std::size_t first) const {
   std::optional<NetJudgement> found;
-  for (std::size_t i = 1; i < judgements_.size(); ++i) {
-    const NetJudgement& one = judgements_[i];
-    if (!found || one.right > found->right || (one.right == found->right && one.loss < found->loss)) found = one;
-  }
+  for (std::size_t i = first; i < judgements_.size(); ++i)
+    if (!found || judgements_[i].is_better_than(*found)) found = judgements_[i];
   return found;
 }
+
+std::optional<NetJudgement> NetTrainer::best() const { return best_from(settings_.keeps_beginning ? 0 : 1); }
+
+std::optional<NetJudgement> NetTrainer::best_learnt() const { return best_from(1); }
 
 void NetTrainer::keep_best() {
   const std::vector<std::span<float>> places = changed();

@@ -45,6 +45,8 @@ struct NetTrainerSettings {
   // With a teacher: how much of the loss is the divergence from what it says, at which temperature.
   double teacher_share = 1;
   double temperature = 1;
+  // Whether what a run begins with may be what it keeps: random weights are not worth that.
+  bool keeps_beginning = true;
 };
 
 // Borrowed. labels: a class of each sample; none: there is a teacher. Labels below 0 are not counted.
@@ -69,6 +71,10 @@ struct NetJudgement {
   std::uint64_t epoch = 0, examples = 0, right = 0;
   double loss = 0;
   double share() const { return examples == 0 ? 0 : static_cast<double>(right) / static_cast<double>(examples); }
+  // More right decisions, or as many at a smaller loss.
+  bool is_better_than(const NetJudgement& other) const {
+    return right > other.right || (right == other.right && loss < other.loss);
+  }
 };
 
 // The value that a net decides by: its first output, or what a softmax makes that of.
@@ -92,7 +98,8 @@ class NetTrainer {
 
   const std::vector<NetJudgement>& judgements() const { return judgements_; }  // the first: what it begins with
   const std::vector<double>& losses() const { return losses_; }                // means of passes
-  std::optional<NetJudgement> best() const;
+  std::optional<NetJudgement> best() const;                                    // whose weights are kept
+  std::optional<NetJudgement> best_learnt() const;                             // the beginning left out
 
   void save(const std::filesystem::path& path, const std::map<std::string, std::string>& run);
   void take_up(const std::filesystem::path& path, const std::map<std::string, std::string>& run);
@@ -110,6 +117,8 @@ class NetTrainer {
   std::vector<float> taught(const std::vector<std::vector<float>>& inputs, std::size_t samples);
   std::vector<std::int32_t> targets_of(const NetExamples& examples, std::span<const std::size_t> which) const;
   void round();
+  void judge_and_remember();
+  std::optional<NetJudgement> best_from(std::size_t first) const;
   std::vector<float>* find_masters(const std::string& name);
   std::vector<std::span<float>> changed();  // all numbers that a run changes, optimizers' left out
   TrainingState state(const std::map<std::string, std::string>& run);

@@ -33,6 +33,7 @@ TrainingState NetTrainer::state(const std::map<std::string, std::string>& run) {
   set("seed", settings_.seed);
   set("teacher_share", settings_.teacher_share);
   set("temperature", settings_.temperature);
+  set("keeps_beginning", settings_.keeps_beginning);
   set("examples", data_.training.samples.size());
   set("held_out", data_.held_out.samples.size());
   state.counts = {{"steps", step_}, {"has_best", best_.empty() ? 0 : 1}};
