@@ -48,6 +48,9 @@ if [ -e .ci/run ]; then grep -q 'exec \./test$' .ci/run && [ -x .ci/run ] || bre
 
 # Installed headers see only the standard library and each other.
 while IFS= read -r line; do breach "installed header that includes the house: $line"; done < <(grep -rn '#include "' include | grep -v '#include "nibble/' || true)
+# So does the package for Python, which has files of its own beside them.
+while IFS= read -r line; do breach "Python's extension sees the house: $line"; done \
+  < <(grep -rn '#include "[a-z_]*/' python | grep -v '#include "nibble/' || true)
 [ "$(find include/nibble -name '*.h' | wc -l)" -le 10 ] || breach "more than 10 installed headers"
 
 while IFS= read -r file; do
@@ -57,7 +60,7 @@ while IFS= read -r file; do
       lines=$(wc -l <"$file")
       case "$file" in *_table.cpp|*_tables.cpp|*_grids.cpp) ;; *) [ "$lines" -le 500 ] || breach "long file: $file ($lines lines)" ;; esac ;;
   esac
-done < <(find include src examples tests bench fuzz tools cmake \( -name '*.h' -o -name '*.cpp' -o -name '*.py' -o -name '*.sh' -o -name '*.cmake' -o -name CMakeLists.txt \) | sort)
+done < <(find include src python examples tests bench fuzz tools cmake \( -name '*.h' -o -name '*.cpp' -o -name '*.py' -o -name '*.sh' -o -name '*.cmake' -o -name CMakeLists.txt \) | sort)
 
 # What documents point to is there.
 while IFS= read -r place; do [ -e "$place" ] || breach "documents name what is not there: $place"; done \
@@ -65,12 +68,12 @@ while IFS= read -r place; do [ -e "$place" ] || breach "documents name what is n
 
 # Lines are read side by side: at most 120 characters, but for tables and text that would mean something else if broken.
 while IFS= read -r line; do breach "long line: $line"; done \
-  < <(LC_ALL=C.UTF-8 grep -rnP '^.{121,}' src include examples tests bench fuzz --include='*.cpp' --include='*.h' | grep -vE '_(table|tables|grids)\.(h|cpp):|R"|\\$|": |^[^:]+:[0-9]+:(mix|Exit codes|Planar)' || true)
+  < <(LC_ALL=C.UTF-8 grep -rnP '^.{121,}' src include python examples tests bench fuzz --include='*.cpp' --include='*.h' | grep -vE '_(table|tables|grids)\.(h|cpp):|R"|\\$|": |^[^:]+:[0-9]+:(mix|Exit codes|Planar)' || true)
 
 # A file of tests is named for what it tests: X_test.cpp.
 while IFS= read -r file; do breach "tests under another name than X_test.cpp: $file"; done \
   < <(grep -rlE '^(TEST|TEST_F|TEST_P)\(' tests --include='*.cpp' | grep -v '_test\.cpp$' || true)
 
-while IFS= read -r line; do breach "path of one machine: $line"; done < <(grep -rnIE '"/(work|root|home)/|\.\./shared' include src examples tests bench fuzz tools cmake --include='*' 2>/dev/null | grep -v check_house.sh || true)
+while IFS= read -r line; do breach "path of one machine: $line"; done < <(grep -rnIE '"/(work|root|home)/|\.\./shared' include src python examples tests bench fuzz tools cmake --include='*' 2>/dev/null | grep -v check_house.sh || true)
 
 [ "$breaches" -eq 0 ]

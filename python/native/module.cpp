@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <nanobind/stl/string.h>
+
+#include <string>
+
+#include "nibble/model.h"
+#include "parts.h"
+
+NB_MODULE(_native, module) {
+  module.def("version", [] { return std::string(nibble::version()); });
+  nibble::python::bind_errors(module);
+  nibble::python::bind_models(module);
+}
