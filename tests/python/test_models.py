@@ -191,7 +191,9 @@ print(model.generate("Once upon a time", max_tokens=20, temperature=0.7, seed=2)
 
 
 def test_the_module_is_the_command_line() -> None:
-    run = lambda *line: subprocess.run(line, capture_output=True, text=True)  # noqa: E731
-    version = run(sys.executable, "-m", "nibble", "--version")
-    assert version.stdout == f"nibble {nibble.__version__}\n" and version.returncode == 0
-    assert run(sys.executable, "-m", "nibble", "nonsense").returncode == 2
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "nibble", *words], capture_output=True, text=True)
+
+    assert run("--version").stdout == f"nibble {nibble.__version__}\n"
+    assert run("--version").returncode == 0
+    assert run("nonsense").returncode == 2
