@@ -3,6 +3,7 @@
 // Outliers of sixteen rows or tokens at a time.
 #include <immintrin.h>
 
+#include "kernels/avx2/outlier_products.h"
 #include "kernels/linear/outlier_kernels.h"
 
 namespace nibble::avx512 {
@@ -11,35 +12,18 @@ namespace {
 constexpr std::size_t kRows = 64, kLanes = 16;
 static_assert(kOutlierTokens == kLanes);
 
-// Products of a round in the order of its rows, which are then moved to their lanes. Inputs come one by one, which is
-// sooner than a gather.
+// Products of a round in the order of its rows, which are then moved to their lanes.
 void one_token(const OutlierRounds& outliers, const float* x, float* sums) {
   __m512 sum[kRows / kLanes] = {};
-  const std::uint16_t *column = outliers.columns, *addend = outliers.addends;
-  alignas(64) float products[kRows + kLanes], inputs[kLanes];
-  for (std::size_t round = 0; round < outliers.rounds; ++round) {
-    const std::uint64_t rows = outliers.rows[round];
-    const auto count = static_cast<std::size_t>(__builtin_popcountll(rows));
-    for (std::size_t i = 0; i < count; i += kLanes) {
-      for (std::size_t lane = 0; lane < kLanes; ++lane) inputs[lane] = x[column[i + lane]];
-      const __m512 weights = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(addend + i)));
-      _mm512_store_ps(products + i, _mm512_mul_ps(weights, _mm512_load_ps(inputs)));
-    }
-    const float* next = products;
+  const OutlierRounds others = avx2::add_rounds(outliers, x, [&](std::uint64_t rows, const float* products) {
     for (std::size_t part = 0; part < kRows / kLanes; ++part) {
       const auto own = static_cast<__mmask16>(rows >> (kLanes * part));
-      sum[part] = _mm512_mask_add_ps(sum[part], own, sum[part], _mm512_maskz_expand_ps(own, _mm512_loadu_ps(next)));
-      next += __builtin_popcount(own);
+      sum[part] = _mm512_mask_add_ps(sum[part], own, sum[part], _mm512_maskz_expand_ps(own, _mm512_loadu_ps(products)));
+      products += __builtin_popcount(own);
     }
-    column += count;
-    addend += count;
-  }
+  });
   for (std::size_t part = 0; part < kRows / kLanes; ++part) _mm512_storeu_ps(sums + kLanes * part, sum[part]);
-  for (std::size_t i = 0; i < outliers.num_others; ++i) {
-    float* const one = sums + outliers.others[i];
-    const __m128 weight = _mm_cvtph_ps(_mm_cvtsi32_si128(addend[i]));
-    _mm_store_ss(one, _mm_add_ss(_mm_load_ss(one), _mm_mul_ss(weight, _mm_load_ss(x + column[i]))));
-  }
+  avx2::add_others(others, x, sums);
 }
 
 void tokens(const OutlierRounds& outliers, const float* x, float* sums) {

@@ -26,7 +26,7 @@ struct OutlierRounds {
 };
 
 // How many columns and addends behind the last one kernels may read: columns that are there, any addends.
-inline constexpr std::size_t kOutlierSlack = 16;
+inline constexpr std::size_t kOutlierSlack = 3;
 
 // sums = over a row's outliers, their columns ascending, of the products addend * x, each rounded, from +0.
 struct OutlierKernels {

@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <utility>
 #include <vector>
 
+#include "base/round_up.h"
 #include "format/outlier_format.h"
 #include "kernels/linear/outlier_kernels.h"
 #include "kernels/linear/packed_weights.h"
+#include "kernels/linear/resident_bytes.h"
 
 namespace nibble {
 namespace {
@@ -20,6 +23,64 @@ constexpr std::size_t kPanel = kOutlierRows;
 constexpr std::size_t kLine = 64;
 constexpr std::uint64_t kOwnPreparation = 0x5bd1e9955bd1e995;  // no other form's
 
+// Where a panel's outliers lie among the bytes of all: rounds, addends, columns, others, one behind the other.
+struct Place {
+  std::size_t begin;
+  std::uint32_t rounds, outliers, others;
+
+  std::size_t addends() const { return begin + rounds * sizeof(std::uint64_t); }
+  std::size_t columns() const { return addends() + outliers * sizeof(std::uint16_t); }
+  std::size_t named_rows() const { return columns() + (outliers + kOutlierSlack) * sizeof(std::uint16_t); }
+  std::size_t end() const { return round_up(named_rows() + others, alignof(std::uint64_t)); }
+};
+
+// A panel's outliers in the order in which kernels take them. In rounds as long as these take fewer bytes than rows
+// that are named one by one.
+class PanelOutliers {
+ public:
+  PanelOutliers(const OutlierLayout& layout, const std::byte* tile, std::size_t rows) {
+    std::array<std::size_t, kPanel> next{}, end{};
+    for (std::size_t row = 0; row < rows; ++row) {
+      next[row] = layout.begin(tile, row);
+      end[row] = layout.end(tile, row);
+    }
+    for (bool is_full = true;;) {
+      std::uint64_t round = 0;
+      for (std::size_t row = 0; row < rows; ++row)
+        if (next[row] < end[row]) round |= std::uint64_t{1} << row;
+      if (round == 0) break;
+      is_full = is_full && static_cast<std::size_t>(std::popcount(round)) > sizeof round;
+      if (is_full) rounds_.push_back(round);
+      for (; round != 0; round &= round - 1) {
+        const auto row = static_cast<std::size_t>(std::countr_zero(round));
+        if (!is_full) others_.push_back(static_cast<std::uint8_t>(row));
+        columns_.push_back(static_cast<std::uint16_t>(layout.column(tile, next[row])));
+        addends_.push_back(f32_to_f16(layout.addend(tile, next[row])));
+        ++next[row];
+      }
+    }
+  }
+
+  Place place(std::size_t begin) const {
+    return {begin, static_cast<std::uint32_t>(rounds_.size()), static_cast<std::uint32_t>(columns_.size()),
+            static_cast<std::uint32_t>(others_.size())};
+  }
+  void write(const Place& place, std::byte* bytes) const {
+    const auto put = [&](const auto& values, std::size_t at) {
+      if (!values.empty()) std::memcpy(bytes + at, values.data(), values.size() * sizeof values[0]);
+    };
+    put(rounds_, place.begin);
+    put(addends_, place.addends());
+    put(columns_, place.columns());
+    put(others_, place.named_rows());
+  }
+
+ private:
+  std::vector<std::uint64_t> rounds_;
+  std::vector<std::uint16_t> columns_, addends_;
+  std::vector<std::uint8_t> others_;
+};
+
 class OutlierPanels final : public PackedWeights {
  public:
   OutlierPanels(std::unique_ptr<PackedWeights> weights, const QuantizedView& view, Isa isa)
@@ -28,23 +89,20 @@ class OutlierPanels final : public PackedWeights {
         kernels_(outlier_kernels(isa)) {
     const OutlierFormat& format = *find_outlier_format(*view.format);
     const OutlierLayout layout = format.layout(view.cols);
+    std::vector<PanelOutliers> panels;
+    std::size_t bytes = 0;
     for (std::uint64_t first = 0; first < rows_; first += kPanel) {
-      mark_start();
-      add_panel(layout, format.tile(view.row(first)), std::min<std::size_t>(kPanel, rows_ - first));
+      panels.emplace_back(layout, format.tile(view.row(first)), std::min<std::size_t>(kPanel, rows_ - first));
+      places_.push_back(panels.back().place(bytes));
+      bytes = places_.back().end();
     }
-    mark_start();
-    columns_.resize(columns_.size() + kOutlierSlack);
-    addends_.resize(columns_.size());
-    rounds_.shrink_to_fit();
-    others_.shrink_to_fit();
-    columns_.shrink_to_fit();
-    addends_.shrink_to_fit();
+    bytes_ = ResidentBytes(bytes);
+    for (std::size_t panel = 0; panel < panels.size(); ++panel) panels[panel].write(places_[panel], bytes_.data());
   }
 
   Arithmetic arithmetic() const noexcept override { return weights_->arithmetic(); }
   std::uint64_t resident_bytes() const noexcept override {
-    return weights_->resident_bytes() + starts_.size() * sizeof(Start) + rounds_.size() * sizeof(rounds_[0]) +
-           others_.size() + (columns_.size() + addends_.size()) * sizeof(columns_[0]);
+    return weights_->resident_bytes() + places_.size() * sizeof(places_[0]) + bytes_.size();
   }
   void decode_row(std::uint64_t row, float* out) const override {
     weights_->decode_row(row, out);
@@ -111,73 +169,29 @@ class OutlierPanels final : public PackedWeights {
   }
 
  private:
-  // Among the rounds, the others and the outliers of all panels.
-  struct Start {
-    std::uint32_t round, other, outlier;
-  };
-
   static std::size_t runs(std::size_t tokens) { return (tokens + kOutlierTokens - 1) / kOutlierTokens; }
   static std::size_t sums_bytes() { return kPanel * kOutlierTokens * sizeof(float); }
   std::size_t run_floats() const { return static_cast<std::size_t>(cols_) * kOutlierTokens; }
   std::size_t own_at(std::size_t tokens) const { return whole_lines(weights_->shared_bytes(tokens)); }
 
   OutlierRounds rounds(std::size_t panel) const {
-    const Start begin = starts_[panel], end = starts_[panel + 1];
-    return {rounds_.data() + begin.round, end.round - begin.round,         others_.data() + begin.other,
-            end.other - begin.other,      columns_.data() + begin.outlier, addends_.data() + begin.outlier};
+    const Place& place = places_[panel];
+    return {bytes_.as<std::uint64_t>(place.begin),       place.rounds,
+            bytes_.as<std::uint8_t>(place.named_rows()), place.others,
+            bytes_.as<std::uint16_t>(place.columns()),   bytes_.as<std::uint16_t>(place.addends())};
   }
 
-  // They are few, and come too late where they are asked for only behind the codes.
-  void ask_for(std::size_t panel) const {
-    const auto ask = [](const auto* begin, const auto* end) {
-      for (auto* line = reinterpret_cast<const std::byte*>(begin); line < reinterpret_cast<const std::byte*>(end);
-           line += kLine)
-        __builtin_prefetch(line);
-    };
-    const Start begin = starts_[panel], end = starts_[panel + 1];
-    ask(rounds_.data() + begin.round, rounds_.data() + end.round);
-    ask(columns_.data() + begin.outlier, columns_.data() + end.outlier);
-    ask(addends_.data() + begin.outlier, addends_.data() + end.outlier);
-  }
-
-  void mark_start() {
-    starts_.push_back({static_cast<std::uint32_t>(rounds_.size()), static_cast<std::uint32_t>(others_.size()),
-                       static_cast<std::uint32_t>(columns_.size())});
-  }
-
-  // In rounds as long as these take fewer bytes than rows that are named one by one.
-  void add_panel(const OutlierLayout& layout, const std::byte* tile, std::size_t rows) {
-    std::array<std::size_t, kPanel> next{}, end{};
-    for (std::size_t row = 0; row < rows; ++row) {
-      next[row] = layout.begin(tile, row);
-      end[row] = layout.end(tile, row);
-    }
-    const auto add = [&](std::size_t row) {
-      columns_.push_back(static_cast<std::uint16_t>(layout.column(tile, next[row])));
-      addends_.push_back(f32_to_f16(layout.addend(tile, next[row])));
-      ++next[row];
-    };
-    for (;;) {
-      std::uint64_t round = 0;
-      for (std::size_t row = 0; row < rows; ++row)
-        if (next[row] < end[row]) round |= std::uint64_t{1} << row;
-      if (static_cast<std::size_t>(std::popcount(round)) <= sizeof round) break;
-      rounds_.push_back(round);
-      for (; round != 0; round &= round - 1) add(static_cast<std::size_t>(std::countr_zero(round)));
-    }
-    for (std::size_t row = 0; row < rows; ++row)
-      while (next[row] < end[row]) {
-        others_.push_back(static_cast<std::uint8_t>(row));
-        add(row);
-      }
+  // They are few, and come too late where they are asked for only behind the codes. Inlined: g++ takes the call of a
+  // function that only asks for one without any effect, and leaves it out.
+  [[gnu::always_inline]] void ask_for(std::size_t panel) const {
+    const Place& place = places_[panel];
+    for (std::size_t at = place.begin; at < place.end(); at += kLine) __builtin_prefetch(bytes_.data() + at);
   }
 
   std::unique_ptr<PackedWeights> weights_;
   const OutlierKernels& kernels_;
-  std::vector<Start> starts_;  // of each panel, and the end
-  std::vector<std::uint64_t> rounds_;
-  std::vector<std::uint8_t> others_;
-  std::vector<std::uint16_t> columns_, addends_;  // and kOutlierSlack zeros
+  std::vector<Place> places_;  // of each panel
+  ResidentBytes bytes_;
 };
 
 }  // namespace
