@@ -2,25 +2,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small nets quantized by nibble and by ONNX Runtime's own quantizer, on the same samples in the same run, judged in ONNX Runtime.
 
-Usage: nets.py NIBBLE DATA [--only NAME,...] [--json FILE] (Python with onnxruntime, onnx, numpy; magika where it is installed).
+Usage: nets.py NIBBLE DATA [--only NAME,...] [--json FILE] (Python with onnxruntime, onnx, numpy; magika, rapidocr-onnxruntime with pillow where they are installed).
 DATA holds vision/ (mnist, cifar10_jpeg2000, ultraface, fastestdet, superres), tinyml/ (onnx, kws01) and audio/ (silero, .wav).
+Accuracy of recogniser: the characters that are right, 100 less the share that would have to be changed.
 Figures are of samples that neither quantizer has seen. Times are of one thread, medians, and mean something on an idle machine only.
 """
 
 import argparse
 import gzip
-import importlib.util
 import json
 import pathlib
 import subprocess
+import sys
 import tempfile
 import time
-import wave
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+import net_demos  # noqa: E402
 
 ort.set_default_logger_severity(4)
 
@@ -53,9 +56,10 @@ def sqnr(outputs, reference):
 
 
 class Task:
-    def __init__(self, name, model, calibration, test, labels=None, options=(), constants=None, measure=None):
+    def __init__(self, name, model, calibration, test, labels=None, options=(), constants=None, measure=None, score=None, **goal):
         self.name, self.model, self.calibration, self.test, self.labels = name, model, calibration, test, labels
-        self.options, self.constants, self.measure = list(options), constants or {}, measure
+        self.options, self.constants, self.measure, self.score = list(options), constants or {}, measure, score
+        self.goal = goal
 
     def run(self, path):
         if self.measure:
@@ -67,9 +71,20 @@ class Task:
         choice = [np.argmax(o[0], -1).ravel() if o[0].shape[-1] > 1 else (o[0] > 0.5).ravel() for o in outputs]
         wanted = [np.argmax(r[0], -1).ravel() if r[0].shape[-1] > 1 else (r[0] > 0.5).ravel() for r in reference]
         figures["agreement"] = 100 * float(np.mean(np.concatenate(choice) == np.concatenate(wanted)))
-        if self.labels is not None:
+        if self.score:
+            figures["accuracy"] = self.score(outputs)
+        elif self.labels is not None:
             figures["accuracy"] = 100 * float(np.mean([c[0] == label for c, label in zip(choice, self.labels)]))
         return figures
+
+    def missed(self, row, original):
+        """What of --require a quantized net has not reached."""
+        missed = [f"{figure} {row[figure]:.2f}, asked for {self.goal[figure]}" for figure in ("accuracy", "agreement") if row.get(figure, 100) < self.goal.get(figure, 0)]
+        if "loses" in self.goal and original["accuracy"] - row["accuracy"] > self.goal["loses"]:
+            missed.append(f"{original['accuracy'] - row['accuracy']:.2f} points lost, at most {self.goal['loses']} allowed")
+        if row["bytes"] > self.goal.get("kilobytes", 1e9) * 1000:
+            missed.append(f"{row['bytes'] / 1000:.1f} kB, at most {self.goal['kilobytes']} allowed")
+        return missed
 
 
 def split(arrays, labels, count):
@@ -82,7 +97,7 @@ def kws(data):
     x = np.stack([np.frombuffer(f.read_bytes(), np.int8) for f in files]).astype(np.float32)
     x = ((x - 83) * np.float32(0.58470)).reshape(-1, 1, 49, 10)
     calibration, test, labels = split(x, [int(f.stem.rsplit("_", 1)[1]) for f in files], 100)
-    return Task("kws", data / "tinyml/onnx/kws.onnx", {"input": calibration}, [{"input": a[None]} for a in test], labels)
+    return Task("kws", data / "tinyml/onnx/kws.onnx", {"input": calibration}, [{"input": a[None]} for a in test], labels, accuracy=90, kilobytes=42.9)
 
 
 def pictures(data):
@@ -105,7 +120,7 @@ def enlarged(x, height, width):
 def resnet8(data):
     x, labels = pictures(data)
     calibration, test, labels = split(x, labels, 100)
-    return Task("resnet8", data / "tinyml/onnx/resnet8.onnx", {"input": calibration}, [{"input": a[None]} for a in test], labels)
+    return Task("resnet8", data / "tinyml/onnx/resnet8.onnx", {"input": calibration}, [{"input": a[None]} for a in test], labels, loses=0.3, agreement=96.5)
 
 
 def mnist(data):
@@ -113,7 +128,7 @@ def mnist(data):
     x = np.frombuffer(gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8).reshape(-1, 1, 28, 28).astype(np.float32)
     labels = list(gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:])
     calibration, test, labels = split(x, labels, 100)
-    return Task("mnist", folder / "mnist.onnx", {"Input3": calibration}, [{"Input3": a[None]} for a in test], labels)
+    return Task("mnist", folder / "mnist.onnx", {"Input3": calibration}, [{"Input3": a[None]} for a in test], labels, accuracy=98.9, kilobytes=22)
 
 
 def vww(data):
@@ -147,68 +162,36 @@ def superres(data):
     return Task("superres", data / "vision/superres/pytorch_super_resolution.onnx", {"input": x[:16]}, [{"input": a[None]} for a in x[16:]])
 
 
-def frames(path):
-    with wave.open(str(path)) as file:
-        sound = np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768
-    return sound[: len(sound) // 512 * 512].reshape(-1, 512)
-
-
 def silero(data):
-    model = data / "audio/silero_vad_16k_op15.onnx"
-
-    def carried(path, sound):
-        running, state, context, made, seen = session(path), np.zeros((2, 1, 128), np.float32), np.zeros(64, np.float32), [], []
-        wanted = {i.name for i in running.get_inputs()}
-        for frame in sound:
-            feed = {"input": np.concatenate([context, frame])[None], "state": state, "sr": np.array(16000, np.int64)}
-            seen.append(feed)
-            out, state = running.run(None, {n: a for n, a in feed.items() if n in wanted})
-            context = frame[-64:]
-            made.append([out])
-        return made, seen
-
-    _, seen = carried(model, frames(data / "audio/jfk.wav"))
-    seen = seen[:: max(1, len(seen) // 128)]
-    calibration = {"input": np.concatenate([s["input"] for s in seen]), "state": np.stack([s["state"] for s in seen])}
-    test = frames(data / "audio/test.wav")
-    return Task("silero", model, calibration, seen[:1], options=["--constant", "sr=16000", "--shape", "input=1,576", "--shape", "state=2,1,128"], constants={"sr": np.array(16000, np.int64)},
-                measure=lambda path: carried(path, test)[0])
+    model = net_demos.voice_net() or data / "audio/silero_vad_16k_op15.onnx"
+    calibration = net_demos.voice_samples(model, data / "audio/jfk.wav")
+    every = max(1, len(calibration["input"]) // 128)
+    calibration, sound = {n: a[::every] for n, a in calibration.items()}, net_demos.frames(data / "audio/test.wav")
+    first = [{n: a[0][None] if n == "input" else a[0] for n, a in calibration.items()}]
+    return Task("silero", model, calibration, first, options=["--constant", "sr=16000", "--shape", "input=1,576", "--shape", "state=2,1,128"], constants={"sr": np.array(16000, np.int64)},
+                measure=lambda path: net_demos.hear(path, sound)[0], agreement=99, kilobytes=450)
 
 
 def magika(_):
-    found = importlib.util.find_spec("magika")
-    if found is None:
+    model = net_demos.file_net()
+    if model is None:
         return None
-    model = next(pathlib.Path(found.origin).parent.rglob("model.onnx"))
-    config = json.loads(next(model.parent.glob("config*.json")).read_text())
-    names = config["target_labels_space"]
-    # Endings that say what a file is; many of .txt, .md and .html are templates or lists of other kinds.
-    kinds = {".py": "python", ".c": "c", ".png": "png", ".so": "elf", ".json": "json", ".pl": "perl", ".pm": "perl", ".sh": "shell", ".css": "css",
-             ".js": "javascript", ".xml": "xml", ".gz": "gzip", ".pyc": "pythonbytecode", ".ttf": "ttf", ".svg": "svg", ".yaml": "yaml", ".cmake": "cmake"}
-    size, padding = 1024, config.get("padding_token", 256)
-    x, labels, counts = [], [], {}
-    for path in sorted(pathlib.Path("/usr").rglob("*")):
-        kind = kinds.get(path.suffix)
-        if kind not in names or counts.get(kind, 0) >= 40 or not path.is_file() or path.is_symlink():
-            continue
-        try:
-            content = path.read_bytes()[: 1 << 20].strip()
-        except OSError:
-            continue
-        if len(content) < 64:
-            continue
-        counts[kind] = counts.get(kind, 0) + 1
-        begin, end = list(content[:size]), list(content[-size:])
-        x.append(begin + [padding] * (size - len(begin)) + [padding] * (size - len(end)) + end)
-        labels.append(names.index(kind))
-    x = np.array(x, np.int32)
-    order = np.random.default_rng(5).permutation(len(x))
-    x, labels = x[order], [labels[i] for i in order]
+    x, labels = net_demos.file_samples()
     calibration, test, labels = split(x, labels, 64)
-    return Task("magika", model, {"bytes": calibration}, [{"bytes": a[None]} for a in test], labels)
+    return Task("magika", model, {"bytes": calibration}, [{"bytes": a[None]} for a in test], labels, loses=0.2, kilobytes=900)
 
 
-TASKS = {f.__name__: f for f in (kws, resnet8, mnist, vww, anomaly, ultraface, fastestdet, superres, silero, magika)}
+def recogniser(_):
+    model = net_demos.line_net()
+    if model is None:
+        return None
+    x, texts = net_demos.line_samples(180)
+    calibration, test, texts = split(x, texts, 60)
+    return Task("recogniser", model, {"x": calibration}, [{"x": a[None]} for a in test], options=["--shape", "x=1,3,48,320"],
+                score=lambda outputs: 100 - net_demos.character_error([o[0] for o in outputs], texts), loses=0.5, kilobytes=3300)
+
+
+TASKS = {f.__name__: f for f in (kws, resnet8, mnist, vww, anomaly, ultraface, fastestdet, superres, silero, magika, recogniser)}
 
 
 class Reader(CalibrationDataReader):
@@ -279,16 +262,21 @@ def main():
     arguments.add_argument("--keep", type=pathlib.Path, help="a directory for the files that are made")
     arguments.add_argument("--format", default="int8")
     arguments.add_argument("--option", action="append", default=[], help="for nibble quantize, as --option=--equalize=off")
+    arguments.add_argument("--require", action="store_true", help="exit code 1 where a net in int8 misses what is asked of it, or none is at hand")
     given = arguments.parse_args()
-    results = []
+    results, missed = [], []
     print(f"{'net':11} {'quantizer':12} {'accuracy':>8} {'agree':>7} {'SQNR dB':>8} {'KB':>8} {'ms':>8}  operators")
     with tempfile.TemporaryDirectory() as name:
         folder = given.keep or pathlib.Path(name)
         folder.mkdir(exist_ok=True)
         for make in [TASKS[n] for n in given.only.split(",") if n] or TASKS.values():
-            task = make(given.data)
+            try:
+                task = make(given.data)
+            except (FileNotFoundError, ImportError) as error:
+                print(f"{make.__name__}: skipped, {error}")
+                continue
             if task is None:
-                print(f"{make.__name__}: the package that has it is not installed")
+                print(f"{make.__name__}: skipped, the package that has it is not installed")
                 continue
             reference = task.run(task.model)
             sample = {**task.test[0], **task.constants}
@@ -308,10 +296,15 @@ def main():
                     print(f"{task.name:11} {'ort ' + kind:12} fails: {str(error).splitlines()[0][:100]}")
             path, summary = ours(given.nibble, task, folder, given.option, given.format)
             report("nibble", path, {"seconds": summary["seconds"], "left_out": summary["left_out"]})
+            missed += [f"{task.name}: {one}" for one in task.missed(results[-1], next(r for r in results if r["net"] == task.name))]
             print(f"{'':11} {'':12} in {summary['seconds']:.1f} s, {summary['fit']}, equalized {summary['equalized']}, biases corrected {summary['corrected_biases']}, {len(summary['left_out'])} left in float")
     if given.json:
         given.json.write_text(json.dumps(results, indent=1))
+    if given.require:
+        print("\n".join(missed) or f"{sum(r['quantizer'] == 'nibble' for r in results)} nets are what is asked for")
+        return 1 if missed or not results else 0
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
