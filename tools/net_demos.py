@@ -83,7 +83,7 @@ def line_samples(count):
     from PIL import Image, ImageDraw, ImageFont
 
     draw_lots, noise = random.Random(7), np.random.default_rng(7)
-    pages = sorted((pathlib.Path(__file__).parent.parent / "docs").glob("*.md"))
+    pages = sorted((pathlib.Path(__file__).resolve().parent.parent / "docs").glob("*.md"))
     words = sorted({word for page in pages for word in re.findall(r"[A-Za-z]{2,12}", page.read_text())})
     faces = sorted(pathlib.Path("/usr/share/fonts/truetype/dejavu").glob("DejaVuS*.ttf"))
     pictures, texts = [], []

@@ -20,13 +20,26 @@ struct Options {
   std::vector<std::string> containers;
   std::string path, teacher, output, fall = "cosine";
   bool stores_int4 = false;
+  double relative_rate = 1e-2;
   TrainNetRequest request;
 };
 
-// From nothing weights go further than where they have learnt before; what is rounded coarsely has to go further, too.
-double rate_of(const TrainNetRequest& request) {
-  if (request.is_anew) return 2e-3;
-  return request.quantize == "ternary" || request.quantize == "binary" || request.quantize == "int2" ? 1e-3 : 2e-4;
+bool is_coarse(const std::string& format) {
+  return format.starts_with("ternary") || format.starts_with("binary") || format.starts_with("int2");
+}
+
+// From nothing weights go as far, whatever they are. Where they have learnt before their sizes mean something, and what
+// is rounded coarsely has to go a good part of it.
+void choose_rate(const CLI::App& verb, double relative, TrainNetRequest& request) {
+  NetTrainerSettings& settings = request.settings;
+  if (verb.count("--rate") > 0 && verb.count("--relative-rate") > 0)
+    throw Error(ErrorKind::invalid_argument, "--rate and --relative-rate exclude each other; leave out one of the two");
+  settings.is_relative = verb.count("--relative-rate") > 0 ||
+                         (verb.count("--rate") == 0 && !request.is_anew && is_coarse(request.quantize));
+  if (settings.is_relative)
+    settings.rate = relative;
+  else if (verb.count("--rate") == 0)
+    settings.rate = request.is_anew ? 2e-3 : 2e-4;
 }
 
 void train(const CLI::App& verb, Options& options, Session& session) {
@@ -52,7 +65,7 @@ void train(const CLI::App& verb, Options& options, Session& session) {
   refuse_without_effect(verb, "--temperature", has_teacher, "without --teacher");
   refuse_without_effect(verb, "--teacher-share", !options.teacher.empty() && !request.data.labels.empty(),
                         "without --teacher beside --labels");
-  if (verb.count("--rate") == 0) request.settings.rate = rate_of(request);
+  choose_rate(verb, options.relative_rate, request);
   request.net = options.path;
   request.options = net_options(options.net);
   request.teacher = options.teacher;
@@ -134,7 +147,11 @@ void add_train_net(CLI::App& app, Session& session) {
       ->check(count_within(1, 65536))
       ->capture_default_str();
   verb->add_option("--rate", settings.rate,
-                   "Learning rate of AdamW (default 0.002 with --anew, 0.001 of int2, ternary and binary, else 0.0002)")
+                   "Learning rate of AdamW (default 0.002 with --anew, else 0.0002, but for int2, ternary and binary)")
+      ->check(number_within(1e-9, 10));
+  verb->add_option("--relative-rate", options->relative_rate,
+                   "The same as a share of each matrix's root mean square at the beginning (default without --anew of "
+                   "int2, ternary and binary, 0.01)")
       ->check(number_within(1e-9, 10));
   verb->add_option("--scale-rate", settings.scale_rate, "Learning rate of learned scales, as a share of each")
       ->check(number_within(1e-9, 10))

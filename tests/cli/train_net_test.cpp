@@ -141,6 +141,8 @@ TEST_F(TrainNetCommand, RefusesWhatCannotBe) {
             std::string::npos);
   EXPECT_NE(error(train("--labels y.txt --ends int8 -o o.onnx"), 2).find("without --quantize"), std::string::npos);
   EXPECT_NE(error(train("--labels y.txt -o net.onnx"), 2).find("net.onnx"), std::string::npos);
+  EXPECT_NE(error(train("--labels y.txt --rate 0.1 --relative-rate 0.1 -o o.onnx"), 2).find("exclude each other"),
+            std::string::npos);
   scratch_.write("bad.txt", "0\n1\n");
   EXPECT_NE(error(train("--labels bad.txt -o o.onnx"), 1).find("has 2 labels for 40 samples"), std::string::npos);
   EXPECT_NE(error("train-net net.onnx --data x.npy --labels y.txt --batch 50 -o o.onnx", 1)

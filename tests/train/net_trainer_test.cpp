@@ -135,6 +135,33 @@ TEST_F(NetTraining, LearnsInFewBits) {
   }
 }
 
+// The first step of Adam goes as far as the rate says, whatever the slope: by a share of what a matrix begins with.
+TEST_F(NetTraining, RelativeRatesAreSharesOfWhatAMatrixBeginsWith) {
+  Net net = small_net();
+  for (float& number : net.weights.find("c")->second) number *= 100;
+  Machine machine(chosen_isa(), 2);
+  NetworkWeights weights(weights_of(net));
+  weights.train(is_learnt);
+  NetTrainerSettings settings = brief();
+  settings.rate = 0.02;
+  settings.is_relative = true;
+  settings.fall = RateFall::constant;
+  NetTrainer trainer(net, weights, {training_.view(), held_out_.view()}, settings, machine);
+  trainer.step();
+  for (const char* const part : {"a", "c", "d"}) {
+    const std::span<const float> before = net.weight(part);
+    const std::vector<float>& after = weights.find(Network::kBegin, part)->values.values;
+    double square = 0;
+    for (const float x : before) square += static_cast<double>(x) * static_cast<double>(x);
+    const double wanted = 0.02 * std::sqrt(square / static_cast<double>(before.size()));
+    std::vector<double> steps;
+    for (std::size_t i = 0; i < before.size(); ++i)
+      steps.push_back(std::abs(static_cast<double>(after[i]) - static_cast<double>(before[i])));
+    std::ranges::nth_element(steps, steps.begin() + static_cast<std::ptrdiff_t>(steps.size() / 2));
+    EXPECT_NEAR(steps[steps.size() / 2], wanted, 0.01 * wanted) << part;
+  }
+}
+
 TEST_F(NetTraining, LearnsWithSigns) {
   Net net = small_net();
   ASSERT_TRUE(put_signs_before(net, "b"));

@@ -55,6 +55,13 @@ Along along(const Dimensions& shape, Axis axis) {
   return {};
 }
 
+double root_mean_square(std::span<const float> numbers) {
+  constexpr double kLeast = 1e-3;  // of biases that are 0
+  double sum = 0;
+  for (const float x : numbers) sum += static_cast<double>(x) * static_cast<double>(x);
+  return std::max(kLeast, std::sqrt(sum / static_cast<double>(std::max<std::size_t>(1, numbers.size()))));
+}
+
 std::size_t place_of_largest(std::span<const float> row) {
   return static_cast<std::size_t>(std::ranges::max_element(row) - row.begin());
 }
@@ -105,8 +112,13 @@ NetTrainer::NetTrainer(const Net& net, NetworkWeights& weights, const NetTrainin
     const AdamWSettings adam{.rate = rate, .weight_decay = weight_decay};
     if (!parameters.empty()) groups_.push_back({parameters, Optimizer(adam, parameters)});
   };
-  add_group(matrices, settings_.rate, settings_.weight_decay);
-  add_group(others, settings_.rate, 0);
+  const auto add_weights = [&](const std::vector<Parameter>& parameters, double weight_decay) {
+    if (!settings_.is_relative) return add_group(parameters, settings_.rate, weight_decay);
+    for (const Parameter& one : parameters)
+      add_group({one}, settings_.rate * root_mean_square(one.values), weight_decay);
+  };
+  add_weights(matrices, settings_.weight_decay);
+  add_weights(others, 0);
   for (RoundedWeights& rounded : help_.rounded) add_group(rounded.scales(), settings_.scale_rate, 0);
   require(!groups_.empty(), "train", "nothing of the net is to be trained");
 }

@@ -32,6 +32,9 @@ struct NetTrainerSettings {
   std::uint64_t epochs = 20;
   std::uint64_t batch = 50;  // examples of a step
   double rate = 1e-3;
+  // Whether the rate is a share of the root mean square of what each matrix and vector begins with: folded norms, and
+  // inputs of any range, leave weights of very different sizes.
+  bool is_relative = false;
   double scale_rate = 1e-3;  // of learned scales of rounded weights, as shares of each
   double weight_decay = 0;   // of matrices that are not rounded
   double clip = 0;           // the longest gradient; 0: any

@@ -23,6 +23,7 @@ TrainingState NetTrainer::state(const std::map<std::string, std::string>& run) {
   set("epochs", settings_.epochs);
   set("batch", settings_.batch);
   set("rate", settings_.rate);
+  set("is_relative", settings_.is_relative);
   set("scale_rate", settings_.scale_rate);
   set("weight_decay", settings_.weight_decay);
   set("clip", settings_.clip);
