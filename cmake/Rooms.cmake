@@ -53,6 +53,18 @@ function(nibble_precompile target what)
   endif()
 endfunction()
 
+# A source file of the calling room that holds text files; HEADER declares FUNCTION in NAMESPACE, which gives them (base/embedded_text.h).
+function(nibble_embed_text output header namespace function)
+  set(output ${CMAKE_CURRENT_BINARY_DIR}/${output})
+  add_custom_command(
+    OUTPUT ${output}
+    COMMAND ${CMAKE_COMMAND} "-DOUTPUT=${output}" "-DHEADER=${header}" "-DNAMESPACE=${namespace}" "-DFUNCTION=${function}" "-DFILES=${ARGN}"
+            -P ${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake
+    DEPENDS ${ARGN} ${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake
+    COMMENT "Embedding text files in ${output}"
+    VERBATIM)
+endfunction()
+
 # A room of the house: static library nibble_<name> from SOURCES, seeing the rooms in BELOW and the third-party targets in LINK.
 function(nibble_room name)
   cmake_parse_arguments(ROOM "" "" "SOURCES;BELOW;LINK" ${ARGN})

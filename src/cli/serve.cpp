@@ -108,6 +108,7 @@ ServedModel served(const Options& options, const SourceModel& model, const Model
   served.parameters = info.parameters;
   served.bytes = info.bytes;
   served.created = std::time(nullptr);
+  served.weights = serve::weight_facts(model);
   return served;
 }
 
@@ -186,7 +187,8 @@ void add_serve(CLI::App& app, Session& session) {
       "Examples:\n  nibble serve small.gguf\n  nibble serve small.gguf --port 8081 --parallel 16 --context 8192\n"
       "  nibble serve small.gguf --host 0.0.0.0 --api-key-file keys.txt\n"
       "  curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": "
-      "\"Hello\"}]}'\n\nEach request gets the same text alone and beside others. SIGTERM and Ctrl-C end the server "
+      "\"Hello\"}]}'\n\nA browser finds a page for people at the same address. Each request gets the same text alone "
+      "and beside others. SIGTERM and Ctrl-C end the server "
       "when "
       "what was begun is done.\nNIBBLE_API_KEY holds a key, besides those of --api-key-file.");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();

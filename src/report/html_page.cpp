@@ -9,12 +9,8 @@ namespace nibble {
 namespace {
 
 std::string asset(std::string_view name) {
-  for (const PageAsset& candidate : page_assets()) {
-    if (candidate.name != name) continue;
-    std::string text;
-    for (const std::string_view piece : candidate.pieces) text += piece;
-    return text;
-  }
+  for (const EmbeddedText& candidate : page_assets())
+    if (candidate.name == name) return candidate.text();
   throw std::logic_error("no such part of the page: " + std::string(name));
 }
 

@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The parts of the HTML page that are files of their own: those of src/report/page/ and Chart.js, put into the library
-// when it is built.
+// The parts of the HTML page that are files of their own: those of src/report/page/ and Chart.js.
 #pragma once
 
 #include <span>
-#include <string_view>
+
+#include "base/embedded_text.h"
 
 namespace nibble {
 
-struct PageAsset {
-  std::string_view name;                     // "page.css"
-  std::span<const std::string_view> pieces;  // the text, cut
-};
-
-std::span<const PageAsset> page_assets();
+std::span<const EmbeddedText> page_assets();
 
 }  // namespace nibble

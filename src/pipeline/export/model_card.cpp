@@ -21,7 +21,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::string_view kBase = "base_model: ";
+constexpr std::string_view kBase = "base_model: ", kVerdict = "\n## What it lost\n\n";
 
 // Matrices of one kind in one format.
 struct Row {
@@ -182,6 +182,15 @@ std::string make_model_card(const ContainerContents& contents, std::string_view 
   return make_model_card(facts, container, use);
 }
 
+std::string verdict_of_card(const SourceModel& model) {
+  const auto card = model.read_side_file(kModelCardFile);
+  if (!card || !manifest_of(model)) return {};
+  const std::size_t heading = card->find(kVerdict);
+  if (heading == std::string::npos) return {};
+  const std::size_t begin = heading + kVerdict.size();
+  return replace_invalid_utf8(card->substr(begin, card->find("\n## ", begin) - begin));
+}
+
 void add_verdict(const std::filesystem::path& directory, const PairedVerdict& verdict) {
   const std::filesystem::path path = directory / kModelCardFile;
   std::error_code ignored;
@@ -189,9 +198,9 @@ void add_verdict(const std::filesystem::path& directory, const PairedVerdict& ve
   std::ifstream file(path);
   std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   text += fmt::format(
-      "\n## What it lost\n\nBeside the original, on {} windows of {} tokens ({} tokens scored; in brackets "
+      "{}Beside the original, on {} windows of {} tokens ({} tokens scored; in brackets "
       "95 % intervals):\n\n| | |\n|---|---|\n| perplexity of the original | {} |\n",
-      verdict.windows, verdict.context, verdict.tokens_scored,
+      kVerdict, verdict.windows, verdict.context, verdict.tokens_scored,
       figure_text(verdict.original_perplexity, MetricUnit::plain));
   constexpr std::array kShown = {Metric::perplexity, Metric::perplexity_ratio, Metric::kl_mean, Metric::kl_p99,
                                  Metric::top1_agreement};

@@ -43,5 +43,7 @@ std::string make_model_card(const ContainerContents& contents, std::string_view 
 
 // The same with what a verdict of the directory's model found, where it has a card; nothing else is changed.
 void add_verdict(const std::filesystem::path& directory, const PairedVerdict& verdict);
+// What it found, as Markdown; empty where a model's directory has no card that says so.
+std::string verdict_of_card(const SourceModel& model);
 
 }  // namespace nibble

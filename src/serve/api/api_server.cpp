@@ -12,6 +12,7 @@
 #include "serve/api/chat_request.h"
 #include "serve/api/messages_request.h"
 #include "serve/api/metrics_text.h"
+#include "serve/page/page.h"
 
 namespace nibble::serve {
 
@@ -69,6 +70,8 @@ std::span<const ApiServer::Route> ApiServer::routes() {
   static constexpr auto kRoutes = std::to_array<Route>({
       {"/health", "GET", &ApiServer::health, false},
       {"/v1/health", "GET", &ApiServer::health, false},
+      {"/", "GET", &ApiServer::page, false},
+      {"/page/*", "GET", &ApiServer::page, false},
       {"/props", "GET", &ApiServer::props},
       {"/slots", "GET", &ApiServer::slots},
       {"/metrics", "GET", &ApiServer::metrics},
@@ -244,7 +247,20 @@ void ApiServer::health(Call& call) {
   call.answer({{"status", "ok"}});
 }
 
+void ApiServer::page(Call& call) {
+  std::optional<HttpAnswer> answer = page_answer(call.request);
+  if (!answer) throw ApiError(404, fmt::format("there is nothing at {}", call.request.path), "", "not_found");
+  call.exchange->answer(std::move(*answer));
+}
+
 void ApiServer::props(Call& call) {
+  const WeightFacts& facts = model_.weights;
+  Json formats = Json::array();
+  for (const FormatShare& share : facts.formats)
+    formats.push_back({{"format", share.format},
+                       {"tensors", share.tensors},
+                       {"parameters", share.parameters},
+                       {"bytes", share.bytes}});
   call.answer({{"default_generation_settings",
                 {{"n_ctx", model_.context},
                  {"params",
@@ -256,7 +272,14 @@ void ApiServer::props(Call& call) {
                {"total_slots", scheduler_.options().limits.most_sequences},
                {"model_alias", model_.names.front()},
                {"chat_template", model_.chat_template == nullptr ? Json(nullptr) : Json(model_.chat_template->text())},
-               {"build_info", "nibble " + std::string(version())}});
+               {"build_info", "nibble " + std::string(version())},
+               {"weights",
+                {{"architecture", facts.architecture},
+                 {"bits_per_weight", facts.bits_per_weight},
+                 {"activations", facts.activations},
+                 {"quantizer", facts.quantizer},
+                 {"formats", std::move(formats)},
+                 {"verdict", facts.verdict}}}});
 }
 
 void ApiServer::slots(Call& call) {

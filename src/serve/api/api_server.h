@@ -45,6 +45,7 @@ class ApiServer final : public HttpHandler {
   static const Route* find_route(std::string_view path, std::string_view method, std::string* other_methods);
   void run(const Route& route, const std::shared_ptr<Call>& call);
 
+  void page(Call& call);
   void health(Call& call);
   void props(Call& call);
   void slots(Call& call);

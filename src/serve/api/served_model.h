@@ -17,6 +17,20 @@
 
 namespace nibble::serve {
 
+// Tensors of one format.
+struct FormatShare {
+  std::string format;
+  std::uint64_t tensors = 0, parameters = 0, bytes = 0;
+};
+
+// What stands in a model's files, as far as they say it.
+struct WeightFacts {
+  std::string architecture, quantizer, activations;
+  double bits_per_weight = 0;
+  std::vector<FormatShare> formats;  // most bytes first
+  std::string verdict;               // what a comparison with the original found, as Markdown
+};
+
 struct ServedModel {
   std::vector<std::string> names;  // the first is told
   const Tokenizer* tokenizer = nullptr;
@@ -26,7 +40,10 @@ struct ServedModel {
   std::size_t context = 0, trained_context = 0, vocabulary = 0;
   std::uint64_t parameters = 0, bytes = 0;
   std::time_t created = 0;
+  WeightFacts weights;
 };
+
+WeightFacts weight_facts(const SourceModel& model);
 
 // What a model is called where nobody says: its directory, or its file without ".gguf".
 std::string default_model_name(const std::string& path);

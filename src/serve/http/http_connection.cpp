@@ -264,10 +264,12 @@ std::string HttpConnection::head_text(const HttpAnswer& answer, bool is_stream, 
   for (const auto& [name, value] : answer.headers) text += fmt::format("{}: {}\r\n", name, value);
   if (is_stream && is_chunked_)
     text += "Transfer-Encoding: chunked\r\n";
-  else if (!is_stream && answer.status != 204)  // which has no body, and so no length (RFC 9110, 8.6)
+  else if (!is_stream && answer.status != 204 && answer.status != 304)  // no body, and no length (RFC 9110, 8.6)
     text += fmt::format("Content-Length: {}\r\n", bytes);
   text += keeps_alive_ && (!is_stream || is_chunked_) ? "Connection: keep-alive\r\n" : "Connection: close\r\n";
-  return text + "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n";
+  if (std::ranges::none_of(answer.headers, [](const auto& header) { return header.first == "Cache-Control"; }))
+    text += "Cache-Control: no-store\r\n";
+  return text + "X-Content-Type-Options: nosniff\r\n\r\n";
 }
 
 void HttpConnection::answer(std::uint64_t exchange, HttpAnswer answer) {

@@ -40,7 +40,7 @@ struct HttpAnswer {
   int status = 200;
   std::string content_type = "application/json";
   std::string body{};
-  HttpHeaders headers{};
+  HttpHeaders headers{};  // without a Cache-Control among them nothing is stored
 };
 
 // The answer to one request. Safe from any thread; calls after the client has left, or after the end, do nothing.
