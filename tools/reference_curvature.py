@@ -6,6 +6,8 @@
 `curvature`: of a directory that `transformers` reads, in float64, of token windows that are made by ids(): of some Linears what each token weighs,
 g^T O g, and O itself after three rounds of I <- sum (g^T O g) x x^T, O <- sum (x^T I x) g g^T from identities (YAQA, arXiv:2505.22988, with the
 text's own next tokens): its diagonal, and its products with a vector. `streams`: the same of the stream behind a layer, O = sum g g^T there.
+Each moment gives way to the identity, and what tokens weigh to 1, as far as few tokens make up all of it: n / (n + width / 2) of it stays, n the
+effective number of tokens (sum of the traces)^2 / sum of their squares.
 
 `rounding`: of random weights W, input moment I and output moment O the four-bit codes that are nearest, element after element, to
 W + N_O^T E N_I + N_O^T E + E N_I, with E the errors made before and N the triangular factors in the order of falling diagonals, that of O with
@@ -59,15 +61,27 @@ def curvature(path):
         of_inputs, of_outputs = torch.eye(x.shape[1], dtype=torch.float64), torch.eye(g.shape[1], dtype=torch.float64)
         for _ in range(ROUNDS):
             u, v = ((x @ of_inputs) * x).sum(1), ((g @ of_outputs) * g).sum(1)
-            of_inputs, of_outputs = x.T @ (v[:, None] * x), g.T @ (u[:, None] * g)
-            of_inputs, of_outputs = of_inputs / of_inputs.diagonal().mean(), of_outputs / of_outputs.diagonal().mean()
-        found[part] = {"layer": int(name.split(".")[2]), "token_weights": rounded((v / v.mean()).tolist()), **told(of_outputs)}
+            of_inputs, of_outputs = believed_moment(x, v), believed_moment(g, u)
+        trust = believed_share(v, x.shape[1])
+        weights = trust * v / v.mean() + 1 - trust
+        found[part] = {"layer": int(name.split(".")[2]), "token_weights": rounded(weights.tolist()), **told(of_outputs)}
     of_streams = []
     for layer, name in streams.items():
         g = seen[name][1].grad.flatten(0, 1)
-        moment = g.T @ g
-        of_streams.append({"layer": layer, **told(moment / moment.diagonal().mean())})
+        of_streams.append({"layer": layer, **told(believed_moment(g, torch.ones(len(g), dtype=torch.float64)))})
     return {"length": LENGTH, "windows": WINDOWS, "rounds": ROUNDS, "linears": found, "streams": of_streams}
+
+
+def believed_share(shares, width):
+    tokens = shares.sum() ** 2 / (shares**2).sum()
+    return tokens / (tokens + width / 2)
+
+
+def believed_moment(vectors, weights):
+    """sum of weight v v^T, 1 for the mean of its diagonal, the identity in the place of what is not believed of it."""
+    moment = vectors.T @ (weights[:, None] * vectors)
+    trust = believed_share(weights * (vectors**2).sum(1), vectors.shape[1])
+    return trust * moment / moment.diagonal().mean() + (1 - trust) * torch.eye(vectors.shape[1], dtype=torch.float64)
 
 
 def told(moment):

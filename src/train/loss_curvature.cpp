@@ -18,6 +18,7 @@ namespace {
 struct Side {
   std::size_t width = 0;
   std::vector<float> sum, known;  // [width, width]; known: empty: the identity
+  UnequalShares traces;           // what tokens bring to the sum
 };
 
 struct Sums {
@@ -50,26 +51,37 @@ std::vector<float> lengths_in(const Side& side, std::span<const float> v, Produc
 void add_weighted(Side& side, std::span<const float> v, std::span<const float> weights, Machine& machine) {
   const std::size_t n = side.width;
   std::vector<float> weighed = large_vector(v.size());
+  std::vector<double> traces(weights.size());
   machine.pool.parallel_for(weights.size(), 32, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t t = begin; t < end; ++t) {
       const float root = std::sqrt(weights[t]);
-      for (std::size_t i = t * n; i < (t + 1) * n; ++i) weighed[i] = root * v[i];
+      for (std::size_t i = t * n; i < (t + 1) * n; ++i) {
+        weighed[i] = root * v[i];
+        traces[t] += static_cast<double>(weighed[i]) * static_cast<double>(weighed[i]);
+      }
     }
   });
+  for (const double trace : traces) side.traces.add(trace);
   if (side.sum.empty()) side.sum = large_vector(n * n);
   syrk(weighed.data(), weights.size(), n, side.sum.data(), machine);
 }
 
-// The round's sum becomes what is known: whole, with 1 for the mean of its diagonal.
+// The round's sum becomes what is known: whole, with 1 for the mean of its diagonal, the identity in the place of what
+// cannot be believed of it.
 void end_round(Side& side, ThreadPool& pool) {
   const std::size_t n = side.width;
   mirror_lower(side.sum.data(), n, pool);
   double trace = 0;
   for (std::size_t i = 0; i < n; ++i) trace += static_cast<double>(side.sum[i * n + i]);
-  const auto factor = static_cast<float>(trace > 0 ? static_cast<double>(n) / trace : 0);
+  const double trust = trace > 0 ? side.traces.trust(n) : 0;
+  const auto factor = static_cast<float>(trace > 0 ? trust * static_cast<double>(n) / trace : 0);
   pool.parallel_for(n, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t i = begin * n; i < end * n; ++i) side.sum[i] *= factor;
+    for (std::size_t row = begin; row < end; ++row) {
+      for (std::size_t i = row * n; i < (row + 1) * n; ++i) side.sum[i] *= factor;
+      side.sum[row * n + row] += static_cast<float>(1 - trust);
+    }
   });
+  side.traces = {};
   side.known = std::move(side.sum);
   side.sum = {};
 }
@@ -99,6 +111,7 @@ class CurvatureSearch {
     LossCurvature::ByPlace by_place;
     for (auto& [place, sums] : found_) {
       normalize_weights(sums.token_weights);
+      temper_weights(sums.token_weights, sums.inputs.width);
       by_place.emplace(place, LinearCurvature{std::move(sums.token_weights), std::move(sums.outputs.known)});
     }
     LossCurvature::ByLayer streams;

@@ -43,6 +43,24 @@ void normalize_weights(std::span<float> weights) {
   for (float& weight : weights) weight = static_cast<float>(factor * static_cast<double>(weight));
 }
 
+void UnequalShares::add(double share) {
+  sum += share;
+  squares += share * share;
+}
+
+double UnequalShares::trust(std::size_t width) const {
+  constexpr double kTokensAColumn = 0.5;
+  const double tokens = squares > 0 ? sum * sum / squares : 0;
+  return tokens / (tokens + kTokensAColumn * static_cast<double>(width));
+}
+
+void temper_weights(std::span<float> weights, std::size_t width) {
+  UnequalShares shares;
+  for (const float weight : weights) shares.add(static_cast<double>(weight));
+  const double trust = shares.trust(width);
+  for (float& weight : weights) weight = static_cast<float>(trust * static_cast<double>(weight) + 1 - trust);
+}
+
 std::span<const float> TokenWeights::of(std::int64_t layer, std::string_view place, std::size_t window,
                                         std::size_t group) const {
   const auto found = by_place_.find({layer, std::string(place)});

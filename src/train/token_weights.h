@@ -32,6 +32,20 @@ constexpr std::uint64_t begin_of_group(std::uint64_t rows, std::size_t groups, s
 // So that their mean is 1.
 void normalize_weights(std::span<float> weights);
 
+// A sum over tokens of which a few may make up nearly all.
+struct UnequalShares {
+  double sum = 0, squares = 0;  // of what each token brings, and of its square
+
+  void add(double share);
+  // As how much of a moment of width x width such a sum can be believed, from 0 to 1, the rest being what is believed
+  // without any token: n / (n + width / 2) of n = sum^2 / squares tokens in effect (Kish 1965), after the shrinkage of
+  // covariances (Ledoit, Wolf 2004); a few thousand windows leave next to nothing to the rest, four nearly all.
+  double trust(std::size_t width) const;
+};
+
+// Weights whose mean is 1, for moments of inputs of such a width: moved towards 1 as far as they cannot be believed.
+void temper_weights(std::span<float> weights, std::size_t width);
+
 class TokenWeights {
  public:
   TokenWeights() = default;
