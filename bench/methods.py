@@ -27,10 +27,10 @@ from random import Random
 
 FORMATS = "int4:g128,int3:g128:sym,int2:g64:sym,nf4:g64,ternary:row,q4_0,q4_k,q3_k,q2_k,iq4_xs,iq3_xxs,iq2_xs"
 METHODS = "absmax,mse,imatrix,awq,gptq,descent"
-TRAINED_FORMATS = "int8:row,int4:g128,int3:g128,int2:g64,q4_k,q3_k,q2_k,ternary:row,binary:row"
+TRAINED_FORMATS = "int4:g128,int3:g128,int2:g64,q4_k,q3_k,q2_k,ternary:row,binary:row,int8:row"  # what little time would leave out stands last
 LIMIT_FORMATS = ("trellis1:l8,trellis2:l8,trellis3:l8,trellis4:l8,trellis5:l8,trellis1:l12,trellis2:l12,trellis3:l12,trellis4:l12,"
                  "ternary:row,int2:g64,int3:g128,int4:g128,int5:g128,q2_k,q3_k,q4_k,q5_k,iq1_s,iq2_xxs,iq2_s,iq3_xxs,iq3_s,iq4_xs")
-WITH_GRADIENTS = (("gptq", "plain"), ("gptq", "kl"), ("blockwise", "plain"), ("blockwise", "kl"))  # method, moments (part trained)
+WITH_GRADIENTS = (("gptq", "plain"), ("gptq", "kl"), ("blockwise", "kl"))  # method, moments (part trained)
 GENTLE_RATE = 0.0004  # of training that goes on from a quantized model of four points
 ROUNDED_FORMATS = ("ternary:row", "binary:row")  # which no rounding afterwards serves
 LLAMA_FORMATS = "q4_k,q4_0,q3_k,q2_k,iq4_xs"
@@ -237,8 +237,8 @@ def llama(bench):
 
 
 def trained(bench):
-    """What gradients bring: moments that weigh by the loss (kl), layers that learn (blockwise), both, then distillation of the best, and training while
-    it is rounded. Lines as they are measured, then a row for each format; what --minutes leave no time for is a dash."""
+    """What gradients bring: moments that weigh by the loss (kl), layers that learn by them (blockwise), then the best of these trained while it is
+    rounded, or distilled where all matrices are in codes. Lines as they are measured, then a row for each format; what --minutes leave no time for is a dash."""
     options = bench.options
     texts = [options.heldout, *options.also]
     bench.end = time.time() + 60 * options.minutes
@@ -270,19 +270,18 @@ def trained(bench):
             make = lambda: bench.quantize(format_name, method, extra=["--hessian", hessian])
             cells.append(None if format_name in ROUNDED_FORMATS else line(format_name, how, make))
         best = least(cells[1:])
-        cells.append(best and line(format_name, "the best, distilled", lambda: bench.distill(best[1], [*steps, "--codes", "--train-embedding"], best[2])))
-        trained = None
         if format_name in ROUNDED_FORMATS:
-            trained = line(format_name, "trained while it is rounded", lambda: bench.train(format_name, options.model, steps))
+            cells.append(line(format_name, "trained while it is rounded", lambda: bench.train(format_name, options.model, steps)))
         elif best and format_name.startswith("int"):
             # Numbers that are rounded already and made for each other are to be left alone where no slope insists.
             points = bench.resolved(best[1])
             rate = ["--rate", GENTLE_RATE / 4 ** (int(points[3]) - 2)]
-            trained = line(format_name, "the best, trained while it is rounded", lambda: bench.train(points, best[1], [*steps, *rate], best[2]))
-        cells.append(trained)
+            cells.append(line(format_name, "the best, trained while it is rounded", lambda: bench.train(points, best[1], [*steps, *rate], best[2])))
+        else:
+            cells.append(best and line(format_name, "the best, distilled", lambda: bench.distill(best[1], [*steps, "--codes", "--train-embedding"], best[2])))
         rows.append((format_name, cells))
     names = [method if hessian == "plain" else f"{method}, {hessian}" for method, hessian in WITH_GRADIENTS]
-    print("\n| format | rtn | " + " | ".join(names) + " | distilled | trained |\n|---|---|" + "---|" * len(names) + "---|---|")
+    print("\n| format | rtn | " + " | ".join(names) + " | trained |\n|---|---|" + "---|" * len(names) + "---|")
     for format_name, cells in rows:
         print(f"| {format_name} | " + " | ".join(f"{cell[0]:.5f}" if cell else "-" for cell in cells) + " |", flush=True)
 
