@@ -16,12 +16,37 @@
 
 namespace nibble {
 
+namespace {
+
+// What weights make of their inputs: those that are alike in it prepare the same bytes.
+struct PreparedInputs {
+  std::uint64_t preparation, grid, cols;
+  std::span<const std::uint32_t> order;
+  const InputRotation* rotation;
+
+  explicit PreparedInputs(const PackedWeights& w)
+      : preparation(w.preparation()),
+        grid(w.input_grid()),
+        cols(w.cols()),
+        order(w.input_order()),
+        rotation(w.input_rotation()) {}
+  friend bool operator==(const PreparedInputs& a, const PreparedInputs& b) {
+    return a.preparation == b.preparation && a.grid == b.grid && a.cols == b.cols &&
+           std::ranges::equal(a.order, b.order) &&
+           (a.rotation == b.rotation || (a.rotation != nullptr && b.rotation != nullptr && *a.rotation == *b.rotation));
+  }
+};
+
+}  // namespace
+
 struct PackedLinear::State {
+  explicit State(std::unique_ptr<PackedWeights> packed) : weights(std::move(packed)), inputs(*weights) {}
   std::unique_ptr<PackedWeights> weights;
+  PreparedInputs inputs;
 };
 
 struct PackedLinear::Access {
-  static const PackedWeights& weights(const PackedLinear& linear) { return *linear.state_->weights; }
+  static const State& state(const PackedLinear& linear) { return *linear.state_; }
 };
 
 PackedLinear::PackedLinear() = default;
@@ -112,8 +137,7 @@ bool takes_bf16(Isa isa, const KernelOptions& options, bool is_exact) {
 
 PackedLinear PackedLinear::pack(const QuantizedView& weights, const KernelOptions& options, Machine& machine) {
   PackedLinear packed;
-  packed.state_ = std::make_unique<State>();
-  packed.state_->weights = choose(weights, options, machine);
+  packed.state_ = std::make_unique<State>(choose(weights, options, machine));
   return packed;
 }
 
@@ -132,14 +156,11 @@ constexpr std::uint64_t kWorthwhile = 1u << 17;  // multiply-adds for which othe
 // One of several products: its weights, its result, and where its prepared inputs lie.
 struct Part {
   const PackedWeights* weights;
+  const PreparedInputs* inputs;
   float* y;
   std::size_t shared_at, first_panel;
   bool prepares;
 };
-
-bool rotate_alike(const InputRotation* a, const InputRotation* b) {
-  return a == nullptr || b == nullptr ? a == b : *a == *b;
-}
 
 void gate_panel(const KernelTable& kernels, Activation activation, std::size_t panel, std::size_t rows,
                 std::size_t tokens, float* gate, const float* up) {
@@ -162,13 +183,11 @@ void multiply_all(std::span<const LinearProduct> products, const float* x, std::
   std::size_t shared = 0, worker = 0, panels = 0;
   std::uint64_t work = 0;
   for (std::size_t i = 0; i < products.size(); ++i) {
-    const PackedWeights& w = PackedLinear::Access::weights(*products[i].weights);
-    parts[i] = {&w, products[i].y, shared, panels, true};
+    const auto& [weights, inputs] = PackedLinear::Access::state(*products[i].weights);
+    const PackedWeights& w = *weights;
+    parts[i] = {&w, &inputs, products[i].y, shared, panels, true};
     for (std::size_t j = 0; j < i && parts[i].prepares; ++j)
-      if (w.preparation() == parts[j].weights->preparation() && w.input_grid() == parts[j].weights->input_grid() &&
-          w.cols() == parts[j].weights->cols() &&
-          std::ranges::equal(w.input_order(), parts[j].weights->input_order()) &&
-          rotate_alike(w.input_rotation(), parts[j].weights->input_rotation())) {
+      if (inputs == *parts[j].inputs) {
         parts[i].shared_at = parts[j].shared_at;
         parts[i].prepares = false;
       }
