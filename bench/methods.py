@@ -29,7 +29,10 @@ FORMATS = "int4:g128,int3:g128:sym,int2:g64:sym,nf4:g64,ternary:row,q4_0,q4_k,q3
 METHODS = "absmax,mse,imatrix,awq,gptq,descent"
 TRAINED_FORMATS = "int4:g128,int3:g128,int2:g64,q4_k,q3_k,q2_k,ternary:row,binary:row,int8:row"  # what little time would leave out stands last
 LIMIT_FORMATS = ("trellis1:l8,trellis2:l8,trellis3:l8,trellis4:l8,trellis5:l8,trellis1:l12,trellis2:l12,trellis3:l12,trellis4:l12,"
-                 "ternary:row,int2:g64,int3:g128,int4:g128,int5:g128,q2_k,q3_k,q4_k,q5_k,iq1_s,iq2_xxs,iq2_s,iq3_xxs,iq3_s,iq4_xs")
+                 "trellis2:l16,e8p2,ternary:row,int2:g64,int3:g128,int4:g128,int5:g128,q2_k,q3_k,q4_k,q5_k,iq1_s,iq2_xxs,iq2_s,iq3_xxs,iq3_s,"
+                 "iq4_xs,trellis2:l8@hadamard,trellis3:l8@hadamard,trellis4:l8@hadamard,trellis2:l12@hadamard,trellis3:l12@hadamard,"
+                 "trellis4:l12@hadamard,int2:g64@hadamard,int3:g128@hadamard,int4:g128@hadamard,int2:g64+outliers:0.5%,"
+                 "int3:g128+outliers:0.5%")
 WITH_GRADIENTS = (("gptq", "plain"), ("gptq", "kl"), ("blockwise", "kl"))  # method, moments (part trained)
 GENTLE_RATE = 0.0004  # of training that goes on from a quantized model of four points
 ROUNDED_FORMATS = ("ternary:row", "binary:row")  # which no rounding afterwards serves
@@ -287,18 +290,30 @@ def trained(bench):
 
 
 def limit(bench):
-    """What a format loses at its bits per weight of the Linear layers, by one method; for tools/draw_limit.py with --json."""
+    """What a format loses at its bits per weight of the Linear layers, by one method; for tools/draw_limit.py with --json. A format may have a
+    transform (trellis2:l8@hadamard). What stands in that file by the same method is taken from there."""
     options = bench.options
-    rows = []
+    figures = {"method": options.best, "rows": []}
+    path = pathlib.Path(options.json) if options.json else None
+    if path and path.exists():
+        figures = json.loads(path.read_text())
+        if figures["method"] != options.best:
+            raise RuntimeError(f"{path} has figures by {figures['method']}, not by {options.best}: choose another file")
+    known = {row["format"]: row for row in figures["rows"]}
     print(f"| format | bits per weight | KL, {options.best} | seconds |\n|---|---|---|---|", flush=True)
     formats = LIMIT_FORMATS if options.formats == FORMATS else options.formats
-    for format_name in formats.split(","):
-        model, seconds = bench.quantize(format_name, options.best)
-        rows.append({"format": format_name, "bits": bench.summary["linear_bits_per_weight"], "kl": bench.judge([model])["kl_mean"]})
-        print(f"| {format_name} | {rows[-1]['bits']:.3f} | {rows[-1]['kl']:.5f} | {seconds:.0f} |", flush=True)
-        shutil.rmtree(model) if model.is_dir() else model.unlink()
-        if options.json:
-            pathlib.Path(options.json).write_text(json.dumps({"method": options.best, "rows": rows}, indent=1) + "\n")
+    for name in formats.split(","):
+        seconds = "known"
+        if name not in known:
+            format_name, _, transform = name.partition("@")
+            model, took = bench.quantize(format_name, options.best, extra=["--transform", transform] if transform else ())
+            known[name] = {"format": name, "bits": bench.summary["linear_bits_per_weight"], "kl": bench.judge([model])["kl_mean"]}
+            seconds = f"{took:.0f}"
+            figures["rows"].append(known[name])
+            shutil.rmtree(model) if model.is_dir() else model.unlink()
+            if path:
+                path.write_text(json.dumps(figures, indent=1) + "\n")
+        print(f"| {name} | {known[name]['bits']:.3f} | {known[name]['kl']:.5f} | {seconds} |", flush=True)
 
 
 def inputs(bench):
@@ -335,7 +350,7 @@ def main():
     parser.add_argument("--best", default="descent", help="the method that stands beside llama-quantize")
     parser.add_argument("--walk", default="auto", help="arithmetic of the calibration: f32, int8, auto")
     parser.add_argument("--samples", default=128)
-    parser.add_argument("--json", help="a file for the figures of the part limit")
+    parser.add_argument("--json", help="a file for the figures of the part limit; what it has already is not measured again")
     parser.add_argument("--llama", help="directory of llama-quantize, llama-imatrix and llama-perplexity")
     options = parser.parse_args()
     if "llama" in options.parts.split(",") and not options.llama:

@@ -19,15 +19,18 @@ WIDTH, HEIGHT = 860, 560
 ERRORS = {"trellis1:l8": 0.283, "trellis2:l8": 0.0772, "trellis3:l8": 0.0208, "trellis4:l8": 0.00571, "trellis5:l8": 0.00162,
           "trellis1:l12": 0.284, "trellis2:l12": 0.0747, "trellis3:l12": 0.0195, "trellis4:l12": 0.00496, "trellis2:l16": 0.0711,
           "trellis3:l16": 0.0180, "trellis4:l16": 0.00457}
+ROTATED = "@hadamard"  # hollow, in the colour of what is rotated
 FAMILIES = (("trellis, 2^12 states", "#d55e00", lambda name: name.startswith("trellis") and name.endswith("l12")),
             ("trellis, 2^8 states", "#0072b2", lambda name: name.startswith("trellis") and name.endswith("l8")),
             ("trellis, 2^16 states", "#cc79a7", lambda name: name.startswith("trellis") and name.endswith("l16")),
+            ("lattice of eight dimensions", "#b59a00", lambda name: name.startswith("e8p")),
+            ("integers with outliers", "#56b4e9", lambda name: "+outliers" in name),
             ("integers and ternary", "#009e73", lambda name: name.startswith(("int", "ternary"))),
             ("GGUF's types", "#777777", lambda name: True))
 
 
 def family_of(name):
-    return next(index for index, (_, _, holds) in enumerate(FAMILIES) if holds(name))
+    return next(index for index, (_, _, holds) in enumerate(FAMILIES) if holds(name.removesuffix(ROTATED)))
 
 
 def main(source, target):
@@ -58,13 +61,17 @@ def main(source, target):
         if not points:
             continue
         if title.startswith("trellis"):
-            chart.line([(a, b) for a, b, _ in points], f'stroke="{color}" stroke-width="2"')
+            chart.line([(a, b) for a, b, name in points if not name.endswith(ROTATED)], f'stroke="{color}" stroke-width="2"')
         for a, b, name in points:
-            out.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{color}"/>')
-            if not title.startswith("trellis"):
+            is_rotated = name.endswith(ROTATED)
+            fill = f'#ffffff" stroke="{color}" stroke-width="1.5' if is_rotated else color
+            out.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{fill}"/>')
+            if not title.startswith("trellis") and not is_rotated:
                 below = 15 if title.startswith("integers") else -6  # apart where both lie close
                 out.append(f'<text x="{a + 3:.1f}" y="{b + below:.1f}" font-size="11" fill="{color}">{name}</text>')
     shown = [(title, color) for index, (title, color, _) in enumerate(FAMILIES) if any(family_of(row["format"]) == index for row in rows)]
+    if any(row["format"].endswith(ROTATED) for row in rows):
+        shown.append(("hollow: inputs rotated", "#222"))
     for place, (title, color) in enumerate([*shown, ("Shannon's limit (dashed)", "#222")]):
         out.append(f'<text x="{WIDTH - 230}" y="{TOP + 16 + 20 * place}" fill="{color}">{title}</text>')
     chart.write(target)
