@@ -11,7 +11,6 @@ namespace nibble {
 
 HeldOutJudge::HeldOutJudge(const TokenStream& text, const JudgeSettings& settings) : text_(text), settings_(settings) {
   if (settings.every == 0) return;
-  losses_.assign(place_of(settings.steps) + 1, kNotTaken);
   if (has_row() || !settings.is_required) return;
   throw Error(
       ErrorKind::unusable_input,
@@ -61,6 +60,7 @@ double HeldOutJudge::mean_loss(const LossOfRows& loss_of) const {
 void HeldOutJudge::record(std::uint64_t step, double loss, std::span<const Parameter> parameters) {
   const std::optional<LossPoint> before = best();
   const float rounded = static_cast<float>(std::max(loss, 0.0));
+  if (losses_.size() <= place_of(step)) losses_.resize(place_of(step) + 1, kNotTaken);
   losses_[place_of(step)] = rounded;
   if (!settings_.keeps_best) return;
   if (!before || rounded < static_cast<float>(before->loss)) {
@@ -104,6 +104,9 @@ void HeldOutJudge::add_to(TrainingState& state, std::span<const Parameter> param
 
 TrainingState HeldOutJudge::read(const std::filesystem::path& path, std::span<const Parameter> parameters,
                                  const std::function<TrainingState()>& state_of) {
+  // More than there can be are of another run, which is told in its own words.
+  const std::uint64_t most = settings_.every == 0 ? 0 : place_of(settings_.steps) + 1;
+  losses_.assign(static_cast<std::size_t>(std::min(most, count_state_numbers(path, settings_.name))), kNotTaken);
   TrainingState saved = state_of();
   // Whether the best numbers are among them is known when the counts are.
   read_training_state(path, saved);

@@ -74,12 +74,12 @@ class HeldOutJudge {
   std::size_t num_rows() const;
   // Of a step's judgement; that of the end lies behind those of every so many steps.
   std::size_t place_of(std::uint64_t step) const {
-    return static_cast<std::size_t>((step + settings_.every - 1) / settings_.every);
+    return static_cast<std::size_t>(step / settings_.every + (step % settings_.every == 0 ? 0 : 1));
   }
 
   const TokenStream& text_;
   JudgeSettings settings_;
-  std::vector<float> losses_;             // by place
+  std::vector<float> losses_;             // by place, up to the last that was judged
   std::vector<std::vector<float>> best_;  // of the parameters; empty: nothing is remembered
   std::uint64_t waited_ = 0;              // judgements without a better one
   bool stops_ = false;

@@ -82,6 +82,11 @@ class Reader {
     return bytes;
   }
 
+  std::uint64_t count(std::string_view tensor) const {
+    const auto found = std::ranges::find(header_.entries, tensor, &SafetensorsEntry::name);
+    return found == header_.entries.end() ? 0 : found->bytes / sizeof(float);
+  }
+
   void require_undamaged() const {
     Hash hash;
     std::vector<SafetensorsEntry> entries = header_.entries;
@@ -168,6 +173,10 @@ void read_training_state(const std::filesystem::path& path, TrainingState& state
   state.figures = std::move(found_figures);
   for (std::size_t i = 0; i < bytes.size(); ++i)
     std::memcpy(state.tensors[i].values.data(), bytes[i].data(), bytes[i].size());
+}
+
+std::uint64_t count_state_numbers(const std::filesystem::path& path, std::string_view tensor) {
+  return Reader(path).count(tensor);
 }
 
 }  // namespace nibble

@@ -14,6 +14,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -40,5 +41,8 @@ void write_training_state(const TrainingState& state, const std::filesystem::pat
 // with other settings, each named with both values; a tensor of another shape. Error(corrupt) names file and tensor;
 // Error(unsupported) for files of another kind or version. Nothing of `state` is touched then.
 void read_training_state(const std::filesystem::path& path, TrainingState& state);
+
+// Of a tensor of the file, whatever the run; none: 0. Errors of files that are no state as read_training_state's.
+std::uint64_t count_state_numbers(const std::filesystem::path& path, std::string_view tensor);
 
 }  // namespace nibble

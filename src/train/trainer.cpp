@@ -9,6 +9,7 @@
 
 #include "format/format.h"
 #include "nibble/error.h"
+#include "train/astray.h"
 #include "train/gradient_norm.h"
 
 namespace nibble {
@@ -171,8 +172,7 @@ LossFunction Trainer::loss_of(std::span<const std::int32_t> read, std::span<cons
 }
 
 TrainingStep Trainer::step() {
-  if (step_ == 0 && settings_.begins_trained && settings_.patience != 0 && judge_.has_row())
-    judge_.record(0, validation_loss(), parameters());
+  if (is_beginning_due()) judge_.record(0, validation_loss(), parameters());
   weights_.clear_gradients(machine_.pool);
   if (help_.rounded != nullptr) help_.rounded->clear_gradients();
   put_weights();
@@ -205,12 +205,22 @@ TrainingStep Trainer::step() {
   if (judge_.is_due(step_)) {
     done.validation = validation_loss();
     judge_.record(step_, *done.validation, parameters());
-    if (!judge_.has_best()) require_learnt(*done.validation);  // nothing to fall back on
+    if (!is_done()) require_learnt();
   }
   return done;
 }
 
 // --- held-out text ---------------------------------------------------------------------------------------------------
+
+// Grids of inputs that are found by the rows seen first are the first step's to find, unless the beginning may be kept.
+bool Trainer::is_beginning_due() const {
+  if (step_ != 0 || !settings_.begins_trained || settings_.validate_every == 0) return false;
+  if (!judge_.has_row() || judge_.has_begun()) return false;
+  return settings_.patience != 0 ||
+         std::ranges::none_of(std::as_const(weights_).all(), [](const NetworkWeight& weight) {
+           return weight.inputs && weight.inputs->format.is_static();
+         });
+}
 
 void Trainer::put_weights() {
   if (help_.rounded != nullptr) help_.rounded->round(machine_.pool);
@@ -239,28 +249,28 @@ void Trainer::require_finite_weights() const {
                   "rate");
 }
 
-// Numbers may grow without an end and still be numbers. Guessing costs the logarithm of the vocabulary: what has known
-// more must keep half of that, what has not may not be far above it. last: of the held-out text, or of the last steps.
-void Trainer::require_learnt(double last) const {
-  constexpr double kMargin = 1.5, kKnowing = 0.8;  // shares of what guessing costs
-  const std::vector<LossPoint> points = curve();
-  if (points.empty()) return;
-  const double guessing = std::log(static_cast<double>(vocabulary_));
-  const LossPoint least = *std::ranges::min_element(points, {}, &LossPoint::loss);
-  const bool has_known = least.loss < kKnowing * guessing;
-  const double limit = has_known ? (least.loss + guessing) / 2 : kMargin * std::max(guessing, points.front().loss);
-  if (!(last > limit)) return;
-  throw Error(
-      ErrorKind::unusable_input,
-      fmt::format("training has gone astray: the loss was {:.4g} in step {}, is {:.4g} in step {}, and guessing "
-                  "would have {:.4g}; lower the rate, or the longest gradient",
-                  least.loss, least.step, last, step_, guessing),
-      "rate");
+CourseOfLosses Trainer::course() const {
+  return {std::log(static_cast<double>(vocabulary_)), curve(), judge_.points()};
+}
+
+// Numbers may grow without an end and still be numbers. Where a better state is kept, that is what is written.
+void Trainer::require_learnt() const {
+  if (judge_.has_best()) return;
+  if (const std::string why = astray_where_judged(course()); !why.empty())
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("training has gone astray: {}; lower the rate, or the longest gradient", why), "rate");
+}
+
+std::string Trainer::doubt() const {
+  if (judge_.has_best()) return {};
+  const CourseOfLosses losses = course();
+  const bool is_judged = !losses.held_out.empty() && losses.held_out.back().step == step_;
+  const std::string why = is_judged ? astray_where_judged(losses) : std::string();
+  // A single judgement, of a run that began with nothing, has no other beside it.
+  return !why.empty() || (is_judged && losses.held_out.size() > 1) ? why : astray_by_training(losses);
 }
 
 void Trainer::keep_best() {
-  if (const std::vector<LossPoint> points = curve(); !judge_.has_best() && points.size() > 1)
-    require_learnt(points.back().loss);
   judge_.put_best(parameters());
   put_weights();
 }

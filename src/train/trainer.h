@@ -5,8 +5,10 @@
 // weights that it begins with: the same bits for any number of threads, and of a run that was saved and taken up again.
 // One thread at a time.
 //
-//   Trainer trainer(network, weights, {training, held_out}, settings, machine);     // behind a teacher: {.teacher =
-//   &tape} if (exists(state)) trainer.take_up(state); while (!trainer.is_done()) show(trainer.step());
+//   Trainer trainer(network, weights, {training, held_out}, settings, machine);
+//   if (exists(state)) trainer.take_up(state, run);
+//   while (!trainer.is_done()) show(trainer.step());
+//   trainer.keep_best();
 #pragma once
 
 #include <cstdint>
@@ -19,6 +21,7 @@
 #include <vector>
 
 #include "model/arch/architecture.h"
+#include "train/astray.h"
 #include "train/held_out_judge.h"
 #include "train/optimizer.h"
 #include "train/rate_schedule.h"
@@ -50,7 +53,7 @@ struct TrainerSettings {
   KvType kv = KvType::f32;             // as a cache of which keys and values are rounded; not a teacher's
   std::uint64_t validate_every = 100;  // steps; 0: never
   std::uint64_t patience = 0;          // validations without a better one after which the run ends; 0: it does not
-  bool begins_trained = false;         // with patience: what it begins with is judged, too, and may be the best
+  bool begins_trained = false;         // what it begins with is judged, too; with patience it may be the best
   // With a teacher: how much of the loss is the divergence from what it says, at which temperature; the rest is the
   // text's own.
   double teacher_share = 1;
@@ -89,13 +92,14 @@ class Trainer {
   std::uint64_t steps_done() const { return step_; }
   bool stopped_early() const { return judge_.stops(); }
   // Error(unusable_input): a loss, of the held-out text, too, or a number that training has made NaN or infinite; says
-  // in which step, where in the network, what to lower. The same where held-out text is judged, no better state is kept
-  // to fall back on, and the loss has come halfway back to guessing, or far above it.
+  // in which step, where in the network, what to lower. The same where held-out text is judged with steps to come, no
+  // better state is kept to fall back on, and the run is astray as train/astray.h has it.
   TrainingStep step();
   double validation_loss();  // of what is made small; needs a row of held-out text
   // Puts the weights of the best validation in place, where patience has kept them, else the last: as they are stored.
-  // Error(unusable_input) where it is the last, and the loss ended so.
   void keep_best();
+  // Behind all steps: what speaks against the last weights, where they are what is kept, with figures; empty: nothing.
+  std::string doubt() const;
 
   std::vector<LossPoint> curve() const;  // at most about 200 points: means of the steps since the last one
   std::vector<LossPoint> validations() const { return judge_.points(); }  // step 0: of what the run begins with
@@ -117,7 +121,9 @@ class Trainer {
   LossFunction loss_of(std::span<const std::int32_t> read, std::span<const std::int32_t> predicted,
                        const SequenceBatch& shape);
   void put_weights();  // of masters that are rounded
-  void require_learnt(double last) const;
+  bool is_beginning_due() const;
+  CourseOfLosses course() const;
+  void require_learnt() const;
   void require_finite_weights() const;
   std::uint64_t stride() const { return (settings_.steps + 199) / 200; }
   [[noreturn]] void refuse_loss(double loss, const std::string& what, std::uint64_t step) const;

@@ -77,12 +77,17 @@ TEST_F(Train, WhatIsWrittenSaysWhatItIs) {
   EXPECT_NE(read_text(scratch_ / "w" / "README.md").find("no step of it was better"), std::string::npos);
   EXPECT_EQ(nlohmann::json::parse(read_text(scratch_ / "w" / "nibble_manifest.json"))["trained"]["kept_step"], 0);
   // Nothing is written of a run that went astray.
-  const CommandResult astray =
-      train(kShape + "--steps 6 --optimizer adamw --rate 10 --validate-every 0 --save-every 2 -o a");
+  const std::string fast = kShape + "--steps 6 --optimizer adamw --rate 10 --save-every 2 --validate-every ";
+  const CommandResult astray = train(fast + "3 -o a");
   EXPECT_EQ(astray.code, 1) << astray.out;
   EXPECT_NE(astray.error.find("--rate"), std::string::npos) << astray.error;
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "a"));
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "a.training"));  // which would refuse another rate
+  // Behind all steps that is a warning.
+  const CommandResult doubtful = train(fast + "100 -o a");
+  ASSERT_EQ(doubtful.code, 0) << doubtful.error;
+  EXPECT_NE(doubtful.error.find("warning: training has gone astray"), std::string::npos) << doubtful.error;
+  EXPECT_TRUE(std::filesystem::exists(scratch_ / "a"));
   EXPECT_NE(train(kShape + "--steps 2 -o q.onnx").error.find("onnx-genai"), std::string::npos);
 }
 

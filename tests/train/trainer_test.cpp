@@ -122,26 +122,37 @@ TEST(Trainer, RefusesTheStateOfAnotherRun) {
   EXPECT_NE(refused(faster, "a").find("rate: 0.003 there, 0.01 here"), std::string::npos);
 }
 
-// Whatever a run has come to, it is no model where its losses are none, or worse than those of a guess.
+// Whatever a run has come to, it is no model where its losses are none, or worse than those of a guess: an error where
+// steps are to come, a doubt behind the last.
 TEST(Trainer, ARunThatGoesAstrayIsAnError) {
   const auto astray = [](TrainerSettings settings) {
     TrainingRun run(settings);
-    return error_of([&] {
-             run.finish();
-             run.trainer.keep_best();
-           })
-        .second;
+    return error_of([&] { run.finish(); }).second;
+  };
+  const auto doubt = [](TrainerSettings settings) {
+    TrainingRun run(settings);
+    run.finish();
+    run.trainer.keep_best();
+    return run.trainer.doubt();
   };
   TrainerSettings settings = short_run();
-  settings.validate_every = 0;
   settings.warm_up = settings.hold = 0;
+  settings.begins_trained = true;
   settings.rate = 3;
-  const std::string grown = astray(settings);
-  EXPECT_NE(grown.find("in step 12, and guessing would have"), std::string::npos) << grown;
-  EXPECT_NE(grown.find("lower the rate"), std::string::npos) << grown;
+  const std::string early = astray(settings);
+  EXPECT_NE(early.find("training has gone astray: the loss of the held-out text was"), std::string::npos) << early;
+  EXPECT_NE(early.find("in step 0, is"), std::string::npos) << early;
+  EXPECT_NE(early.find("in step 4, that of the text that is learnt from"), std::string::npos) << early;
+  EXPECT_NE(early.find("lower the rate"), std::string::npos) << early;
+  settings.validate_every = 20;
+  const std::string judged = doubt(settings);
+  EXPECT_NE(judged.find("in step 12, that of the text that is learnt from"), std::string::npos) << judged;
+  settings.validate_every = 0;
+  EXPECT_EQ(doubt(settings), "");  // batches one by one say little
+  settings.begins_trained = false;
+  settings.rate = 0.003;
   settings.validate_every = 4;
-  const std::string early = astray(settings);  // where it is judged
-  EXPECT_NE(early.find("in step 4, and guessing would have"), std::string::npos) << early;
+  EXPECT_EQ(doubt(settings), "");
   settings.validate_every = 0;
   settings.steps = 1;
   settings.rate = 1e39;
@@ -149,8 +160,34 @@ TEST(Trainer, ARunThatGoesAstrayIsAnError) {
   EXPECT_NE(last.find("gone astray in step 1: a number of"), std::string::npos) << last;
   TrainingRun run(short_run());
   run.weights.all()[0].values.values[0] = std::numeric_limits<float>::quiet_NaN();
-  const std::string judged = error_of([&] { run.trainer.validation_loss(); }).second;
-  EXPECT_NE(judged.find("in step 0: the loss of the held-out text is not finite"), std::string::npos) << judged;
+  const std::string infinite = error_of([&] { run.trainer.validation_loss(); }).second;
+  EXPECT_NE(infinite.find("in step 0: the loss of the held-out text is not finite"), std::string::npos) << infinite;
+}
+
+// Held-out text of another rule is lost while the other is learnt: no rate is to blame.
+TEST(Trainer, OtherHeldOutTextIsNoSign) {
+  TokenStream other;
+  for (std::size_t i = 0; i < 100; ++i) other.ids.push_back(static_cast<std::int32_t>(50 + i * i % 90));
+  TrainerSettings settings = short_run();
+  settings.steps = 200;
+  settings.rate = 0.01;
+  settings.begins_trained = true;
+  TrainingRun run(settings, 1, other);
+  run.finish();
+  const std::vector<LossPoint> judged = run.trainer.validations();
+  EXPECT_GT(judged.back().loss, 1.5 * judged.front().loss);
+  EXPECT_LT(run.trainer.curve().back().loss, 0.5);
+  EXPECT_EQ(run.trainer.doubt(), "");
+}
+
+// What a judgement takes is taken when it is made.
+TEST(Trainer, JudgementsThatAreFarTakeNoMemory) {
+  TrainerSettings settings = short_run();
+  settings.steps = std::uint64_t{1} << 60;
+  settings.validate_every = 1;
+  TrainingRun run(settings);
+  run.trainer.step();
+  EXPECT_EQ(run.trainer.validations().size(), 1u);
 }
 
 // What knows what its teacher does begins with no loss at all, and is astray long before it is worse than guessing.
@@ -163,12 +200,13 @@ TEST(Trainer, ARunBesideATeacherIsAstrayWhereItGuesses) {
   TrainerSettings settings = short_run();
   settings.warm_up = settings.hold = 0;
   settings.rate = 1;
+  settings.begins_trained = true;
   Trainer trainer(model.parts().network(), weights, {training, held_out}, settings, machine, {.teacher = &teacher});
   const std::string told = error_of([&] {
                              while (!trainer.is_done()) trainer.step();
                            }).second;
-  EXPECT_NE(told.find("gone astray: the loss was"), std::string::npos) << told;
-  EXPECT_NE(told.find("in step 4, and guessing would have"), std::string::npos) << told;
+  EXPECT_NE(told.find("gone astray: the loss of the held-out text was 0 in step 0"), std::string::npos) << told;
+  EXPECT_NE(told.find("in step 4, that of the text"), std::string::npos) << told;
 }
 
 // What is held out follows another rule: learning makes it worse, and the run ends with what it had before.

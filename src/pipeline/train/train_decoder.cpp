@@ -379,6 +379,9 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
     trainer.keep_best();
     require_storable(tensors, weights);
   });
+  // All steps are done, and the weights are numbers: whoever has them may judge them.
+  if (const std::string doubt = trainer.doubt(); !doubt.empty() && request.note)
+    request.note(fmt::format("warning: training has gone astray; lower the rate, or the longest gradient: {}", doubt));
   summary.steps = trainer.steps_done();
   summary.stopped_early = trainer.stopped_early();
   summary.curve = trainer.curve();
