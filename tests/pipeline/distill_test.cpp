@@ -246,6 +246,21 @@ TEST_F(Distill, HasTheSameBytesOnAnyNumberOfThreads) {
             std::string::npos);
 }
 
+// A disk that is full when the output is written, or whoever stops that: the same command goes on to writing.
+TEST_F(Distill, WhatStopsTheWritingCostsNoStep) {
+  const std::filesystem::path path = quantized("int2:g64", "nibble");
+  distill(path, request("whole"), machine_);
+  DistillRequest asked = request("out");
+  asked.progress = [](const Progress& progress) { return progress.stage == "distill"; };
+  EXPECT_NE(error_of([&] { distill(path, asked, machine_); }), "no error");
+  EXPECT_FALSE(std::filesystem::exists(asked.output));
+  asked.progress = {};
+  EXPECT_EQ(distill(path, asked, machine_).resumed_at, asked.settings.steps);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "out.training"));
+  for (const char* const file : {"model.safetensors", "nibble_manifest.json"})
+    EXPECT_TRUE(read_text(asked.output / file) == read_text(scratch_ / "whole" / file)) << file;
+}
+
 TEST_F(Distill, SaysWhatIsWrong) {
   const std::filesystem::path path = quantized("int4:g32", "nibble");
   const auto wrong = [&](const DistillRequest& asked, const std::string& part,

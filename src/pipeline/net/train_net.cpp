@@ -11,14 +11,13 @@
 #include <map>
 
 #include "base/elapsed.h"
-#include "base/output_file.h"
 #include "base/progress_meter.h"
 #include "base/random.h"
 #include "net/simplify.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
 #include "pipeline/net/net_samples.h"
-#include "pipeline/train/train_decoder.h"
+#include "pipeline/train/resumable_run.h"
 #include "train/net/net_preparation.h"
 
 namespace nibble {
@@ -210,31 +209,16 @@ TrainNetSummary train_net(const TrainNetRequest& request, Machine& machine) {
                                                        {"signs", request.takes_signs ? "yes" : "no"},
                                                        {"estimator", request.estimator},
                                                        {"version", std::string(version())}};
-  const std::filesystem::path state = training_state_path(request.outputs.front().path);
-  remove_abandoned_partials(state);
-  if (std::filesystem::exists(state)) {
-    trainer.take_up(state, identity);
-    summary.resumed_at = trainer.steps_done();
-    if (request.note) request.note(fmt::format("{}: goes on behind step {}", state.string(), summary.resumed_at));
-  }
+  const ResumableRun run{training_state_path(request.outputs.front().path), identity, request.save_every};
+  summary.resumed_at = run.take_up(trainer, request.note);
   ProgressMeter meter(request.progress, "train", trainer.steps(),
                       "training was cancelled; the same command goes on where it stopped");
-  try {
-    while (!trainer.is_done()) {
-      const double loss = trainer.step();
-      if (trainer.steps_done() % request.save_every == 0 && !trainer.is_done()) trainer.save(state, identity);
-      const auto& seen = trainer.judgements();
-      meter.report(trainer.steps_done(),
-                   fmt::format("loss {:.3f}{}", loss,
-                               seen.empty() ? "" : fmt::format(", held-out {:.2f} %", 100 * seen.back().share())));
-    }
-    trainer.keep_best();
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::cancelled) trainer.save(state, identity);
-    // Gone astray: the same command would come to it again, and another rate is another run.
-    if (error.kind() == ErrorKind::unusable_input) std::filesystem::remove(state);
-    throw;
-  }
+  const auto tell = [&](double loss) {
+    const auto& seen = trainer.judgements();
+    return fmt::format("loss {:.3f}{}", loss,
+                       seen.empty() ? "" : fmt::format(", held-out {:.2f} %", 100 * seen.back().share()));
+  };
+  run.finish(trainer, meter, tell, [&] { trainer.keep_best(); });
   summary.steps = trainer.steps_done();
   summary.losses = trainer.losses();
   summary.judgements = trainer.judgements();
@@ -252,7 +236,7 @@ TrainNetSummary train_net(const TrainNetRequest& request, Machine& machine) {
     summary.files.push_back({output, written.back().bytes()});
   }
   for (const WrittenNet& one : written) commit(one);
-  std::filesystem::remove(state);
+  std::filesystem::remove(run.state);
   summary.seconds = seconds_since(start);
   return summary;
 }

@@ -16,7 +16,6 @@
 #include "pipeline/quantize/source_survey.h"
 #include "pipeline/train/fitting_batch.h"
 #include "pipeline/train/resumable_run.h"
-#include "pipeline/train/train_decoder.h"
 
 namespace nibble {
 namespace {

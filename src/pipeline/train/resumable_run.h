@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A run of training whose state lies beside its output: taken up where it was stopped, saved every so many steps and
-// when it is cancelled, and forgotten where it has gone astray, since the same command would come to that again.
-// Internal to pipeline/train/.
+// A run of training whose state lies beside its output: taken up where it was stopped, saved every so many steps, behind
+// the last and when it is cancelled, and forgotten where it has gone astray, since the same command would come to that
+// again. Internal to pipeline/.
 //
 //   const ResumableRun run{training_state_path(output), identity, save_every};
 //   summary.resumed_at = run.take_up(trainer, note);
 //   run.finish(trainer, meter, [](const TrainingStep& step) { return text_of(step); }, [&] { trainer.keep_best(); });
-//   ...                                                          // the output is written
+//   ...                   // the output is written; where that fails, the same command goes on here
 //   std::filesystem::remove(run.state);
 #pragma once
 
@@ -25,6 +25,9 @@
 
 namespace nibble {
 
+// Where the state of a run lies.
+std::filesystem::path training_state_path(const std::filesystem::path& output);
+
 struct ResumableRun {
   std::filesystem::path state;
   std::map<std::string, std::string> identity;  // what decides the course of it beside its settings
@@ -40,14 +43,15 @@ struct ResumableRun {
     return training.steps_done();
   }
 
-  // All steps, and `keep` behind the last. tell: of a step, how far the run is, in words.
+  // All steps, and `keep` behind the last. tell: of what a step gives, how far the run is, in words.
   template <class Training, class Tell>
   void finish(Training& training, ProgressMeter& meter, Tell tell, const std::function<void()>& keep) const {
     try {
       while (!training.is_done()) {
         const auto step = training.step();
-        if (step.step != 0 && step.step % save_every == 0) training.save(state, identity);
-        meter.report(step.step, tell(step));
+        const std::uint64_t done = training.steps_done();  // 0: the beginning was judged
+        if (done != 0 && (done % save_every == 0 || training.is_done())) training.save(state, identity);
+        meter.report(done, tell(step));
       }
       keep();
     } catch (const Error& error) {

@@ -307,13 +307,6 @@ std::string stored_type(const TrainRequest& request, const TrainingSources& sour
 
 }  // namespace
 
-std::filesystem::path training_state_path(const std::filesystem::path& output) {
-  std::filesystem::path path = output;
-  if (!path.has_filename()) path = path.parent_path();
-  path += ".training";
-  return path;
-}
-
 double rounded_rate(const std::string& quantize) {
   constexpr double kOfFourPoints = 0.001;
   const Recipe recipe = find_recipe(split_format(quantize).weights);

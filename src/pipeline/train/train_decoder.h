@@ -52,9 +52,6 @@ struct TrainSummary {
   std::optional<LossPoint> kept;  // with patience: the judgement whose weights were written
 };
 
-// Where a run's state lies.
-std::filesystem::path training_state_path(const std::filesystem::path& output);
-
 // By how much AdamW moves masters in a step where a model is gone on from, and rounded to this: where points lie
 // closer, less. Errors as train_decoder's for formats.
 double rounded_rate(const std::string& quantize);
