@@ -51,11 +51,13 @@ std::string text_of(const DistillSummary& summary, const DistillRequest& request
                              : settings.trains_vectors                           ? " and of norms"
                              : summary.trains_embedding                          ? " and of the embedding"
                                                                                  : "";
-  std::string text = fmt::format("{}: {}; {} numbers of {} matrices{} were trained, {}\n", summary.output.string(),
-                                 bytes_text(summary.bytes), count_text(summary.numbers), summary.matrices, beside,
-                                 is_as_it_was             ? "and nothing of it is kept: the numbers are as they were"
-                                 : settings.code_rate > 0 ? "all codes with them"
-                                                          : "all codes stayed");
+  std::string text =
+      fmt::format("{}: {}; {} numbers of {} matrices{} were trained, {}\n", summary.output.string(),
+                  bytes_text(summary.bytes), count_text(summary.numbers), summary.matrices, beside,
+                  is_as_it_was                        ? "and nothing of it is kept: the numbers are as they were"
+                  : summary.coded == 0                ? "all codes stayed"
+                  : summary.coded == summary.matrices ? "all codes with them"
+                                                      : fmt::format("the codes of {} of them, too", summary.coded));
   text += fmt::format("{} steps{}, {} tokens in {}\n", summary.steps, summary.stopped_early ? ", stopped early" : "",
                       count_text(read), duration_text(seconds));
   if (!summary.kept) return text;
@@ -140,9 +142,9 @@ void add_distill(CLI::App& app, Session& session) {
                    "Container in place of the one that the output's name and the model tell: " + container_names());
   add_steps(*verb, settings.steps, settings.batch);
   verb->add_option("--rate", settings.rate,
-                   "Learning rate, as a share of each number, at two bits a weight; half as much for each bit more "
-                   "(default: 6 / --steps)")
-      ->check(number_within(1e-9, 10));
+                   "Learning rate, as a share of each number, at two bits a weight; half as much for each bit more")
+      ->check(number_within(1e-9, 10))
+      ->capture_default_str();
   add_fall(*verb, options->fall, settings.warm_up);
   verb->add_option("--temperature", settings.temperature, "Of the distributions that are compared")
       ->check(number_within(0.01, 100))
@@ -152,9 +154,8 @@ void add_distill(CLI::App& app, Session& session) {
   verb->add_option(
           "--code-rate", options->code_rate,
           "Learning rate of these, in distances between two points, at two bits a weight; half as much for each bit "
-          "more")
-      ->check(number_within(1e-9, 10))
-      ->capture_default_str();
+          "more (default: 6 / --steps)")
+      ->check(number_within(1e-9, 10));
   verb->add_flag("--train-embedding", settings.trains_embedding,
                  "Train the embedding and the head, too, where they are in floating point. Needs more text");
   verb->add_flag("--keep-norms", options->keeps_norms, "Train grids alone, neither norms nor biases");

@@ -25,11 +25,13 @@ bool is_coded_matrix(const ModelTensor& part, const StoredTensor& stored) {
   return part.shape.size() > 1 && stored.values.format() && stored.values.format()->info().kind != FormatKind::raw;
 }
 
+bool is_table(const ModelTensor& part) { return part.role == TensorRole::embedding || part.role == TensorRole::head; }
+
 // Whether a tensor in floating point is trained.
 bool is_trained_float(const ModelTensor& part, const StoredTensor& stored, const DistillationSettings& settings) {
   if (stored.values.planes() == nullptr || stored.values.format()->info().kind != FormatKind::raw) return false;
   if (part.role == TensorRole::norm || part.role == TensorRole::bias) return settings.trains_vectors;
-  return settings.trains_embedding && (part.role == TensorRole::embedding || part.role == TensorRole::head);
+  return settings.trains_embedding && is_table(part);
 }
 
 }  // namespace
@@ -96,6 +98,14 @@ void GridDistillation::add_floats(const SourceModel& quantized) {
     trained_.emplace_back(quantized, part, *weights_.find(part.layer, part.part), machine_.pool);
     trained_.back().begin(share);
   }
+}
+
+std::size_t GridDistillation::num_coded() const {
+  return static_cast<std::size_t>(std::ranges::count_if(trained_, &TrainedPart::has_codes));
+}
+
+bool GridDistillation::trains_embedding() const {
+  return std::ranges::any_of(trained_, [](const TrainedPart& one) { return is_table(one.part()) && !one.is_matrix(); });
 }
 
 std::uint64_t GridDistillation::num_numbers() const {

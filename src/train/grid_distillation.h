@@ -87,6 +87,8 @@ class GridDistillation {
   std::uint64_t steps_done() const { return step_; }
   bool stopped_early() const { return judge_.stops(); }
   std::size_t num_matrices() const { return num_matrices_; }
+  std::size_t num_coded() const;                                              // of these, whose codes are trained, too
+  bool trains_embedding() const;                                              // or the head: in floating point
   std::uint64_t num_numbers() const;                                          // that are trained
   const std::vector<std::string>& left_alone() const { return left_alone_; }  // quantized matrices, and why
 

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "kernels/chosen_isa.h"
 #include "pipeline/models.h"
@@ -216,6 +217,31 @@ TEST_F(Distill, NothingIsToldOfTrainingThatWasNotKept) {
   EXPECT_NE(told("codes", 0.03, true).find("behind that its codes, the scales of its codes, norms and biases were"),
             std::string::npos);
   EXPECT_NE(told("scales", 0, false).find("behind that the scales of its codes were trained"), std::string::npos);
+}
+
+// What cannot be trained is told, and no card says that it was.
+TEST_F(Distill, WhatCannotBeTrainedIsNotTold) {
+  const auto record = [&](const std::string& format, bool wants_embedding) {
+    DistillRequest asked = request("told_" + std::to_string(count_));
+    asked.settings.code_rate = 0.03;
+    asked.settings.trains_embedding = wants_embedding;
+    asked.settings.validate_every = 0;
+    std::string notes;
+    asked.note = [&](const std::string& note) { notes += note + "\n"; };
+    const DistillSummary summary = distill(quantized(format, "nibble"), asked, machine_);
+    const auto manifest = nlohmann::json::parse(read_text(asked.output / "nibble_manifest.json"));
+    const std::string card = read_text(asked.output / "README.md");
+    EXPECT_EQ(manifest["distilled"]["embedding"], summary.trains_embedding);
+    EXPECT_EQ(card.find("the embedding were trained") != std::string::npos, summary.trains_embedding) << card;
+    EXPECT_EQ(manifest["distilled"]["coded_matrices"], summary.coded);
+    EXPECT_EQ(card.find("behind that its codes,") != std::string::npos, summary.coded == summary.matrices) << card;
+    EXPECT_EQ(notes.find("stay: those of") == std::string::npos, summary.coded == summary.matrices) << notes;
+    return summary;
+  };
+  const DistillSummary trellis = record("trellis2:l8", false);
+  EXPECT_LT(trellis.coded, trellis.matrices);
+  const DistillSummary groups = record("int3:g64", true);
+  EXPECT_EQ(groups.coded, groups.matrices);
 }
 
 // As elsewhere: a name that ends in .gguf is one file, any other a directory.

@@ -2,6 +2,7 @@
 #include "pipeline/export/model_card.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -98,10 +99,18 @@ std::string method_text(const Json& manifest) {
 
 // What distillation changed, in the words of its record.
 std::string distilled_text(const Json& record) {
-  const bool has_codes = record.value("code_rate", 0.0) > 0, has_vectors = record.value("vectors", true);
-  return fmt::format(
-      "**Distilled:** behind that {}the scales of its codes{} were trained to predict what the original predicts.\n\n",
-      has_codes ? (has_vectors ? "its codes, " : "its codes and ") : "", has_vectors ? ", norms and biases" : "");
+  std::vector<std::string> trained;
+  if (record.value("code_rate", 0.0) > 0) {
+    const std::uint64_t all = record.value("matrices", std::uint64_t{0}), coded = record.value("coded_matrices", all);
+    trained.push_back(coded == all ? "its codes" : fmt::format("the codes of {} of its {} matrices", coded, all));
+  }
+  trained.emplace_back("the scales of its codes");
+  if (record.value("vectors", true)) trained.insert(trained.end(), {"norms", "biases"});
+  if (record.value("embedding", false)) trained.emplace_back("the embedding");
+  const std::string last = trained.back();
+  trained.pop_back();
+  return fmt::format("**Distilled:** behind that {}{}{} were trained to predict what the original predicts.\n\n",
+                     fmt::join(trained, ", "), trained.empty() ? "" : " and ", last);
 }
 
 std::string figure_text(const Figure& figure, MetricUnit unit) {

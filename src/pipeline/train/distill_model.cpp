@@ -83,12 +83,18 @@ void require_memory(const SourceModel& quantized, const SourceModel& original, c
   if (request.note) request.note("training takes " + numbers);
 }
 
-bool has_float_embedding(const SourceModel& quantized) {
-  return std::ranges::any_of(quantized.parts().all(), [&](const ModelTensor& part) {
-    const FormatPtr& format = quantized.stored(part).values.format();
-    return (part.role == TensorRole::embedding || part.role == TensorRole::head) && format &&
-           format->info().kind == FormatKind::raw;
-  });
+// What was asked for and cannot be.
+void tell_what_stays(const GridDistillation& training, const DistillRequest& request) {
+  if (!request.note) return;
+  if (request.settings.trains_embedding && !training.trains_embedding())
+    request.note(
+        "the embedding and the head are in codes, whose grids are trained with those of the other matrices: training "
+        "the embedding in floating point as well changes nothing here");
+  if (request.settings.code_rate > 0 && training.num_coded() < training.num_matrices())
+    request.note(
+        fmt::format("codes that stand for several weights each, or have no grids of their own, stay: those of "
+                    "{} of {} matrices",
+                    training.num_matrices() - training.num_coded(), training.num_matrices()));
 }
 
 std::string record_of(const GridDistillation& training, const TokenStream& text, const std::string& original_hash,
@@ -101,10 +107,12 @@ std::string record_of(const GridDistillation& training, const TokenStream& text,
                                  {"batch", s.batch.size},
                                  {"length", s.batch.length},
                                  {"rate", s.rate},
-                                 {"code_rate", s.code_rate},
+                                 {"code_rate", training.num_coded() == 0 ? 0 : s.code_rate},
+                                 {"matrices", training.num_matrices()},
+                                 {"coded_matrices", training.num_coded()},
                                  {"temperature", s.temperature},
                                  {"vectors", s.trains_vectors},
-                                 {"embedding", s.trains_embedding},
+                                 {"embedding", training.trains_embedding()},
                                  {"arithmetic", s.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32"}};
   json["judgements"] = nlohmann::ordered_json::array();
   for (const LossPoint& one : training.judgements()) json["judgements"].push_back({one.step, one.loss});
@@ -149,12 +157,10 @@ DistillSummary distill_model(SourceModel& quantized, const SourceModel& original
                          .tokens = training_text.ids.size(),
                          .matrices = training.num_matrices(),
                          .numbers = training.num_numbers(),
-                         .trains_embedding = settings.trains_embedding && has_float_embedding(quantized),
+                         .coded = training.num_coded(),
+                         .trains_embedding = training.trains_embedding(),
                          .left_alone = training.left_alone()};
-  if (settings.trains_embedding && !summary.trains_embedding && request.note)
-    request.note(
-        "the embedding and the head are in codes, whose grids are trained with those of the other matrices: training "
-        "the embedding in floating point as well changes nothing here");
+  tell_what_stays(training, request);
   summary.resumed_at = run.take_up(training, request.note);
   ProgressMeter meter(request.progress, "distill", settings.steps,
                       "distill was cancelled; the same command goes on where it stopped");

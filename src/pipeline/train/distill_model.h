@@ -37,6 +37,7 @@ struct DistillSummary {
   std::filesystem::path output;
   std::uint64_t bytes = 0, tokens = 0;      // of the output's weight files; of the training text
   std::uint64_t matrices = 0, numbers = 0;  // trained
+  std::uint64_t coded = 0;                  // of the matrices, those whose codes were trained, too
   bool trains_embedding = false;            // or the head: in floating point, beside the matrices
   std::uint64_t steps = 0, resumed_at = 0;
   bool stopped_early = false;

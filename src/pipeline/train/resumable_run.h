@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A run of training whose state lies beside its output: taken up where it was stopped, saved every so many steps, behind
-// the last and when it is cancelled, and forgotten where it has gone astray, since the same command would come to that
-// again. Internal to pipeline/.
+// A run of training whose state lies beside its output: taken up where it was stopped, saved every so many steps,
+// behind the last and when it is cancelled, and forgotten where it has gone astray, since the same command would come
+// to that again. Internal to pipeline/.
 //
 //   const ResumableRun run{training_state_path(output), identity, save_every};
 //   summary.resumed_at = run.take_up(trainer, note);
