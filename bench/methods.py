@@ -54,11 +54,17 @@ class Bench:
     def __init__(self, options, directory):
         self.options, self.directory, self.count, self.end = options, pathlib.Path(directory), 0, None
 
-    def run(self, *command):
-        """The same of nibble, within the time that is left."""
+    def run(self, *command, tool=None):
+        """The same of nibble, or of another tool, within the time that is left."""
         if self.end is not None and self.end <= time.time():
             raise subprocess.TimeoutExpired(command, 0)
-        return run(self.options.nibble, *command, seconds=None if self.end is None else self.end - time.time())
+        return run(tool or self.options.nibble, *command, seconds=None if self.end is None else self.end - time.time())
+
+    @staticmethod
+    def remove(model):
+        """A model that is not needed any more, and what a run that was cut short has left beside it."""
+        for path in (model, model.with_name(model.name + ".training")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def quantize(self, format_name, method, model=None, extra=(), suffix=None):
         """The output's path and the seconds it took. absmax: rtn on grids that reach the largest magnitude."""
@@ -83,20 +89,24 @@ class Bench:
 
     def own_text(self):
         """What the model writes itself, drawn from its own distributions behind openings of the calibration text: more to learn from where a teacher is
-        heard, as text of the kind that it was made for. Made once; none where --own is 0."""
+        heard, as text of the kind that it was made for. Made once, in a third of the time that is left at most; none where --own is 0."""
         path = self.directory / "own.txt"
         if self.options.own and not path.exists():
             paragraphs = [part.split() for text in self.options.text for part in re.split(r"\n\s*\n", pathlib.Path(text).read_text())]
             paragraphs = [words for words in paragraphs if len(words) > 12]
             random = Random(1)
-            pieces = []
+            pieces, start = [], time.time()
+            until = None if self.end is None else start + (self.end - start) / 3
             for seed in range(self.options.own):
+                if until is not None and time.time() > until:
+                    break
                 words = random.choice(paragraphs)
                 begin = 0 if random.random() < 0.6 else random.randrange(len(words) - 12)
                 opening = " ".join(words[begin:begin + random.choice((4, 8, 12))])
                 drawn = ["--temperature", 1, "--top-k", 0, "--top-p", 1, "--min-p", 0, "--seed", seed]
                 pieces.append(opening + self.run("run", self.options.model, "-p", opening, "-n", int(self.options.length) - 12, "-q", *drawn, *F32).rstrip())
             path.write_text("\n\n\n".join(pieces) + "\n")
+            print(f"the model's own text: {len(pieces)} pieces of {self.options.own}, {time.time() - start:.0f} seconds", file=sys.stderr)
         return ["--text", path] if self.options.own else []
 
     def resolved(self, model):
@@ -112,27 +122,48 @@ class Bench:
         """The same with what lies beside its codes trained, and the seconds that took, with those before."""
         self.count += 1
         output = self.directory / f"m{self.count}{model.suffix}"
+        texts = self.texts_to_train_on()
         start = time.time()
-        self.run("distill", model, "--original", self.options.model, "-o", output, "--json", *extra, *self.texts_to_train_on())
+        self.run("distill", model, "--original", self.options.model, "-o", output, "--json", *extra, *texts)
         return output, before + time.time() - start
 
     def train(self, format_name, model, extra, before=0):
         """`model` trained further, the original its teacher, while it is rounded; and the seconds that took, with those before."""
         self.count += 1
         output = self.directory / f"m{self.count}"
+        texts = self.texts_to_train_on()
         start = time.time()
         self.run("train", "--from", model, "--teacher", self.options.model, "--quantize", format_name, "-o", output, "--json",
-                 "--batch", "4", "--held-out", "0.05", "--validate-every", "20", "--patience", "4", *extra, *self.texts_to_train_on())
+                 "--batch", "4", "--held-out", "0.05", "--validate-every", "20", "--patience", "4", *extra, *texts)
         return output, before + time.time() - start
 
     def loss(self, format_name, method, model=None, original=None, engine=F32):
         output, seconds = self.quantize(format_name, method, model)
         result = self.judge([output], original or model, engine)["kl_mean"], seconds
-        shutil.rmtree(output) if output.is_dir() else output.unlink()
+        self.remove(output)
         return result
 
     def perplexity(self, model, engine):
         return json.loads(run(self.options.nibble, "eval", model, "--text", self.options.heldout, "--json", *engine))["perplexity"]
+
+
+class LlamaJudge:
+    """llama-perplexity's own mean KL divergence from the model, on the held-out text."""
+
+    def __init__(self, bench):
+        options = bench.options
+        self.bench, self.tool = bench, pathlib.Path(options.llama) / "llama-perplexity"
+        self.base, self.logits = bench.directory / "base.gguf", bench.directory / "logits.bin"
+        self.arguments = ["-f", options.heldout, "-c", "512", "-t", str(os.cpu_count()), "--kl-divergence-base", self.logits]
+        bench.run("convert", options.model, "-o", self.base, "--dtype", "f32")
+        bench.run("-m", self.base, *self.arguments, tool=self.tool)
+
+    def divergence(self, model):
+        output = self.bench.run("-m", model, *self.arguments, "--kl-divergence", tool=self.tool)
+        found = re.search(r"Mean\s+KLD:\s*([-0-9.]+)", output)
+        if not found:
+            raise RuntimeError("llama-perplexity tells no mean KLD: " + output[-500:])
+        return float(found.group(1))
 
 
 def table(bench):
@@ -208,22 +239,12 @@ def llama(bench):
     """llama-quantize with llama-imatrix beside us, both judged by llama-perplexity."""
     options = bench.options
     tools = pathlib.Path(options.llama)
-    base = bench.directory / "base.gguf"
-    bench.run("convert", options.model, "-o", base, "--dtype", "f32")
+    judge = LlamaJudge(bench)
+    base, divergence = judge.base, judge.divergence
     text = bench.directory / "calibration.txt"
     text.write_text("".join(pathlib.Path(t).read_text() for t in options.text))
-    imatrix, logits = bench.directory / "imatrix.gguf", bench.directory / "logits.bin"
-    threads = ["-t", str(os.cpu_count())]
-    run(tools / "llama-imatrix", "-m", base, "-f", text, "-o", imatrix, "-c", "512", *threads)
-    run(tools / "llama-perplexity", "-m", base, "-f", options.heldout, "-c", "512", "--kl-divergence-base", logits, *threads)
-
-    def divergence(model):
-        output = run(tools / "llama-perplexity", "-m", model, "-f", options.heldout, "-c", "512", "--kl-divergence-base", logits, "--kl-divergence",
-                     *threads)
-        found = re.search(r"Mean\s+KLD:\s*([-0-9.]+)", output)
-        if not found:
-            raise RuntimeError("llama-perplexity tells no mean KLD: " + output[-500:])
-        return float(found.group(1))
+    imatrix = bench.directory / "imatrix.gguf"
+    run(tools / "llama-imatrix", "-m", base, "-f", text, "-o", imatrix, "-c", "512", "-t", str(os.cpu_count()))
 
     print(f"| type | tensor bytes | llama-quantize, imatrix | nibble, {options.best} | ratio | nibble eval's ratio |\n|---|---|---|---|---|---|", flush=True)
     formats = LLAMA_FORMATS if options.formats == FORMATS else options.formats
@@ -241,25 +262,42 @@ def llama(bench):
 
 def trained(bench):
     """What gradients bring: moments that weigh by the loss (kl), layers that learn by them (blockwise), then the best of these trained while it is
-    rounded, or distilled where all matrices are in codes. Lines as they are measured, then a row for each format; what --minutes leave no time for is a dash."""
+    rounded, or distilled where all matrices are in codes. Lines as they are measured, then a row for each format; what --minutes leave no time for is a
+    dash. With --llama what llama-perplexity says of the held-out text stands beside files of llama.cpp."""
     options = bench.options
     texts = [options.heldout, *options.also]
     bench.end = time.time() + 60 * options.minutes
-    print("| format | how | " + " | ".join(pathlib.Path(text).stem for text in texts) + " | seconds |\n|---|---|" + "---|" * (len(texts) + 1), flush=True)
+    judge = None
+    heads = [pathlib.Path(text).stem for text in texts] + (["llama-perplexity"] if options.llama else [])
+    print(f"The best of a format is the one with the least loss on {heads[0]}.\n")
+    print("| format | how | " + " | ".join(heads) + " | seconds |\n|---|---|" + "---|" * (len(heads) + 1), flush=True)
+
+    def llama_figure(model):
+        nonlocal judge
+        if model.suffix != ".gguf":
+            return "-"
+        judge = judge or LlamaJudge(bench)
+        return f"{judge.divergence(model):.5f}"
 
     def line(format_name, how, make):
         """What `make` gives, a model and the seconds that it took, and its losses on all texts; None where there is no time."""
         try:
             model, seconds = make()
             losses = [bench.judge([model], text=text)["kl_mean"] for text in texts]
+            figures = [f"{loss:.5f}" for loss in losses] + ([llama_figure(model)] if options.llama else [])
         except subprocess.TimeoutExpired:
             print(f"{format_name}, {how}: no time is left", file=sys.stderr)
             return None
         except RuntimeError as error:
             print(f"{format_name}, {how}: {error}", file=sys.stderr)
             return None
-        print(f"| {format_name} | {how} | " + " | ".join(f"{loss:.5f}" for loss in losses) + f" | {seconds:.0f} |", flush=True)
+        print(f"| {format_name} | {how} | " + " | ".join(figures) + f" | {seconds:.0f} |", flush=True)
         return losses[0], model, seconds
+
+    def train_gently(model, seconds):
+        """Numbers that are rounded already and made for each other are to be left alone where no slope insists."""
+        points = bench.resolved(model)
+        return bench.train(points, model, [*steps, "--rate", GENTLE_RATE / 4 ** (int(points[3]) - 2)], seconds)
 
     def least(lines):
         return min((found for found in lines if found), default=None, key=lambda found: found[0])
@@ -273,15 +311,17 @@ def trained(bench):
             make = lambda: bench.quantize(format_name, method, extra=["--hessian", hessian])
             cells.append(None if format_name in ROUNDED_FORMATS else line(format_name, how, make))
         best = least(cells[1:])
+        for other in bench.directory.glob("m[0-9]*"):
+            if not best or other != best[1]:
+                bench.remove(other)
         if format_name in ROUNDED_FORMATS:
             cells.append(line(format_name, "trained while it is rounded", lambda: bench.train(format_name, options.model, steps)))
         elif best and format_name.startswith("int"):
-            # Numbers that are rounded already and made for each other are to be left alone where no slope insists.
-            points = bench.resolved(best[1])
-            rate = ["--rate", GENTLE_RATE / 4 ** (int(points[3]) - 2)]
-            cells.append(line(format_name, "the best, trained while it is rounded", lambda: bench.train(points, best[1], [*steps, *rate], best[2])))
+            cells.append(line(format_name, "the best, trained while it is rounded", lambda: train_gently(*best[1:])))
         else:
             cells.append(best and line(format_name, "the best, distilled", lambda: bench.distill(best[1], [*steps, "--codes", "--train-embedding"], best[2])))
+        for made in bench.directory.glob("m[0-9]*"):  # those of lines that failed among them
+            bench.remove(made)
         rows.append((format_name, cells))
     names = [method if hessian == "plain" else f"{method}, {hessian}" for method, hessian in WITH_GRADIENTS]
     print("\n| format | rtn | " + " | ".join(names) + " | trained |\n|---|---|" + "---|" * len(names) + "---|")
@@ -310,7 +350,7 @@ def limit(bench):
             known[name] = {"format": name, "bits": bench.summary["linear_bits_per_weight"], "kl": bench.judge([model])["kl_mean"]}
             seconds = f"{took:.0f}"
             figures["rows"].append(known[name])
-            shutil.rmtree(model) if model.is_dir() else model.unlink()
+            bench.remove(model)
             if path:
                 path.write_text(json.dumps(figures, indent=1) + "\n")
         print(f"| {name} | {known[name]['bits']:.3f} | {known[name]['kl']:.5f} | {seconds} |", flush=True)
@@ -351,7 +391,7 @@ def main():
     parser.add_argument("--walk", default="auto", help="arithmetic of the calibration: f32, int8, auto")
     parser.add_argument("--samples", default=128)
     parser.add_argument("--json", help="a file for the figures of the part limit; what it has already is not measured again")
-    parser.add_argument("--llama", help="directory of llama-quantize, llama-imatrix and llama-perplexity")
+    parser.add_argument("--llama", help="directory of llama-quantize, llama-imatrix and llama-perplexity (parts llama and trained)")
     options = parser.parse_args()
     if "llama" in options.parts.split(",") and not options.llama:
         parser.error("the part llama needs --llama DIRECTORY")
