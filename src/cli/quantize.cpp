@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 #include <ranges>
+#include <set>
 
 #include "base/elapsed.h"
 #include "base/letter_case.h"
@@ -126,6 +127,7 @@ struct Outcome {
   std::optional<SourceLoss> source_loss;
   std::vector<ConvertSummary> copies;    // in further containers
   std::vector<ContainerOutput> planned;  // the same where nothing is written
+  std::set<std::string> told;            // notes of before and during the work
   double seconds = 0;
 };
 
@@ -192,7 +194,8 @@ void print_outcome(const Outcome& outcome, const Options& options, Session& sess
       session.note(fmt::format("{}: {}", copy.output.output.string(), note));
   if (const std::string text = describe_substitutions(summary); !text.empty())
     session.note("note: " + text + alternatives_of(summary));
-  for (const std::string& warning : summary.warnings) session.note("warning: " + warning);
+  for (const std::string& warning : summary.warnings)
+    if (!outcome.told.contains("note: " + warning)) session.note("warning: " + warning);
   const VerifiedQuantization* const verified = outcome.budgeted   ? &outcome.budgeted->outcome
                                                : outcome.verified ? &*outcome.verified
                                                                   : nullptr;
@@ -316,7 +319,11 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   announce_stages(options, session);
   QuantizeModelOptions& request = options.request;
   request.on_layer = [&session](const LayerReport& report) { session.note(layer_text(report)); };
-  request.note = [&session](const std::string& note) { session.note(note); };
+  std::set<std::string> told;
+  request.note = [&](const std::string& note) {
+    told.insert(note);
+    session.note(note);
+  };
   const SourceModel source = SourceModel::open(options.model);
   if (!request.runtime.empty() && request.container.empty())
     request.container = container_for(find_runtime(request.runtime), source, request).name();
@@ -359,6 +366,7 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
       outcome.copies.push_back(write_copy(outputs.front(), copy, request, session.machine(), session.progress()));
   outcome.seconds = seconds_since(start);
   outcome.source_loss = lost;
+  outcome.told = std::move(told);
   session.end_progress();
   note_namesake(source, options, outcome.summary, session);
   note_better_fit(options, outcome.summary, session);

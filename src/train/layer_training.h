@@ -83,6 +83,7 @@ class LayerTraining {
   // layer (counted from 1), and what to lower.
   LearntLayer run(const std::function<void()>& after_step);
   QuantizedTensor stored(std::string_view part) const;
+  bool weighs_errors() const { return stream_error_.has_moment(); }  // by the text's output_moment
 
   // What it takes beside the text and the layer's weights, in bytes.
   static std::uint64_t bytes(const DrawnGraph& drawing, std::uint64_t weights, std::size_t length,

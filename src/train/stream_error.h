@@ -25,7 +25,9 @@ struct SizedError {
 class StreamError {
  public:
   // moment: F, [width, width], the mean of its diagonal 1; a tenth of the identity is added. Empty: F = 1. Copied.
+  // One of infinite gradients is none: F = 1.
   StreamError(std::span<const float> moment, std::size_t width, ProductArithmetic arithmetic, Machine& machine);
+  bool has_moment() const { return !moment_.empty(); }
 
   // y, target: [tokens, width]. Slopes by y of factor times the sum; empty: none.
   double of(std::span<const float> y, std::span<const float> target, double factor, std::span<float> slopes);

@@ -50,6 +50,20 @@ TEST_F(DistillCommand, AKilledRunEndsInTheSameBytes) {
                                  4);
 }
 
+TEST_F(DistillCommand, AKilledRunThatTrainsCodesAndEmbeddingDoesSoToo) {
+  ASSERT_EQ(nibble_command(scratch_, "quantize original -f int2:g32 --embedding bf16 -o model").code, 0);
+  expect_same_bytes_where_killed(
+      scratch_,
+      {"distill", "model",       "--original", "original",         "--text", "text.txt",         "-b", "2",  "-l",
+       "16",      "--steps",     "9",          "--save-every",     "2",      "--validate-every", "3",  "-t", "1",
+       "--codes", "--code-rate", "0.1",        "--train-embedding"},
+      4);
+  const auto manifest = nlohmann::json::parse(read_text(scratch_ / "whole" / "nibble_manifest.json"));
+  EXPECT_NE(manifest["distilled"]["kept_step"], 0);
+  EXPECT_EQ(manifest["distilled"]["embedding"], true);
+  EXPECT_EQ(manifest["distilled"]["coded_matrices"], manifest["distilled"]["matrices"]);
+}
+
 TEST_F(DistillCommand, SaysWhatIsWrong) {
   const auto wrong = [&](const std::string& arguments, int code, const std::string& part) {
     const CommandResult result = distill(arguments);

@@ -83,14 +83,20 @@ TEST_F(Learning, LosesLessInNearlyEveryFamilyAndInNoneMore) {
 
 TEST_F(Learning, GivesTheSameBytesForAnyNumberOfThreadsAndOnADisk) {
   make("qwen3moe");
-  for (const char* const method : {"signround", "blockwise"}) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"signround", "plain"}, {"blockwise", "plain"}, {"blockwise", "kl"}};
+  std::string before;
+  for (const auto& [method, hessian] : cases) {
     QuantizeModelOptions request = options("q4_0", method, "one.gguf");
+    request.calibration.hessian = parse_hessian(hessian);
     quantize(request, 1);
     const std::string one = read_text(request.output);
     request.output = scratch_ / "three.gguf";
     request.calibration.spill_directory = scratch_.path();
     quantize(request, 3);
-    EXPECT_TRUE(one == read_text(request.output)) << method;
+    EXPECT_TRUE(one == read_text(request.output)) << method << ' ' << hessian;
+    EXPECT_FALSE(one == before) << method << ' ' << hessian;
+    before = one;
     EXPECT_FALSE(one == [&] {
       QuantizeModelOptions plain = options("q4_0", "gptq", "plain.gguf");
       plain.learning = {};
@@ -102,41 +108,52 @@ TEST_F(Learning, GivesTheSameBytesForAnyNumberOfThreadsAndOnADisk) {
 
 TEST_F(Learning, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes) {
   make("llama");
-  const QuantizeModelOptions whole = options("q4_0", "signround", "whole.gguf"),
-                             request = options("q4_0", "signround", "stopped.gguf");
-  const QuantizeSummary expected = quantize(whole);
-  const SourceModel source = SourceModel::open(model_);
-  // Within the first layer, within the second, and behind it.
-  std::uint64_t last = 0;
-  for (const double share : {0.2, 0.7, 1.0}) {
-    const auto stop = [&](const Progress& p) {
-      if (p.stage == "quantize") {
-        EXPECT_LE(p.done, p.total);
-        last = p.done;
-      }
-      return p.stage != "quantize" || static_cast<double>(p.done) < share * static_cast<double>(p.total);
-    };
-    const std::string message = error_of([&] { quantize_model(source, request, machine_, stop); });
-    EXPECT_NE(message.find("the same command goes on where it stopped"), std::string::npos) << message;
-    EXPECT_FALSE(std::filesystem::exists(request.output));
+  const std::pair<const char*, const char*> cases[] = {{"signround", "plain"}, {"blockwise", "kl"}};
+  for (const auto& [method, hessian] : cases) {
+    QuantizeModelOptions whole = options("q4_0", method, "whole.gguf");
+    whole.calibration.hessian = parse_hessian(hessian);
+    QuantizeModelOptions request = whole;
+    request.output = scratch_ / "stopped.gguf";
+    const QuantizeSummary expected = quantize(whole);
+    const SourceModel source = SourceModel::open(model_);
+    // Within the first layer, within the second, and behind it.
+    std::uint64_t last = 0;
+    for (const double share : {0.2, 0.7, 1.0}) {
+      const auto stop = [&](const Progress& p) {
+        if (p.stage == "quantize") {
+          EXPECT_LE(p.done, p.total);
+          last = p.done;
+        }
+        return p.stage != "quantize" || static_cast<double>(p.done) < share * static_cast<double>(p.total);
+      };
+      const std::string message = error_of([&] { quantize_model(source, request, machine_, stop); });
+      EXPECT_NE(message.find("the same command goes on where it stopped"), std::string::npos) << message;
+      EXPECT_FALSE(std::filesystem::exists(request.output));
+    }
+    // What is told of a layer is lost: it learns anew, by the same moments.
+    std::vector<std::filesystem::path> told;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch_.path()))
+      if (entry.path().filename().string().find("layer-1-learnt") != std::string::npos) told.push_back(entry.path());
+    ASSERT_EQ(told.size(), 1U);
+    std::filesystem::remove(told.front());
+    Machine three(chosen_isa(), 3);
+    std::uint64_t total = 0;
+    const QuantizeSummary resumed = quantize_model(source, request, three, [&](const Progress& p) {
+      if (p.stage == "quantize") last = p.done, total = p.total;
+      return true;
+    });
+    EXPECT_EQ(last, total);
+    EXPECT_TRUE(read_text(request.output) == read_text(whole.output));
+    ASSERT_EQ(resumed.learnt.size(), expected.learnt.size());
+    for (std::size_t i = 0; i < resumed.learnt.size(); ++i) {
+      EXPECT_EQ(resumed.learnt[i].kept_step, expected.learnt[i].kept_step);
+      EXPECT_FLOAT_EQ(static_cast<float>(resumed.learnt[i].after), static_cast<float>(expected.learnt[i].after));
+    }
+    QuantizeModelOptions other = request;
+    other.learning.rate = 0.25;
+    quantize(other);
+    EXPECT_FALSE(read_text(other.output) == read_text(whole.output));
   }
-  Machine three(chosen_isa(), 3);
-  std::uint64_t total = 0;
-  const QuantizeSummary resumed = quantize_model(source, request, three, [&](const Progress& p) {
-    if (p.stage == "quantize") last = p.done, total = p.total;
-    return true;
-  });
-  EXPECT_EQ(last, total);
-  EXPECT_TRUE(read_text(request.output) == read_text(whole.output));
-  ASSERT_EQ(resumed.learnt.size(), expected.learnt.size());
-  for (std::size_t i = 0; i < resumed.learnt.size(); ++i) {
-    EXPECT_EQ(resumed.learnt[i].kept_step, expected.learnt[i].kept_step);
-    EXPECT_FLOAT_EQ(static_cast<float>(resumed.learnt[i].after), static_cast<float>(expected.learnt[i].after));
-  }
-  QuantizeModelOptions other = request;
-  other.learning.rate = 0.25;
-  quantize(other);
-  EXPECT_FALSE(read_text(other.output) == read_text(whole.output));
 }
 
 TEST_F(Learning, LeavesAloneWhatIsNotQuantizedAndBeginsWhereItIsTold) {
@@ -202,9 +219,10 @@ TEST_F(Learning, RefusesWhatMemoryDoesNotHold) {
   request.learning.batch = 8;
   const QuantizePlan plan = plan_quantization(source, request);
   const LearningText text{.tokens = 16 * 32, .length = 32};
+  std::uint64_t beside = 0;
   const auto fits = [&](std::uint64_t available) {
     try {
-      require_learning_memory(plan, request, text, available);
+      require_learning_memory(plan, request, text, beside, available);
       return true;
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::resource);
@@ -224,6 +242,10 @@ TEST_F(Learning, RefusesWhatMemoryDoesNotHold) {
   EXPECT_LT(least, std::uint64_t{64} << 20);
   EXPECT_FALSE(fits(least));
   EXPECT_TRUE(fits(least + 1));
+  beside = 1000;  // what kl moments keep meanwhile
+  EXPECT_FALSE(fits(least + 1000));
+  EXPECT_TRUE(fits(least + 1001));
+  beside = 0;
   request.learning.batch = 4;
   EXPECT_TRUE(fits(least)) << "smaller batches take less";
   request.learning.batch = 8;

@@ -91,6 +91,10 @@ TEST_F(Curvature, LayersByThemselvesAreTheSame) {
     EXPECT_EQ(own.token_weights, other.token_weights) << place.second;
     EXPECT_EQ(own.output_moment, other.output_moment) << place.second;
   }
+  ASSERT_FALSE(last.stream_moment(1).empty());
+  EXPECT_TRUE(std::ranges::equal(last.stream_moment(1), all.stream_moment(1)));
+  EXPECT_TRUE(last.stream_moment(0).empty());
+  EXPECT_FALSE(std::ranges::equal(all.stream_moment(0), all.stream_moment(1)));
   Machine machine(chosen_isa(), 1);
   EXPECT_LT(curvature_bytes(model_, tokens_, {.first_layer = 1, .end_layer = 2}, machine),
             curvature_bytes(model_, tokens_, {.end_layer = 2}, machine));

@@ -11,6 +11,11 @@
 namespace nibble {
 namespace {
 
+// Those whose outputs are weighed by kl moments.
+bool is_weighed(const ModelTensor& part) {
+  return part.role == TensorRole::linear && part.experts == 0 && part.layer >= 0 && part.shape.size() == 2;
+}
+
 // While gradients are found. kl: of a layer at a time, at least.
 std::uint64_t gradient_bytes(const Hessian& hessian, const HessianText& text, Machine& machine) {
   if (!hessian.is_kl)
@@ -24,30 +29,29 @@ std::uint64_t gradient_bytes(const Hessian& hessian, const HessianText& text, Ma
   return most;
 }
 
-// kl, while a matrix is rounded: moments of the outputs of a layer's Linears and of its stream, and of the largest of
-// them its rows in another order and what is made of it, a factor in f64 and that in the order of rounding.
+// kl, of the largest Linear's outputs: their moment in another order and what is made of it, a factor in f64 and that
+// in the order of rounding.
 std::uint64_t output_numbers(const HessianText& text) {
   constexpr std::uint64_t kOfLargest = 4;
-  const ModelTensors& parts = text.source.parts();
-  const Network& network = parts.network();
-  std::uint64_t most = 0;
-  for (std::int64_t layer = 0; layer < network.num_layers(); ++layer) {
-    std::uint64_t all = text.source.config().hidden * text.source.config().hidden, largest = 0;
-    for (const Site& site : network.layer(layer).sites)
-      for (const std::string& part : site.parts) {
-        if (site.experts != 0) continue;
-        const std::uint64_t rows = parts.part(part, layer)->shape.front();
-        all += rows * rows;
-        largest = std::max(largest, rows * rows);
-      }
-    most = std::max(most, all + kOfLargest * largest);
-  }
-  return most;
+  std::uint64_t largest = 0;
+  for (const ModelTensor& part : text.source.parts().all())
+    if (is_weighed(part)) largest = std::max(largest, part.shape.front());
+  return kOfLargest * largest * largest;
 }
 
 }  // namespace
 
-std::uint64_t hessian_bytes(const Hessian& hessian, const HessianText& text, Machine& machine) {
+std::uint64_t kept_curvature_bytes(const SourceModel& source, std::uint64_t tokens, std::int64_t first_layer,
+                                   std::int64_t end_layer) {
+  std::uint64_t numbers = 0;
+  for (const ModelTensor& part : source.parts().all())
+    if (is_weighed(part) && part.layer >= first_layer && part.layer < end_layer)
+      numbers += part.shape.front() * part.shape.front() + tokens;
+  const std::uint64_t hidden = source.config().hidden;
+  return sizeof(float) * (numbers + static_cast<std::uint64_t>(end_layer - first_layer) * hidden * hidden);
+}
+
+std::uint64_t rounding_bytes(const Hessian& hessian, const HessianText& text) {
   if (!hessian.is_guided()) return 0;
   // Of each group a shard's sums and the total, the same of targets, and what rounding makes of the moment: its factor
   // and its columns by spans.
@@ -58,8 +62,17 @@ std::uint64_t hessian_bytes(const Hessian& hessian, const HessianText& text, Mac
     for (const Site& site : network.layer(layer).sites)
       if (site.experts == 0) moments = std::max(moments, hessian.groups * matrices * site.width * site.width);
   if (hessian.is_kl) moments += output_numbers(text);
-  const std::uint64_t kept = kept_token_weight_bytes(text.source, text.tokens.ids.size(), hessian.groups);
-  return std::max(gradient_bytes(hessian, text, machine), kept + moments * sizeof(float));
+  return moments * sizeof(float);
+}
+
+std::uint64_t hessian_bytes(const Hessian& hessian, const HessianText& text, Machine& machine) {
+  if (!hessian.is_guided()) return 0;
+  const std::uint64_t tokens = text.tokens.ids.size();
+  std::uint64_t kept = 0;
+  if (!hessian.is_kl) kept = kept_token_weight_bytes(text.source, tokens, hessian.groups);
+  for (std::int64_t layer = 0; layer < text.source.parts().network().num_layers() && hessian.is_kl; ++layer)
+    kept = std::max(kept, kept_curvature_bytes(text.source, tokens, layer, layer + 1));
+  return std::max(gradient_bytes(hessian, text, machine), kept + rounding_bytes(hessian, text));
 }
 
 void require_hessian_memory(const Hessian& hessian, const HessianText& text, std::uint64_t available,

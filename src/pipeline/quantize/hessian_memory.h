@@ -25,6 +25,14 @@ struct HessianText {
   bool rotates = false;  // whether a moment is kept as its Linears' rotated inputs have it, too
 };
 
+// What kl moments keep of such layers while these are rounded and learn, in bytes: of every Linear the moment of its
+// outputs and what each token weighs, and the moments of the streams behind the layers.
+std::uint64_t kept_curvature_bytes(const SourceModel& source, std::uint64_t tokens, std::int64_t first_layer,
+                                   std::int64_t end_layer);
+
+// What rounding by moments takes at a time beside what is kept of gradients, in bytes; of plain ones nothing.
+std::uint64_t rounding_bytes(const Hessian& hessian, const HessianText& text);
+
 // At most, in bytes; of plain ones nothing.
 std::uint64_t hessian_bytes(const Hessian& hessian, const HessianText& text, Machine& machine);
 

@@ -151,11 +151,9 @@ std::uint64_t learning_work(const QuantizePlan& plan, const QuantizeModelOptions
   return total;
 }
 
-std::string require_learning_memory(const QuantizePlan& plan, const QuantizeModelOptions& options,
-                                    const LearningText& text, std::uint64_t available) {
+LearningBytes learning_bytes(const QuantizePlan& plan, const QuantizeModelOptions& options, const LearningText& text) {
   const PlannedParts parts(plan, options);
-  std::uint64_t needed = 0, hidden = 0;
-  std::size_t batch = 0;
+  LearningBytes bytes;
   for (std::int64_t layer = 0; layer < static_cast<std::int64_t>(plan.config.layers); ++layer) {
     const DrawnGraph& drawing = parts.drawing(layer);
     const std::optional<Method> method = method_of(parts, drawing, layer, options);
@@ -167,17 +165,24 @@ std::string require_learning_memory(const QuantizePlan& plan, const QuantizeMode
                                                [&](const TensorPlan& tensor) { return learns(tensor, options); });
     // The layer as the original has it, as it is stored, as it learns, and its codes.
     const std::uint64_t layers = 3 * sizeof(float) * all + 2 * learnt;
-    needed =
-        std::max(needed, layers + LayerTraining::bytes(drawing, learnt, static_cast<std::size_t>(text.length), own));
-    batch = own.batch;
+    bytes.layer = std::max(bytes.layer,
+                           layers + LayerTraining::bytes(drawing, learnt, static_cast<std::size_t>(text.length), own));
+    bytes.batch = own.batch;
   }
-  // Of the text where it entered the layer, where it is, and behind the original's.
-  if (options.calibration.spill_directory.empty()) hidden = 3 * text.tokens * plan.config.hidden * sizeof(float);
+  if (options.calibration.spill_directory.empty()) bytes.hidden = 3 * text.tokens * plan.config.hidden * sizeof(float);
+  return bytes;
+}
+
+std::string require_learning_memory(const QuantizePlan& plan, const QuantizeModelOptions& options,
+                                    const LearningText& text, std::uint64_t beside, std::uint64_t available) {
+  const LearningBytes bytes = learning_bytes(plan, options, text);
   std::string numbers = fmt::format(
-      "{:.1f} MiB for a layer in f32, what it learns and a batch of {} windows of {} tokens, {:.1f} MiB for the text; "
+      "{:.1f} MiB for a layer in f32, what it learns and a batch of {} windows of {} tokens, {:.1f} MiB for the "
+      "text{}; "
       "{:.1f} MiB are free",
-      mebibytes(needed), batch, text.length, mebibytes(hidden), mebibytes(available));
-  if (needed + hidden > available)
+      mebibytes(bytes.layer), bytes.batch, text.length, mebibytes(bytes.hidden),
+      beside == 0 ? "" : fmt::format(", {:.1f} MiB for what its errors cost", mebibytes(beside)), mebibytes(available));
+  if (bytes.layer + bytes.hidden + beside > available)
     throw Error(
         ErrorKind::resource,
         "learning takes more memory than there is; give smaller batches, or keep hidden states on a disk: " + numbers,
@@ -202,10 +207,18 @@ LayerLearner::LayerLearner(const QuantizePlan& plan, const PlannedParts& parts, 
 
 LayerLearner::~LayerLearner() = default;
 
-void LayerLearner::require_room(std::uint64_t tokens, std::uint64_t length) const {
-  require_windows(tokens / length);
-  const std::string taken = require_learning_memory(plan_, options_, {tokens, length}, available_memory());
+void LayerLearner::require_room(const LearningText& text, std::uint64_t beside) const {
+  require_windows(text.tokens / text.length);
+  const std::string taken = require_learning_memory(plan_, options_, text, beside, available_memory());
   if (options_.note) options_.note("learning takes " + taken);
+}
+
+bool LayerLearner::is_due(std::int64_t layer) const {
+  const DrawnGraph& drawing = parts_.drawing(layer);
+  if (!method_of(parts_, drawing, layer, options_)) return false;
+  return !output_.find_learnt(layer) || std::ranges::any_of(drawing.graph.weights(), [&](const WeightUse& use) {
+    return learns(parts_.planned(use.part, layer), options_) && !output_.is_done(parts_.index(use.part, layer));
+  });
 }
 
 void LayerLearner::begin(std::int64_t layer, const LayerWeights& current, LayerWalk& walk) {
@@ -213,13 +226,8 @@ void LayerLearner::begin(std::int64_t layer, const LayerWeights& current, LayerW
   const DrawnGraph& drawing = current.drawing();
   const std::optional<Method> method = method_of(parts_, drawing, layer, options_);
   if (!method) return;
-  const auto all = drawing.graph.weights();
-  const bool is_there = std::ranges::all_of(all, [&](const WeightUse& use) {
-    return !learns(parts_.planned(use.part, layer), options_) || output_.is_done(parts_.index(use.part, layer));
-  });
-  const auto learnt = output_.find_learnt(layer);
-  if (is_there && learnt) {
-    output_.record_learnt(*learnt);
+  if (!is_due(layer)) {
+    output_.record_learnt(*output_.find_learnt(layer));
     output_.advance(
         settings_of(*method, options_).steps *
             layer_weights(drawing, parts_, layer, [&](const TensorPlan& tensor) { return learns(tensor, options_); }),
@@ -230,7 +238,7 @@ void LayerLearner::begin(std::int64_t layer, const LayerWeights& current, LayerW
       std::make_unique<Open>(Open{.layer = layer, .settings = settings_of(*method, options_), .entered = walk.save()});
   if (options_.calibration.walk != WalkArithmetic::f32) open_->settings.arithmetic = fastest_products(machine_.isa);
   std::vector<NetworkWeight> weights;
-  for (const WeightUse& use : all)
+  for (const WeightUse& use : drawing.graph.weights())
     weights.push_back({parts_.tensor(use.part, layer).hf_name, use.part, layer, use.role, current.at(use.part)});
   open_->weights = NetworkWeights(std::move(weights));
 }
@@ -277,6 +285,11 @@ void LayerLearner::finish(LayerWeights& current, LayerWalk& walk, const LayerWal
     for (const WeightUse& use : current.drawing().graph.weights())
       if (!learns(parts_.planned(use.part, open->layer), options_))
         open->weights.find(open->layer, use.part)->values = current.at(use.part);
+    if (!output_moment.empty() && !training.weighs_errors() && options_.note)
+      options_.note(
+          fmt::format("warning: gradients by what layer {} gives are not finite: it learns by the squared "
+                      "error of that, not by what it costs",
+                      open->layer + 1));
     const std::string item = fmt::format("layer {} learns", open->layer + 1);
     const LearntLayer learnt = training.run([&] { output_.advance(weights, item); });
     output_.record_learnt(learnt);

@@ -39,13 +39,20 @@ void require_learnable(std::span<const std::string> formats, const QuantizeModel
 // What it all takes in the units that progress is counted in (progress_weight).
 std::uint64_t learning_work(const QuantizePlan& plan, const QuantizeModelOptions& options);
 
-// What the largest layer that learns takes, with the hidden states of so many tokens in windows of such a length, in
-// words. Error(resource) where that is more than is available, in bytes.
 struct LearningText {
   std::uint64_t tokens = 0, length = 0;
 };
+// What the largest layer that learns takes, in bytes.
+struct LearningBytes {
+  std::uint64_t layer = 0;   // itself in f32, what it learns, a batch
+  std::uint64_t hidden = 0;  // the text where it entered, where it is, and behind the original's; on a disk: 0
+  std::size_t batch = 0;     // windows
+};
+LearningBytes learning_bytes(const QuantizePlan& plan, const QuantizeModelOptions& options, const LearningText& text);
+// In words. beside: bytes that moments keep of a layer, yet to be taken. Error(resource) where it all is more than is
+// available, in bytes.
 std::string require_learning_memory(const QuantizePlan& plan, const QuantizeModelOptions& options,
-                                    const LearningText& text, std::uint64_t available);
+                                    const LearningText& text, std::uint64_t beside, std::uint64_t available);
 
 class LayerLearner {
  public:
@@ -57,9 +64,11 @@ class LayerLearner {
   bool learns_anything() const { return learns_anything_; }
   // Before text is walked: that there is enough of it (Error(unusable_input) else), and as require_learning_memory();
   // a note of what it takes.
-  void require_room(std::uint64_t tokens, std::uint64_t length) const;
+  void require_room(const LearningText& text, std::uint64_t beside) const;
 
-  // A layer is met; nothing is open behind this where none of its Linears learn, or all are there from a run before.
+  // Whether any of its Linears learn that are not there from a run before, with what was told of them.
+  bool is_due(std::int64_t layer) const;
+  // A layer is met; nothing is open behind this where it is not due.
   // current: its weights before they are rounded.
   void begin(std::int64_t layer, const LayerWeights& current, LayerWalk& walk);
   bool is_open() const { return open_ != nullptr; }

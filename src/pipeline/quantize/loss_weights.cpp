@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/memory.h"
 #include "pipeline/quantize/hessian_memory.h"
 
@@ -13,9 +15,10 @@ std::string loss_weight_warning(const Hessian& hessian, const CalibrationTokens&
   const std::uint64_t count = tokens.ids.size(), length = tokens.length;
   if (!hessian.is_guided() || count >= kEnough) return {};
   return fmt::format(
-      "{} moments of {} windows of {} tokens: a few tokens decide in them, and of so little text plain ones "
+      "{} moments of {} window{} of {} tokens: a few tokens decide in them, and of so little text plain ones "
       "may lose less; take {} windows",
-      hessian_name(hessian), tokens.windows(), length, (kEnough + length - 1) / length);
+      hessian_name(hessian), tokens.windows(), tokens.windows() == 1 ? "" : "s", length,
+      (kEnough + length - 1) / length);
 }
 
 LossWeights::LossWeights(const SourceModel& source, const CalibrationTokens& tokens, const LossWeightOptions& options,
@@ -31,8 +34,15 @@ LossWeights::LossWeights(const SourceModel& source, const CalibrationTokens& tok
       machine);
 }
 
-// Every run of layers takes passes over the text: as many of them as there is room for, beside what walking and
-// rounding go on with.
+std::uint64_t LossWeights::bytes_to_come() const {
+  std::uint64_t most = 0;
+  for (std::int64_t layer = 0; layer < source_.parts().network().num_layers() && options_.hessian.is_kl; ++layer)
+    most = std::max(most, kept_curvature_bytes(source_, tokens_.ids.size(), layer, layer + 1));
+  return most;
+}
+
+// Every run of layers takes passes over the text: as many of them as there is room for while gradients are found, and
+// while each of them is rounded and learns beside what is kept of all.
 void LossWeights::prepare(std::int64_t layer, bool is_needed) {
   if (!options_.hessian.is_kl || layer < curvature_end_ || !is_needed) return;
   curvature_ = {};
@@ -40,10 +50,17 @@ void LossWeights::prepare(std::int64_t layer, bool is_needed) {
                            .end_layer = layer + 1,
                            .arithmetic = fastest_products(machine_.isa),
                            .progress = options_.progress};
-  const std::uint64_t room = available_memory() / 2;
+  const std::uint64_t there = available_memory();
+  const std::uint64_t beside =
+      std::max(options_.beside, rounding_bytes(options_.hessian, {source_, tokens_, options_.follow_original,
+                                                                  options.arithmetic, options_.rotates}));
+  const auto fits = [&](const CurvatureOptions& some) {
+    const std::uint64_t kept = kept_curvature_bytes(source_, tokens_.ids.size(), some.first_layer, some.end_layer);
+    return curvature_bytes(source_, tokens_, some, machine_) <= there / 2 && kept <= there && beside <= there - kept;
+  };
   for (CurvatureOptions more = options; more.end_layer < source_.parts().network().num_layers();) {
     ++more.end_layer;
-    if (curvature_bytes(source_, tokens_, more, machine_) > room) break;
+    if (!fits(more)) break;
     options.end_layer = more.end_layer;
   }
   curvature_ = find_loss_curvature(source_, tokens_, options, machine_);

@@ -32,6 +32,7 @@ struct LossWeightOptions {
   Hessian hessian{};
   bool follow_original = true;
   bool rotates = false;         // HessianText's
+  std::uint64_t beside = 0;     // bytes that a layer takes while it learns
   ProgressCallback progress{};  // stage "gradients"; of kl once for each run of layers that memory has room for
 };
 
@@ -44,6 +45,9 @@ class LossWeights {
 
   // Before a layer's Linears are asked for; is_needed: whether any of them will be.
   void prepare(std::int64_t layer, bool is_needed);
+
+  // What is kept of a layer while it learns, at most, in bytes, where that is yet to be taken.
+  std::uint64_t bytes_to_come() const;
 
   // Whether a site's Linears are weighed by themselves.
   bool is_by_part() const { return options_.hessian.is_kl || weights_.groups() > 1; }

@@ -60,13 +60,15 @@ void LayerQuantizer::begin_walk() {
   const bool rotates = std::ranges::any_of(plan_.tensors, [](const TensorPlan& tensor) {
     return tensor.target.parts && !tensor.target.parts->input_transform.empty();
   });
-  live_->weights.emplace(source_, live_->tokens,
-                         LossWeightOptions{calibration.hessian, calibration.follow_original, rotates, progress_},
-                         machine_);
+  const LearningText text{live_->tokens.ids.size(), live_->tokens.length};
+  const std::uint64_t learning = learner_.learns_anything() ? learning_bytes(plan_, options_, text).layer : 0;
+  live_->weights.emplace(
+      source_, live_->tokens,
+      LossWeightOptions{calibration.hessian, calibration.follow_original, rotates, learning, progress_}, machine_);
   WalkOptions stored = walk;
   stored.keeps_inputs = true;
   live_->stored.emplace(parts_.tensors().network(), live_->tokens, stored, machine_);
-  if (learner_.learns_anything()) learner_.require_room(live_->tokens.ids.size(), live_->tokens.length);
+  if (learner_.learns_anything()) learner_.require_room(text, live_->weights->bytes_to_come());
   bool has_targets = learner_.learns_anything();  // only they need the original beside the quantized layers
   for (const ModelTensor& tensor : parts_.tensors().all())
     has_targets = has_targets || (tensor.role == TensorRole::linear &&
@@ -172,9 +174,10 @@ void LayerQuantizer::layer(std::int64_t index) {
   source_.require_unchanged();
   const auto is_done = [&](const std::string& part) { return output_.is_done(parts_.index(part, index)); };
   if (live_)
-    live_->weights->prepare(index, !std::ranges::all_of(parts_.drawing(index).sites, [&](const Site& site) {
-                              return std::ranges::all_of(site.parts, is_done);
-                            }));
+    live_->weights->prepare(
+        index, learner_.is_due(index) || !std::ranges::all_of(parts_.drawing(index).sites, [&](const Site& site) {
+                 return std::ranges::all_of(site.parts, is_done);
+               }));
   const LayerWeights original(source_, parts_.tensors(), index, machine_.pool);
   source_.require_unchanged();
   LayerWeights current = original.copy(machine_.pool);
