@@ -11,9 +11,8 @@
 // target W + L_O^T E L_I + L_O^T E + E L_I this is, an element at a time). Some rows are rounded at a time, without
 // feedback among them: J and K are such blocks then, and N_KJ = S_KJ S_JJ^-1. Immutable.
 //
-//   for (OutputFeedback::Targets targets(feedback, weights, cols, machine); !targets.is_done();
-//   targets.advance(stored))
-//     stored = rounded(targets.values(), targets.rows());
+//   OutputFeedback::Targets targets(feedback, weights, cols, machine);
+//   for (; !targets.is_done(); targets.advance(stored)) stored = rounded(targets.values(), targets.rows());
 #pragma once
 
 #include <cstddef>

@@ -137,19 +137,18 @@ double GridDistillation::run(const std::vector<std::int32_t>& rows, Tape::Walk w
                               ids.size(), walk == Tape::Walk::there ? 1.0f : settings_.temperature};
   const double loss = tape_.run(ids, shape, divergence_loss(teacher, machine_), walk);
   if (std::isfinite(loss)) return loss;
-  const std::optional<std::int64_t> layer = tape_.first_unsound();
-  const std::string where = !layer                         ? "the divergence"
-                            : *layer == Network::kBegin    ? "the embedding"
-                            : *layer >= tape_.num_layers() ? "the logits"
-                                                           : fmt::format("the output of layer {}", *layer);
+  std::string where = tape_.unsound_place();
+  if (where.empty()) where = "the divergence";
   if (step_ == 0)
     throw Error(ErrorKind::corrupt,
-                fmt::format("before the first step {} is not finite; repair the quantized model or its original: {}",
+                fmt::format("before the first step a number is not finite, first in {}; repair the quantized model or "
+                            "its original: {}",
                             where, std::isnan(loss) ? "NaN" : "infinite"));
-  throw Error(ErrorKind::unusable_input,
-              fmt::format("training has gone astray in step {}: {} is the first to be not finite; lower the rate: {}",
-                          step_ + 1, where, std::isnan(loss) ? "NaN" : "infinite"),
-              "distillation_rate");
+  throw Error(
+      ErrorKind::unusable_input,
+      fmt::format("training has gone astray in step {}: a number is not finite, first in {}; lower the rate: {}",
+                  step_ + 1, where, std::isnan(loss) ? "NaN" : "infinite"),
+      "distillation_rate");
 }
 
 void GridDistillation::put_values(TrainedPart::Values values) {

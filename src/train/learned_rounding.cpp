@@ -10,11 +10,12 @@
 
 #include "format/planar/format.h"
 #include "nibble/error.h"
+#include "train/number_sizes.h"
+#include "train/row_spans.h"
 
 namespace nibble {
 namespace {
 
-constexpr float kSmallest = 0.01F;    // of the largest number of a matrix's grids: what sizes are at least
 constexpr float kOutOfRange = 0.75F;  // of the distance between points: farther than that only beyond the last
 
 }  // namespace
@@ -37,23 +38,23 @@ struct LearnedRounding::Span {
   std::vector<float> scratch;                              // [numbers of a grid, columns]
 };
 
-// Rows are cut by grain; body sees the spans of a row in order.
+// body sees the spans of a row in order.
 template <class Body>
 void LearnedRounding::each_span(ThreadPool& pool, Body body) const {
-  const auto rows = static_cast<std::size_t>(weight_->values.rows),
-             cols = static_cast<std::size_t>(weight_->values.cols);
-  const std::size_t grain = std::max<std::size_t>(1, 16384 / std::max<std::size_t>(1, cols));
-  pool.parallel_for(rows, grain, [&](std::size_t first, std::size_t last, std::size_t) {
+  const RowSpans spans{static_cast<std::size_t>(weight_->values.rows), static_cast<std::size_t>(weight_->values.cols),
+                       span_};
+  const auto make_scratch = [&] {
     Span span;
     span.scratch.resize(std::max<std::size_t>(1, per_grid_) * span_);
-    for (span.row = first; span.row < last; ++span.row)
-      for (span.index = 0; span.index < spans_; ++span.index) {
-        const std::size_t from = span.index * span_;
-        span.begin = span.row * cols + from;
-        span.columns = std::min(span_, cols - from);
-        span.number = (span.row * spans_ + span.index) * per_grid_;
-        body(span);
-      }
+    return span;
+  };
+  each_row_span(spans, pool, make_scratch, [&](const RowSpan& at, Span& span) {
+    span.row = at.row;
+    span.index = at.index;
+    span.begin = at.row * spans.cols + at.begin;
+    span.columns = at.columns;
+    span.number = (at.row * spans_ + at.index) * per_grid_;
+    body(span);
   });
 }
 
@@ -95,12 +96,7 @@ LearnedRounding::LearnedRounding(const QuantizedTensor& start, std::span<const f
       distances_[span.begin + i] = distance;
     }
   });
-  float largest = 0;
-  for (const float number : first_numbers_) largest = std::max(largest, std::fabs(number));
-  for (const float number : first_numbers_) sizes_.push_back(std::max(std::fabs(number), kSmallest * largest));
-  const PlanarSpec* const planar = find_planar_spec(*format_);
-  for (std::size_t i = 1; i < sizes_.size() && planar != nullptr && planar->is_asymmetric; i += 2)
-    sizes_[i] = 0;  // zero points are whole numbers
+  sizes_ = number_sizes(first_numbers_, *format_);
   changes_.resize(sizes_.size());
   slopes_.resize(sizes_.size());
   grids_ = first_grids_;

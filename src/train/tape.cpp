@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/tape.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -168,6 +170,13 @@ std::optional<std::int64_t> Tape::first_unsound() const {
     if (first_not_finite(borders_[i])) return static_cast<std::int64_t>(i) - 1;
   if (!std::isfinite(last_loss_)) return network_.num_layers();
   return std::nullopt;
+}
+
+std::string Tape::unsound_place() const {
+  const std::optional<std::int64_t> layer = first_unsound();
+  if (!layer) return {};
+  if (*layer == Network::kBegin) return "the embedding";
+  return *layer >= num_layers() ? "the logits" : fmt::format("the output of layer {}", *layer);
 }
 
 namespace {

@@ -71,6 +71,8 @@ class Tape {
   // The first layer of the last run whose output holds NaN or infinity, Network::kBegin for what comes before them, and
   // num_layers() for the logits. None: all of them were finite.
   std::optional<std::int64_t> first_unsound() const;
+  // In words, layers counted from 0: "the embedding", "the output of layer 3", "the logits"; empty: there is none.
+  std::string unsound_place() const;
 
   std::int64_t num_layers() const { return network_.num_layers(); }
 

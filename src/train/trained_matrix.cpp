@@ -8,6 +8,7 @@
 
 #include "format/planar/format.h"
 #include "nibble/error.h"
+#include "train/row_spans.h"
 
 namespace nibble {
 namespace {
@@ -36,30 +37,29 @@ struct TrainedMatrix::Span {
   const float* numbers = nullptr;
 };
 
-// Rows are cut by grain; body sees the spans of a row in order.
+// body sees the spans of a row in order.
 template <class Body>
 void TrainedMatrix::each_span(ThreadPool& pool, Body body) const {
   const Format& format = *stored_.format;
-  const std::size_t grain = std::max<std::size_t>(1, 16384 / std::max<std::uint64_t>(1, stored_.cols));
-  pool.parallel_for(
-      static_cast<std::size_t>(stored_.rows), grain, [&](std::size_t first, std::size_t last, std::size_t) {
-        Span span;
-        span.grid.resize(format.grid_bytes());
-        span.codes.resize(tiles_ != nullptr ? span_ : span_ / format.info().unit);
-        span.scratch.resize(per_grid_ * span_);
-        for (span.row = first; span.row < last; ++span.row) {
-          const ConstRowPlanes row = stored_.row(span.row);
-          for (span.index = 0; span.index < spans_; ++span.index) {
-            span.begin = span.index * span_;
-            span.columns = std::min<std::size_t>(span_, static_cast<std::size_t>(stored_.cols) - span.begin);
-            span.numbers = numbers_.data() + (span.row * spans_ + span.index) * per_grid_;
-            format.unpack(row, span.index, span.columns, stored_.tensor_grid.get(), span.row, span.grid.data(),
-                          span.codes.data());
-            if (tiles_ != nullptr) tiles_->column_codes(row, span.row, span.codes);
-            body(span);
-          }
-        }
-      });
+  const auto make_scratch = [&] {
+    Span span;
+    span.grid.resize(format.grid_bytes());
+    span.codes.resize(tiles_ != nullptr ? span_ : span_ / format.info().unit);
+    span.scratch.resize(per_grid_ * span_);
+    return span;
+  };
+  const RowSpans spans{static_cast<std::size_t>(stored_.rows), static_cast<std::size_t>(stored_.cols), span_};
+  each_row_span(spans, pool, make_scratch, [&](const RowSpan& at, Span& span) {
+    const ConstRowPlanes row = stored_.row(at.row);
+    span.row = at.row;
+    span.index = at.index;
+    span.begin = at.begin;
+    span.columns = at.columns;
+    span.numbers = numbers_.data() + (at.row * spans_ + at.index) * per_grid_;
+    format.unpack(row, at.index, at.columns, stored_.tensor_grid.get(), at.row, span.grid.data(), span.codes.data());
+    if (tiles_ != nullptr) tiles_->column_codes(row, at.row, span.codes);
+    body(span);
+  });
 }
 
 TrainedMatrix::TrainedMatrix(const QuantizedView& stored, ThreadPool& pool) : stored_(stored) {

@@ -4,13 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "format/planar/format.h"
 #include "nibble/error.h"
+#include "train/number_sizes.h"
 
 namespace nibble {
 namespace {
-
-constexpr float kSmallest = 0.01f;  // of the largest number of a tensor: what sizes are at least
 
 QuantizedTensor read_whole(const TensorSource& source, ThreadPool& pool) {
   QuantizedTensor whole(source.format(), source.rows(), source.cols()), room;
@@ -42,8 +40,6 @@ TrainedPart::TrainedPart(const SourceModel& quantized, const ModelTensor& part, 
       }))
     throw Error(ErrorKind::unsupported, "the file holds it in another form than the network reads it");
   numbers_.begin.assign(grids_->numbers().begin(), grids_->numbers().end());
-  const PlanarSpec* const planar = find_planar_spec(*format_);
-  has_whole_zeros_ = planar != nullptr && planar->is_asymmetric;
 }
 
 std::uint64_t TrainedPart::num_numbers() const {
@@ -52,12 +48,8 @@ std::uint64_t TrainedPart::num_numbers() const {
 }
 
 void TrainedPart::begin(double share) {
-  float largest = 0;
-  for (const float number : numbers_.begin) largest = std::max(largest, std::fabs(number));
-  numbers_.sizes.clear();
-  for (const float number : numbers_.begin)
-    numbers_.sizes.push_back(static_cast<float>(share) * std::max(std::fabs(number), kSmallest * largest));
-  for (std::size_t i = 1; i < numbers_.sizes.size() && has_whole_zeros_; i += 2) numbers_.sizes[i] = 0;
+  numbers_.sizes = number_sizes(numbers_.begin, *format_);
+  for (float& size : numbers_.sizes) size *= static_cast<float>(share);
   numbers_.changes.assign(numbers_.begin.size(), 0);
   numbers_.slopes.assign(numbers_.begin.size(), 0);
 }

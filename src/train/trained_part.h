@@ -68,7 +68,6 @@ class TrainedPart {
   std::unique_ptr<QuantizedTensor> planes_;  // of matrices; what their grids are read from
   std::unique_ptr<TrainedMatrix> grids_;
   std::uint64_t num_numbers_ = 0;  // of grids whose codes are trained, too
-  bool has_whole_zeros_ = false;   // of [scale, zero point] the latter stays
   Numbers numbers_;
   std::unique_ptr<LearnedRounding> codes_;  // that are trained, and numbers of their grids in place of those
 };

@@ -138,20 +138,15 @@ void Trainer::refuse_loss(double loss, const std::string& what, std::uint64_t st
   const auto unsound =
       std::find_if(all.rbegin(), all.rend(), [](const NetworkWeight& w) { return !!first_not_finite(w.gradient); });
   std::string where;
-  if (const std::optional<std::int64_t> layer = tape_.first_unsound()) {
-    const std::string name = *layer == Network::kBegin      ? "the embedding is"
-                             : *layer >= tape_.num_layers() ? "the logits are"
-                                                            : fmt::format("the output of layer {} is", *layer);
-    where = fmt::format(", and {} the first to hold such a number", name);
-  } else if (unsound != all.rend()) {
-    where = fmt::format(", and the gradient by {} is the first to hold such a number", unsound->name);
-  }
+  std::string place = tape_.unsound_place();
+  const bool is_of_teacher = help_.teacher != nullptr && place.empty();
+  if (place.empty() && unsound != all.rend()) place = "the gradient by " + unsound->name;
+  if (!place.empty()) where = fmt::format(", and what holds such a number first is {}", place);
   // Before the first step no rate has done anything.
   if (step_ == 0 && settings_.begins_trained)
     throw Error(ErrorKind::corrupt,
                 fmt::format("{} of the model that training begins with{} is not finite{}; repair the model: {}", what,
-                            help_.teacher != nullptr && !tape_.first_unsound() ? ", or of its teacher," : "", where,
-                            std::isnan(loss) ? "NaN" : "infinite"));
+                            is_of_teacher ? ", or of its teacher," : "", where, std::isnan(loss) ? "NaN" : "infinite"));
   throw Error(ErrorKind::unusable_input,
               fmt::format("training has gone astray in step {}: {} is not finite{}; lower the rate, or the longest "
                           "gradient: {}",

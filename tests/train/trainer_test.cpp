@@ -365,14 +365,17 @@ TEST(Trainer, SaysWhatIsWrong) {
   settings = short_run(OptimizerKind::sgd);
   settings.rate = 1e30, settings.clip = 0, settings.warm_up = 0;
   const std::string astray = wrong(settings);
-  EXPECT_NE(astray.find("in step 2: the gradient's length is not finite, and the gradient by model."),
+  EXPECT_NE(astray.find(
+                "in step 2: the gradient's length is not finite, and what holds such a number first is the gradient by "
+                "model."),
             std::string::npos)
       << astray;
   EXPECT_NE(astray.find("lower the rate"), std::string::npos) << astray;
   TrainingRun broken(short_run());
   broken.weights.find(1, "down")->values.values[3] = INFINITY;
   const std::string told = error_of([&] { broken.trainer.step(); }).second;
-  EXPECT_NE(told.find("step 1: the loss is not finite, and the output of layer 1 is the first"), std::string::npos)
+  EXPECT_NE(told.find("step 1: the loss is not finite, and what holds such a number first is the output of layer 1"),
+            std::string::npos)
       << told;
   // No rate is to blame for a model that came broken.
   settings = short_run();
