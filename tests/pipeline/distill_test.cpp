@@ -247,12 +247,19 @@ TEST_F(Distill, WhatCannotBeTrainedIsNotTold) {
 // As elsewhere: a name that ends in .gguf is one file, any other a directory.
 TEST_F(Distill, TheOutputsNameChoosesTheContainer) {
   DistillRequest asked = request("from_directory.gguf");
+  std::string notes;
+  asked.note = [&](const std::string& note) { notes += note + "\n"; };
   distill(quantized("q4_0", "nibble"), asked, machine_);
+  EXPECT_EQ(notes.find("written in"), std::string::npos) << notes;
   EXPECT_TRUE(std::filesystem::is_regular_file(asked.output));
   EXPECT_EQ(SourceModel::open(asked.output).kind(), ContainerKind::gguf);
   asked = request("from_file");
   distill(quantized("q4_0", "gguf"), asked, machine_);
   EXPECT_TRUE(std::filesystem::is_directory(asked.output));
+  asked = request("other.gguf");  // the same numbers in another format
+  asked.note = [&](const std::string& note) { notes += note + "\n"; };
+  distill(quantized("int4:g32", "nibble"), asked, machine_);
+  EXPECT_NE(notes.find("in int4:g32 are written in q4_0"), std::string::npos) << notes;
   asked = request("x.gguf");  // what a GGUF file cannot hold is known before any work
   const std::filesystem::path path = quantized("nf4:g64", "nibble");
   EXPECT_NE(error_of([&] { distill(path, asked, machine_); }), "no error");

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/memory.h"
@@ -83,6 +84,17 @@ void require_memory(const SourceModel& quantized, const SourceModel& original, c
   if (request.note) request.note("training takes " + numbers);
 }
 
+// A container may hold the same numbers in other formats only.
+void tell_changed_formats(const ConvertSummary& planned, const DistillRequest& request) {
+  std::map<std::pair<std::string, std::string>, std::size_t> changes;
+  for (const ConvertedTensor& tensor : planned.tensors)
+    if (tensor.from != tensor.to) ++changes[{tensor.from, tensor.to}];
+  if (!request.note) return;
+  for (const auto& [change, count] : changes)
+    request.note(fmt::format("{} matri{} in {} {} written in {}, which this container has in its place", count,
+                             count == 1 ? "x" : "ces", change.first, count == 1 ? "is" : "are", change.second));
+}
+
 // What was asked for and cannot be.
 void tell_what_stays(const GridDistillation& training, const DistillRequest& request) {
   if (!request.note) return;
@@ -129,7 +141,7 @@ DistillSummary distill_model(SourceModel& quantized, const SourceModel& original
   require_place(quantized, find_container(convert.container), request.output);
   require_place(original, find_container(convert.container), request.output);
   convert.dry_run = true;  // what the container cannot hold is known before the work
-  convert_model(quantized, convert, machine, {});
+  const ConvertSummary planned = convert_model(quantized, convert, machine, {});
   const DistillationSettings& settings = request.settings;
   if (settings.batch.length > quantized.config().context)
     throw Error(ErrorKind::invalid_argument,
@@ -160,6 +172,7 @@ DistillSummary distill_model(SourceModel& quantized, const SourceModel& original
                          .coded = training.num_coded(),
                          .trains_embedding = training.trains_embedding(),
                          .left_alone = training.left_alone()};
+  tell_changed_formats(planned, request);
   tell_what_stays(training, request);
   summary.resumed_at = run.take_up(training, request.note);
   ProgressMeter meter(request.progress, "distill", settings.steps,
