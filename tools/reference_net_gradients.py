@@ -39,6 +39,46 @@ def case(function, shapes, weights=(), positive=False):
     return {"inputs": [kept(a.grad if a.grad is not None else torch.zeros_like(a)) for a in x], "weights": [kept(a.grad) for a in w]}
 
 
+def gru(behind, ways, clip):
+    """As ONNX says it: gates z, r, h; behind: linear_before_reset. ways: 1 forwards, -1 backwards."""
+
+    def function(x, first, w, r, b):
+        made = {}
+        for d, way in enumerate(ways):
+            h, n = first[:, d], first.shape[2]
+            for t in range(x.shape[1])[::way]:
+                seen, state = x[:, t] @ w[d].T + b[d][: 3 * n], h @ r[d].T + b[d][3 * n :]
+                z, s = (torch.sigmoid((seen + state)[:, i * n : (i + 1) * n].clamp(-clip, clip)) for i in (0, 1))
+                inner = s * state[:, 2 * n :] if behind else (s * h) @ r[d][2 * n :].T + b[d][5 * n :]
+                h = made[t, d] = (1 - z) * torch.tanh((seen[:, 2 * n :] + inner).clamp(-clip, clip)) + z * h
+        return torch.stack([torch.stack([made[t, d] for d in range(len(ways))], 1) for t in range(x.shape[1])], 1)
+
+    return function
+
+
+def lstm(ways, clip, coupled, peepholes):
+    """As ONNX says it: gates i, o, f, c; the hidden numbers of a step, then the cell's. peepholes: of i, o, f."""
+
+    def function(x, first, first_cell, w, r, *biases):
+        made = {}
+        for d, way in enumerate(ways):
+            h, c, n = first[:, d], first_cell[:, d], first.shape[2]
+            p = numbers(WEIGHTS + 3, len(ways), 3 * n)[d] if peepholes else torch.zeros(3 * n)
+            for t in range(x.shape[1])[::way]:
+                gates = x[:, t] @ w[d].T + h @ r[d].T
+                if biases:
+                    gates = gates + biases[0][d][: 4 * n] + biases[0][d][4 * n :]
+                gate = lambda i, of_cell=0: (gates[:, i * n : (i + 1) * n] + of_cell).clamp(-clip, clip)
+                enters = torch.sigmoid(gate(0, p[:n] * c))
+                stays = 1 - enters if coupled else torch.sigmoid(gate(2, p[2 * n :] * c))
+                c = stays * c + enters * torch.tanh(gate(3))
+                h = torch.sigmoid(gate(1, p[n : 2 * n] * c)) * torch.tanh(c)
+                made[t, d] = torch.cat([h, c], 1)
+        return torch.stack([torch.stack([made[t, d] for d in range(len(ways))], 1) for t in range(x.shape[1])], 1)
+
+    return function
+
+
 def norm_stored(x, gain, bias):
     shape = (1, -1, 1, 1)
     mean, variance = numbers(WEIGHTS + 2, 3), numbers(WEIGHTS + 3, 3) / 4 + 1.25
@@ -67,6 +107,12 @@ def operations():
         "strided_slice": case(lambda x: x[:, 1:3, ::2], [(2, 4, 5)]),
         "transpose": case(lambda x: x.permute(0, 2, 1), [(2, 3, 4)]),
         "resize": case(lambda x: F.interpolate(x, scale_factor=2, mode="nearest"), [(2, 2, 3, 2)]),
+        "transposed_convolution": case(lambda x, w, b: F.conv_transpose2d(x, w, b, stride=(2, 1), padding=(1, 0), output_padding=(1, 0), groups=2, dilation=(1, 2)), [(2, 4, 3, 4)], [(4, 3, 3, 2), (6,)]),
+        "transposed_line": case(lambda x, w: F.conv_transpose1d(x, w, stride=2, padding=1), [(2, 3, 7)], [(3, 5, 3)]),
+        "gru": case(gru(False, (1, -1), 1e9), [(2, 4, 5), (2, 2, 3)], [(2, 9, 5), (2, 9, 3), (2, 18)]),
+        "gru_behind": case(gru(True, (1,), 1.25), [(2, 4, 5), (2, 1, 3)], [(1, 9, 5), (1, 9, 3), (1, 18)]),
+        "lstm": case(lstm((1, -1), 1e9, False, True), [(2, 4, 5), (2, 2, 3), (2, 2, 3)], [(2, 12, 5), (2, 12, 3), (2, 24)]),
+        "lstm_coupled": case(lstm((-1,), 1.25, True, False), [(2, 4, 5), (2, 1, 3), (2, 1, 3)], [(1, 12, 5), (1, 12, 3)]),
         "sigmoid": case(torch.sigmoid, [(2, 9)]),
         "silu": case(F.silu, [(2, 9)]),
     }

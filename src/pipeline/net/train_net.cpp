@@ -159,10 +159,12 @@ TrainNetSummary train_net(const TrainNetRequest& request, Machine& machine) {
     simplify(net);
   }
   const std::vector<TrainedProduct> products = products_of(net);
-  if (products.empty())
+  if (products.empty() && !request.quantize.empty())
     throw Error(ErrorKind::unsupported,
-                fmt::format("{}: has neither convolutions nor matrices of weights, so there is nothing to train",
-                            request.net.string()));
+                fmt::format("{}: has neither convolutions nor matrices of weights that could be rounded while they "
+                            "learn; train it without",
+                            request.net.string()),
+                "quantize");
   std::vector<bool> reads_signs(products.size(), false);
   for (std::size_t i = 1; i + 1 < products.size() && request.takes_signs; ++i)
     reads_signs[i] = put_signs_before(net, products[i].part);

@@ -9,6 +9,7 @@
 #include "net/net.h"
 #include "nibble/error.h"
 #include "train/net/batch_products.h"
+#include "train/net/recurrent_gradients.h"
 #include "train/net/sample_gradients.h"
 
 namespace nibble {
@@ -23,7 +24,9 @@ constexpr bool kMoves = is_one_of<Op, Concat, Expand, Gather, Pad, Reshape, Resi
 template <class Op>
 constexpr bool kIsOfSample = is_one_of<Op, Binary, MatrixProduct, Pooling, Reduce, Select, Softmax, Unary>;
 template <class Op>
-constexpr bool kHasWeights = is_one_of<Op, BatchNorm, Convolution, LayerNorm, Linear>;
+constexpr bool kHasWeights = is_one_of<Op, BatchNorm, Convolution, LayerNorm, Linear, TransposedConvolution>;
+template <class Op>
+constexpr bool kRecurs = is_one_of<Op, Gru, Lstm>;
 
 constexpr std::uint64_t kMostPlaces = std::uint64_t{1} << 24;  // whole numbers that f32 tells apart
 
@@ -128,6 +131,8 @@ void add_gradients(const BatchNode& node, std::span<const float> made, const Bat
       [&]<class Op>(const Op& op) {
         if constexpr (kHasWeights<Op>) {
           add_gradients(op, node, into, machine);
+        } else if constexpr (kRecurs<Op>) {
+          add_gradients(op, node, made, into, machine);
         } else if constexpr (kMoves<Op>) {
           add_moved(node, into, machine);
         } else if constexpr (kIsOfSample<Op>) {
@@ -149,15 +154,12 @@ std::string gradient_refusal(const Operation& operation) {
       []<class Op>(const Op& op) -> std::string {
         if constexpr (is_one_of<Op, Quantize, Dequantize, DynamicRange>) {
           return "it is rounded to codes already: train the net that it was made from";
-        } else if constexpr (is_one_of<Op, Gru, Lstm>) {
-          return "cells that recur are not trained yet";
-        } else if constexpr (std::is_same_v<Op, TransposedConvolution>) {
-          return "convolutions that enlarge are not trained yet";
         } else if constexpr (std::is_same_v<Op, Resize>) {
           return op.kind == Resize::Kind::nearest ? "" : "of resizing, only that to the nearest place is trained yet";
         } else if constexpr (std::is_same_v<Op, Reduce>) {
           return op.kind == Reduce::Kind::product ? "products along a dimension are not trained yet" : "";
-        } else if constexpr (std::is_same_v<Op, Constant> || kHasWeights<Op> || kMoves<Op> || kIsOfSample<Op>) {
+        } else if constexpr (std::is_same_v<Op, Constant> || kHasWeights<Op> || kRecurs<Op> || kMoves<Op> ||
+                             kIsOfSample<Op>) {
           return "";
         } else {
           return Op::kGradient.exists ? std::string() : std::string(Op::kGradient.reason);

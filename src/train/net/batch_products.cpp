@@ -158,4 +158,60 @@ void add_gradients(const Convolution& op, const BatchNode& node, const BatchGrad
   }
 }
 
+// --- convolutions that enlarge -------------------------------------------------------------------------------------
+
+// Every pair of a number that is read and one that a tap adds it to. Few nets have more than two of these, of few
+// channels: plain loops.
+void add_gradients(const TransposedConvolution& op, const BatchNode& node, const BatchGradients& into,
+                   Machine& machine) {
+  const Dimensions &x = node.shapes[0], made = op.output(node.shapes);
+  const Window::Plane p = op.window.plane(x);
+  const std::size_t channels = static_cast<std::size_t>(x[1].extent), outputs = static_cast<std::size_t>(op.outputs);
+  const std::size_t in_group = channels / op.groups, out_group = outputs / op.groups, taps = op.window.num_taps();
+  const auto width = static_cast<std::ptrdiff_t>(made.back().extent),
+             height = static_cast<std::ptrdiff_t>(made.size() == 3 ? 1 : made[2].extent);
+  const std::size_t in_plane = p.height * p.width, out_plane = static_cast<std::size_t>(height * width);
+  const std::size_t images = node.samples * static_cast<std::size_t>(x[0].extent);
+  const std::span<const float> w = node.weight(op.part);
+  const std::span<float> by_x = into.inputs[0], by_w = into.weight(op.part), by_bias = by_bias_of(op.bias(), into);
+  std::vector<double> sums(kShards * by_w.size()), bias_sums(kShards * by_bias.size());
+  const auto add_tap = [&](const float* from, const float* dy, std::size_t tap, double factor, float* by_from) {
+    const auto row_shift = static_cast<std::ptrdiff_t>(tap / p.tap_cols) * p.row_step - p.top;
+    const auto col_shift = static_cast<std::ptrdiff_t>(tap % p.tap_cols) * p.col_step - p.left;
+    const PlaceRange rows = places_within(static_cast<std::ptrdiff_t>(p.height), p.row_stride, row_shift, height);
+    const PlaceRange cols = places_within(static_cast<std::ptrdiff_t>(p.width), p.col_stride, col_shift, width);
+    double sum = 0;
+    for (std::ptrdiff_t row = rows.first; row < rows.end; ++row)
+      for (std::ptrdiff_t col = cols.first; col < cols.end; ++col) {
+        const std::ptrdiff_t at = row * static_cast<std::ptrdiff_t>(p.width) + col;
+        const auto by =
+            static_cast<double>(dy[(row * p.row_stride + row_shift) * width + col * p.col_stride + col_shift]);
+        sum += by * static_cast<double>(from[at]);
+        if (by_from != nullptr) by_from[at] += static_cast<float>(factor * by);
+      }
+    return sum;
+  };
+  machine.pool.parallel_for(kShards, 1, [&](std::size_t shard, std::size_t, std::size_t) {
+    for (std::size_t image = shard * images / kShards; image < (shard + 1) * images / kShards; ++image) {
+      const float* const dy = into.output.data() + image * outputs * out_plane;
+      for (std::size_t i = 0; i < by_bias.size() * out_plane; ++i)
+        bias_sums[shard * by_bias.size() + i / out_plane] += static_cast<double>(dy[i]);
+      for (std::size_t c = 0; c < channels; ++c)
+        for (std::size_t o = 0; o < out_group; ++o)
+          for (std::size_t tap = 0; tap < taps; ++tap) {
+            const std::size_t place = (c * out_group + o) * taps + tap, plane = (image * channels + c) * in_plane;
+            const double sum =
+                add_tap(node.inputs[0].numbers.data() + plane, dy + (c / in_group * out_group + o) * out_plane, tap,
+                        static_cast<double>(w[place]), by_x.empty() ? nullptr : by_x.data() + plane);
+            if (!by_w.empty()) sums[shard * by_w.size() + place] += sum;
+          }
+    }
+  });
+  for (std::size_t shard = 0; shard < kShards; ++shard) {
+    for (std::size_t i = 0; i < by_w.size(); ++i) by_w[i] += static_cast<float>(sums[shard * by_w.size() + i]);
+    for (std::size_t i = 0; i < by_bias.size(); ++i)
+      by_bias[i] += static_cast<float>(bias_sums[shard * by_bias.size() + i]);
+  }
+}
+
 }  // namespace nibble

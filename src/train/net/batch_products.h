@@ -11,6 +11,8 @@ void evaluate_batch(const Linear& op, const BatchNode& node, std::span<float> ou
 void evaluate_batch(const Convolution& op, const BatchNode& node, std::span<float> output, Machine& machine);
 void add_gradients(const Linear& op, const BatchNode& node, const BatchGradients& into, Machine& machine);
 void add_gradients(const Convolution& op, const BatchNode& node, const BatchGradients& into, Machine& machine);
+void add_gradients(const TransposedConvolution& op, const BatchNode& node, const BatchGradients& into,
+                   Machine& machine);
 // By the mean and the variance that are stored.
 void add_gradients(const BatchNorm& op, const BatchNode& node, const BatchGradients& into, Machine& machine);
 void add_gradients(const LayerNorm& op, const BatchNode& node, const BatchGradients& into, Machine& machine);

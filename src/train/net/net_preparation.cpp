@@ -76,7 +76,10 @@ void draw_weights(Net& net, std::uint64_t seed) {
       std::vector<float>& numbers = net.weights.find(use.part)->second;
       if (use.role == TensorRole::linear) {
         const std::uint64_t rows = std::max<std::uint64_t>(1, rows_of_weight(node.operation, use));
-        const double size = std::sqrt(2 / static_cast<double>(std::max<std::size_t>(1, numbers.size() / rows)));
+        // Behind a Relu half of the numbers are 0; gates have none, and recur.
+        const bool recurs = std::holds_alternative<Gru>(node.operation) || std::holds_alternative<Lstm>(node.operation);
+        const double size =
+            std::sqrt((recurs ? 1 : 2) / static_cast<double>(std::max<std::size_t>(1, numbers.size() / rows)));
         for (float& number : numbers) number = static_cast<float>(size * random.normal());
       } else if (use.role == TensorRole::bias) {
         std::ranges::fill(numbers, 0.0F);
