@@ -91,6 +91,27 @@ class Summary {
   std::size_t count_ = 0, place_ = 0;
 };
 
+// Many sums or extremes side by side, each in the order of a Summary: of rows that are `step` apart.
+void summarize_columns(Kind kind, const float* x, std::size_t rows, std::size_t step, std::span<float> output) {
+  std::vector<double> columns(x, x + output.size());
+  if (kind == Kind::sum || kind == Kind::mean)
+    for (double& column : columns) column += 0.0;  // sums begin with it: -0 becomes 0
+  for (std::size_t row = 1; row < rows; ++row) {
+    const float* const from = x + row * step;
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      const auto number = static_cast<double>(from[i]);
+      if (kind == Kind::maximum)
+        columns[i] = number > columns[i] ? number : columns[i];
+      else if (kind == Kind::minimum)
+        columns[i] = number < columns[i] ? number : columns[i];
+      else
+        columns[i] += number;
+    }
+  }
+  const double divisor = kind == Kind::mean ? static_cast<double>(rows) : 1;
+  for (std::size_t i = 0; i < columns.size(); ++i) output[i] = static_cast<float>(columns[i] / divisor);
+}
+
 std::string_view operator_of(Kind kind) {
   switch (kind) {
     case Kind::mean:
@@ -174,6 +195,12 @@ void Reduce::evaluate(const Operands& operands, std::span<const Dimensions> inpu
   const std::ptrdiff_t outer_step = outer.empty() ? 0 : from.strides.back();
   const std::size_t length = static_cast<std::size_t>(inner.back());
   const std::ptrdiff_t step = along.strides.back();
+  const bool has_columns = kind == Kind::mean || kind == Kind::sum || kind == Kind::maximum || kind == Kind::minimum;
+  if (has_columns && inner.size() == 1 && length > 0 && outer_step == 1 && outer_length > 1)
+    return for_each_row<1>(outer, {from}, [&](std::size_t out, std::array<std::size_t, 1> at) {
+      summarize_columns(kind, operands.inputs[0].data() + at[0], length, static_cast<std::size_t>(step),
+                        output.subspan(out, outer_length));
+    });
   for_each_row<1>(outer, {from}, [&](std::size_t out, std::array<std::size_t, 1> at) {
     for (std::size_t i = 0; i < outer_length; ++i) {
       const float* const x = operands.inputs[0].data() + at[0] + static_cast<std::ptrdiff_t>(i) * outer_step;

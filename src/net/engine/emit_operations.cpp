@@ -184,6 +184,12 @@ bool ProgramBuilder::emit_function(const Node& node) {
     push(point_step(*call, x, y), {&x, &y});
     return true;
   }
+  if (std::holds_alternative<Gelu>(node.operation)) {
+    const Layout layout = layout_of_result(node.inputs[0], node.output);
+    const View x = need(node.inputs[0], layout), y = make(node.output, layout);
+    push(gelu_step(x, y), {&x, &y});
+    return true;
+  }
   const auto pair = pair_call(node.operation);
   if (!pair) return false;
   const Extents made = extents(node.output);

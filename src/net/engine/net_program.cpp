@@ -5,6 +5,7 @@
 #include <set>
 
 #include "net/engine/codes.h"
+#include "net/engine/gelu_fusion.h"
 #include "net/engine/program_builder.h"
 #include "net/simplify.h"
 
@@ -25,6 +26,7 @@ Net prepared(Net net) {
     net_engine::bring_codes_together(net);
   else
     simplify(net);
+  net_engine::find_gelus(net);
   return net;
 }
 

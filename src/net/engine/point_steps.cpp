@@ -126,6 +126,29 @@ class PointStep final : public Step {
   BufferId x_, y_;
 };
 
+class GeluStep final : public Step {
+ public:
+  GeluStep(const View& x, const View& y)
+      : walk_(y.extents, {y.strides, x.strides}, {y.offset, x.offset}), x_(x.buffer), y_(y.buffer) {}
+  std::string_view name() const override { return "gelu"; }
+  void run(const Run& run) const override {
+    const float* const x = reinterpret_cast<const float*>(run.buffers[x_]);
+    float* const y = reinterpret_cast<float*>(run.buffers[y_]);
+    const auto gelu = training_loops(run.machine.isa).gelu;
+    const bool is_dense = walk_.step(0) == 1 && walk_.step(1) == 1;
+    const std::size_t together = is_dense ? walk_.count() : 1;
+    walk_([&](const std::array<std::ptrdiff_t, 2>& at) {
+      for (std::size_t i = 0; i < walk_.count(); i += together)
+        gelu(x + at[1] + static_cast<std::ptrdiff_t>(i) * walk_.step(1), together,
+             y + at[0] + static_cast<std::ptrdiff_t>(i) * walk_.step(0));
+    });
+  }
+
+ private:
+  Walk<2> walk_;
+  BufferId x_, y_;
+};
+
 class PairStep final : public Step {
  public:
   PairStep(PairFunction function, const View& a, const View& b, const View& y)
@@ -329,6 +352,7 @@ StepPointer border_step(const View& view, const Border& border, std::uint8_t cod
 StepPointer point_step(const PointCall& call, const View& x, const View& y) {
   return std::make_unique<PointStep>(call, x, y);
 }
+StepPointer gelu_step(const View& x, const View& y) { return std::make_unique<GeluStep>(x, y); }
 StepPointer pair_step(PairFunction function, const View& a, const View& b, const View& y) {
   return std::make_unique<PairStep>(function, a, b, y);
 }

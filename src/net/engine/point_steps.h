@@ -28,6 +28,7 @@ std::optional<PointCall> point_call(const Operation& operation);
 std::optional<PairFunction> pair_call(const Operation& operation);
 
 StepPointer point_step(const PointCall& call, const View& x, const View& y);
+StepPointer gelu_step(const View& x, const View& y);
 StepPointer pair_step(PairFunction function, const View& a, const View& b, const View& y);
 
 // The largest or the mean of windows over images; codes: the largest alone.
