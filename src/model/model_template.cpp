@@ -36,7 +36,8 @@ ModelTemplate::ModelTemplate(const Tokenizer& tokenizer, std::string text, const
       bos_(token_text(tokenizer, tokenizer.bos())),
       eos_(token_text(tokenizer, tokenizer.eos())),
       template_(ChatTemplate::parse(text_, source)),
-      reasoning_(reasoning_marks(text_)) {}
+      reasoning_(reasoning_marks(text_)),
+      tool_calls_(tool_call_form(text_)) {}
 
 ModelTemplate ModelTemplate::open(const SourceModel& model, const std::string& choice, bool has_tools) {
   const std::vector<NamedTemplate> templates = read_chat_templates(model);

@@ -12,6 +12,7 @@
 
 #include "model/chat/chat_template.h"
 #include "model/chat/reasoning.h"
+#include "model/chat/tool_calls.h"
 #include "model/source_model.h"
 
 namespace nibble {
@@ -29,6 +30,7 @@ class ModelTemplate {
   // conversation's begin and end tokens are set here. Errors as ChatTemplate::render's.
   std::string render(Conversation conversation) const;
   const std::optional<ReasoningMarks>& reasoning() const noexcept { return reasoning_; }
+  const ToolCallForm& tool_calls() const noexcept { return tool_calls_; }
   const std::string& text() const noexcept { return text_; }
 
  private:
@@ -36,6 +38,7 @@ class ModelTemplate {
   std::string text_, bos_, eos_;
   ChatTemplate template_;
   std::optional<ReasoningMarks> reasoning_;
+  ToolCallForm tool_calls_;
 };
 
 }  // namespace nibble

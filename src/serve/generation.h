@@ -33,6 +33,16 @@ struct ToldToken {
   std::vector<TokenChance> most_probable = {};  // falling
 };
 
+// From where on a grammar holds a text. Empty: from its first token.
+struct GrammarStart {
+  // Behind thoughts between these, with which it may begin, or has begun before its first token.
+  std::string thought_open = {}, thought_close = {};
+  bool begins_in_thought = false;
+  // From this text on, which is of the grammar and may never come; empty: at once, and the text does not end before.
+  std::string opening = {};
+  bool opens_text = false;  // only where it is the first of the text
+};
+
 // The continuation of one text. Its bytes are the same whatever else is asked for at the same time.
 struct GenerationRequest {
   std::vector<std::int32_t> prompt;  // not empty, shorter than the context
@@ -44,6 +54,7 @@ struct GenerationRequest {
   std::vector<std::string> stop = {};
   bool ignore_end = false;
   std::shared_ptr<const GrammarRules> grammar = {};  // what the text is held to; null: nothing
+  GrammarStart grammar_start = {};
   std::optional<std::size_t> told_chances = {};  // tokens come with their probabilities, and so many of the greatest
   bool tells_prompt = false;                     // the prompt's tokens, too, all of which are read for it
   std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();  // times are counted from here

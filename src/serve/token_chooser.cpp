@@ -15,24 +15,24 @@ TokenChooser::TokenChooser(const GenerationRequest& request, const TokenList& to
       frequency_(request.frequency_penalty),
       bias_(request.logit_bias),
       told_chances_(request.told_chances) {
-  if (request.grammar) constraint_.emplace(tokens, *request.grammar);
+  if (request.grammar) hold_.emplace(tokens, *request.grammar, request.grammar_start);
 }
 
 std::int32_t TokenChooser::choose(std::span<const float> logits, std::span<const std::int32_t> history) {
   const bool penalises = presence_ != 0 || frequency_ != 0;
-  if (constraint_ || !bias_.empty() || (penalises && !made_.empty())) {
+  if (hold_ || !bias_.empty() || (penalises && !made_.empty())) {
     logits_.assign(logits.begin(), logits.end());
     for (const auto& [id, bias] : bias_) logits_[static_cast<std::size_t>(id)] += bias;
     if (penalises)
       for (const auto& [id, count] : made_)
         logits_[static_cast<std::size_t>(id)] -=
             static_cast<float>(presence_ + frequency_ * static_cast<double>(count));
-    if (constraint_) constraint_->restrict(logits_);
+    if (hold_) hold_->restrict(logits_);
     logits = logits_;
   }
-  const std::int32_t id = sampler_.choose(logits, history);
+  std::int32_t id = sampler_.choose(logits, history);
+  while (hold_ && !hold_->take(id, logits_)) id = sampler_.choose(logits_, history);
   if (penalises) ++made_[id];
-  if (constraint_) constraint_->take(id);
   return id;
 }
 

@@ -11,7 +11,7 @@
 #include "base/cpu.h"
 #include "model/sampler.h"
 #include "serve/generation.h"
-#include "serve/grammar/token_constraint.h"
+#include "serve/grammar/grammar_hold.h"
 
 namespace nibble::serve {
 
@@ -34,7 +34,7 @@ class TokenChooser {
   std::vector<std::pair<std::int32_t, float>> bias_;
   std::optional<std::size_t> told_chances_;
   std::unordered_map<std::int32_t, std::size_t> made_;  // how often
-  std::optional<TokenConstraint> constraint_;
+  std::optional<GrammarHold> hold_;
   std::vector<float> logits_;
 };
 

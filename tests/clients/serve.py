@@ -137,7 +137,7 @@ def messages(server):
                                      stop_sequences=[whole.content[0].text[4:7]], **options)
     assert stopped.stop_reason == "stop_sequence" and stopped.stop_sequence == whole.content[0].text[4:7]
     raises(anthropic.BadRequestError, lambda: client.messages.create(
-        messages=message("x"), tools=[{"name": "f", "input_schema": {"type": "object"}}], **options), "tools")
+        messages=message("x"), tools=[{"type": "bash_20250124", "name": "bash"}], **options), "tools")
     raises(anthropic.AuthenticationError, lambda: client.with_options(api_key="x").messages.create(
         messages=message("x"), **options))
 
@@ -152,6 +152,61 @@ def responses(client):
         last = event
     assert text == whole.output_text and last.response.output_text == text
     raises(openai.BadRequestError, lambda: client.responses.create(previous_response_id="x", **options), "previous")
+
+
+CITY = {"type": "object", "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}}, "required": ["city"],
+        "additionalProperties": False}
+
+
+def tools(server):
+    """The model is held to calls, and its clients read them."""
+    function = {"name": "weather", "description": "Of a city.", "parameters": CITY, "strict": True}
+    given = {"tools": [{"type": "function", "function": function}], "max_tokens": 120, "extra_body": {},
+             "parallel_tool_calls": False}
+    whole = ask(server.client, "Rain?", tool_choice="required", **given).choices[0]
+    assert whole.finish_reason == "tool_calls" and whole.message.content is None
+    call, = whole.message.tool_calls
+    assert call.function.name == "weather" and json.loads(call.function.arguments)["city"] in ("Paris", "Rome")
+    named = ask(server.client, "Rain?", tool_choice={"type": "function", "function": {"name": "weather"}}, **given)
+    assert named.choices[0].message.tool_calls[0].function == call.function
+    with server.client.chat.completions.stream(model="tale", messages=message("Rain?"), temperature=0,
+                                               tool_choice="required", **given) as stream:
+        for event in stream:
+            pass
+        streamed, = stream.get_final_completion().choices[0].message.tool_calls
+    assert (streamed.function.name, streamed.function.arguments) == (call.function.name, call.function.arguments)
+    history = message("Rain?") + [whole.message.model_dump(exclude_none=True),
+                                  {"role": "tool", "tool_call_id": call.id, "content": "None."}]
+    options = {"model": "tale", "temperature": 0, "max_tokens": 8}
+    assert server.client.chat.completions.create(messages=history, tools=given["tools"], **options).choices
+    assert not ask(server.client, "Rain?", tool_choice="none", **given).choices[0].message.tool_calls
+    raises(openai.BadRequestError, lambda: ask(server.client, "x", tools=[{"type": "custom", "custom": {"name": "c"}}]),
+           "tools[0]")
+
+    client = anthropic.Anthropic(base_url=server.url, api_key=KEY, max_retries=0, timeout=120)
+    given = {"tools": [{"name": "weather", "description": "Of a city.", "input_schema": CITY}], "max_tokens": 120,
+             "model": "tale", "extra_body": {"temperature": 0},
+             "tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
+    told = client.messages.create(messages=message("Rain?"), **given)
+    block, = told.content
+    assert told.stop_reason == "tool_use" and block.name == "weather" and block.input["city"] in ("Paris", "Rome")
+    with client.messages.stream(messages=message("Rain?"), **given) as stream:
+        assert stream.get_final_message().content[0].input == block.input
+    result = [{"type": "tool_result", "tool_use_id": block.id, "content": "None."}]
+    turn = message("Rain?") + [{"role": "assistant", "content": told.content}, {"role": "user", "content": result}]
+    assert client.messages.create(messages=turn, **given | {"tool_choice": {"type": "auto"}}).usage.output_tokens
+
+    given = {"model": "tale", "input": "Rain?", "temperature": 0, "max_output_tokens": 120,
+             "tools": [{"type": "function", "name": "weather", "parameters": CITY, "strict": True}],
+             "tool_choice": "required", "parallel_tool_calls": False}
+    item, = server.client.responses.create(**given).output
+    assert item.type == "function_call" and json.loads(item.arguments)["city"] in ("Paris", "Rome")
+    arguments = "".join(event.delta for event in server.client.responses.create(stream=True, **given)
+                        if event.type == "response.function_call_arguments.delta")
+    assert arguments == item.arguments
+    output = {"type": "function_call_output", "call_id": item.call_id, "output": "None."}
+    turn = message("Rain?") + [item.model_dump(exclude_none=True), output]
+    assert server.client.responses.create(**given | {"input": turn, "tool_choice": "auto"}).output
 
 
 def errors(server):
@@ -208,6 +263,8 @@ def main():
         print(f"{check.__name__}: as promised")
     messages(server)
     print("messages: as promised")
+    tools(server)
+    print("tools: called as the clients read them")
     errors(server)
     print("errors: as the client maps them")
     together(server)

@@ -210,7 +210,7 @@ TEST_F(Api, WhatWouldChangeTheAnswerAndIsNotDoneIsRefusedByName) {
     return error;
   };
   EXPECT_EQ(refused("response_format", {{"type", "xml"}})["code"], "unsupported_parameter");
-  refused("tools", Json::array({{{"type", "function"}, {"function", {{"name", "f"}}}}}));
+  refused("functions", Json::array({{{"name", "f"}}}));
   refused("functions", Json::array({{{"name", "f"}}}));
   refused("modalities", {"text", "audio"});
   refused("mirostat", 2);
@@ -347,6 +347,7 @@ TEST_F(Api, BadJsonAndBadPathsAreNamed) {
   EXPECT_EQ(error_of("GET", "/v1/completions", "", 405).second.at("allow"), "POST");
   error_of("POST", "/health", "", 405);
   error_of("GET", "/v1/models/none", "", 404);
+  error_of("GET", "/v1/models/tale%2", "", 404);
 }
 
 TEST_F(Api, KeysHostsAndOriginsAreLookedAt) {
@@ -395,6 +396,7 @@ TEST_F(Api, TellsHowThingsAre) {
   EXPECT_EQ(get("/v1/models")["data"][0]["id"], "tale");
   EXPECT_EQ(get("/v1/models")["data"][0]["meta"]["n_ctx"], 256);
   EXPECT_EQ(get("/v1/models/other-name")["object"], "model");
+  EXPECT_EQ(get("/v1/models/%6Fther%2dname")["object"], "model");
   EXPECT_EQ(get("/props")["total_slots"], 4);
   EXPECT_EQ(get("/slots").size(), 4u);
   json(post("/v1/chat/completions", chat_body()));

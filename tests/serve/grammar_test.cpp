@@ -9,7 +9,9 @@
 #include "base/random.h"
 #include "base/utf8.h"
 #include "nibble/error.h"
+#include "serve/grammar/call_grammar.h"
 #include "serve/grammar/gbnf.h"
+#include "serve/grammar/grammar_hold.h"
 #include "serve/grammar/json_schema.h"
 #include "serve/grammar/token_constraint.h"
 
@@ -208,6 +210,93 @@ TEST(TokenConstraint, LeavesTheTokensThatGoOn) {
       }
     }
   EXPECT_GE(ended, 5u);
+}
+
+// A model that wants to write `wish`, and of what is left to it takes what is nearest: the next token of the wish, else
+// the one of the smallest number.
+std::string written(const Tokenizer& tokenizer, const TokenList& list, GrammarHold& hold, std::string_view wish) {
+  std::string text;
+  for (int step = 0; step < 200; ++step) {
+    std::vector<float> logits(list.vocabulary(), 0);
+    const bool goes_on = wish.starts_with(text) && text.size() < wish.size();
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      const std::string piece = tokenizer.piece(static_cast<std::int32_t>(i));
+      if (goes_on && !piece.empty() && wish.substr(text.size()).starts_with(piece))
+        logits[i] = 100 + static_cast<float>(piece.size());
+    }
+    if (!goes_on)
+      for (const std::int32_t end : list.ends()) logits[static_cast<std::size_t>(end)] = 50;
+    std::int32_t id = -1;
+    do {
+      hold.restrict(logits);
+      id = static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin());
+    } while (!hold.take(id, logits));
+    if (tokenizer.is_end(id)) return text;
+    text += tokenizer.piece(id);
+  }
+  return text + "...";
+}
+
+TEST(GrammarHold, BeginsWhereItIsToldTo) {
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(NIBBLE_SOURCE_DIR "/tests/data/tale-4M"));
+  const TokenList list(tokenizer, tokenizer.vocab_size());
+  const auto write = [&](const char* grammar, const GrammarStart& start, const char* wish) {
+    GrammarHold hold(list, parse_gbnf(grammar), start);
+    return written(tokenizer, list, hold, wish);
+  };
+  constexpr const char* kCall = "root ::= \"<call>a\" | \"<call>b\"";
+  const GrammarStart at_call = {.opening = "<call>"};
+  EXPECT_EQ(write(kCall, {}, "free"), "<call>a");
+  EXPECT_EQ(write(kCall, at_call, "Some <cal text"), "Some <cal text");
+  EXPECT_EQ(write(kCall, at_call, "Some <call>a"), "Some <call>a");
+  // Held from there on, and by no token that goes beyond.
+  EXPECT_EQ(write(kCall, at_call, "Some <call>anything").substr(0, 12), "Some <call>a");
+  EXPECT_EQ(write(kCall, at_call, "Some <call>once").substr(0, 11), "Some <call>");
+  const GrammarStart first = {.opening = "<call>", .opens_text = true};
+  EXPECT_EQ(write(kCall, first, "Some <call>once"), "Some <call>once");
+  EXPECT_EQ(write(kCall, first, "\n<call>a"), "\n<call>a");
+  // What is thought is free, whatever it says; and a form comes behind it, not instead of it.
+  const GrammarStart thinks = {.thought_open = "<t>", .thought_close = "</t>", .begins_in_thought = true};
+  EXPECT_EQ(write(kCall, thinks, "I <call>it</t><call>a"), "I <call>it</t><call>a");
+  EXPECT_TRUE(write(kCall, thinks, "I").starts_with("I"));
+  GrammarStart both = thinks;
+  both.opening = "<call>";
+  EXPECT_EQ(write(kCall, both, "I <call>it</t>So"), "I <call>it</t>So");
+  EXPECT_EQ(write(kCall, both, "I <call>it</t>So <call>a"), "I <call>it</t>So <call>a");
+  both.begins_in_thought = false;
+  EXPECT_EQ(write(kCall, both, "<t>I <call>it</t>So <call>a"), "<t>I <call>it</t>So <call>a");
+  EXPECT_EQ(write(kCall, both, "So <call>a"), "So <call>a");
+}
+
+// A control token is written by itself alone, and only where a grammar names it.
+TEST(GrammarHold, ControlTokensAreThemselves) {
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(NIBBLE_SOURCE_DIR "/tests/data/tale-4M"));
+  const TokenList list(tokenizer, tokenizer.vocab_size());
+  std::string mark;
+  for (std::size_t id = 0; id < tokenizer.vocab_size() && mark.empty(); ++id)
+    if (const auto one = static_cast<std::int32_t>(id); tokenizer.is_special(one) && !tokenizer.is_end(one))
+      mark = tokenizer.piece(one);
+  ASSERT_FALSE(mark.empty());
+  ToolCallForm form = tool_call_form("[TOOL_CALLS][ARGS]");
+  form.head = form.opening = mark;
+  form.marks = {mark};
+  GrammarRules arguments;
+  arguments.set(arguments.name("root"), {GrammarRules::text("{}")});
+  const std::vector<CallableTool> tools = {{"f", arguments}};
+  const GrammarRules rules = grammar_of_calls(form, tools, true, tokenizer);
+  TokenConstraint constraint(list, rules);
+  std::vector<float> logits(list.vocabulary(), 0);
+  constraint.restrict(logits);
+  std::size_t left = 0;
+  for (std::size_t id = 0; id < logits.size(); ++id) {
+    if (logits[id] != 0) continue;
+    ++left;
+    EXPECT_TRUE(tokenizer.is_special(static_cast<std::int32_t>(id)));
+    EXPECT_TRUE(mark.starts_with(tokenizer.piece(static_cast<std::int32_t>(id))));
+  }
+  EXPECT_GE(left, 1u);
+  GrammarHold hold(list, rules, {.opening = mark});
+  EXPECT_EQ(written(tokenizer, list, hold, "So" + mark + "f[ARGS]{}"), "So" + mark + "f[ARGS]{}");
 }
 
 TEST(GrammarMachine, DeepTextsEndInAnError) {

@@ -84,7 +84,7 @@ TEST_F(Interfaces, MessagesOfBlocksAreReadAndRefusedByName) {
   refused({{"max_tokens", nullptr}}, "max_tokens is missing");
   refused({{"messages", Json::array()}}, "messages");
   refused({{"messages", Json::array({{{"role", "system"}, {"content", "x"}}})}}, "user or assistant");
-  refused({{"tools", Json::array({{{"name", "f"}}})}}, "tools");
+  refused({{"tools", Json::array({{{"name", "f"}, {"type", "bash_20250124"}}})}}, "tools[0]");
   refused({{"messages", Json::array({{{"role", "user"}, {"content", Json::array({{{"type", "image"}}})}}})}}, "image");
 }
 

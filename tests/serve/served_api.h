@@ -40,6 +40,7 @@ class Api : public testing::Test, public ServedTale {
   void start(AccessRules rules = {}, std::size_t parallel = 4, std::size_t queue = 16) {
     BatchLimits given = limits();
     given.most_sequences = parallel;
+    given.context = facts.context;
     scheduler.emplace(decoder, tokenizer, SchedulerOptions{.limits = given, .queue = queue});
     api.emplace(facts, *scheduler, std::move(rules), [this](const Json& line) {
       const std::lock_guard lock(log_mutex);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <charconv>
 #include <utility>
 
 #include "base/elapsed.h"
@@ -12,6 +13,7 @@
 #include "serve/api/chat_request.h"
 #include "serve/api/messages_request.h"
 #include "serve/api/metrics_text.h"
+#include "serve/api/tool_fields.h"
 #include "serve/page/page.h"
 
 namespace nibble::serve {
@@ -20,6 +22,20 @@ namespace {
 
 constexpr std::size_t kPreparing = 2, kMostPrepared = 256;
 constexpr unsigned kMostRetrySeconds = 60, kDrainRetrySeconds = 5;
+
+// RFC 3986, 2.1; what is no code of a byte stays as it is.
+std::string percent_decoded(std::string_view text) {
+  std::string decoded;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned byte = 0;
+    const std::string_view code = text[i] == '%' ? text.substr(i + 1, 2) : std::string_view();
+    const auto [end, fault] = std::from_chars(code.data(), code.data() + code.size(), byte, 16);
+    const bool is_code = code.size() == 2 && fault == std::errc{} && end == code.data() + 2;
+    decoded += is_code ? static_cast<char>(byte) : text[i];
+    if (is_code) i += 2;
+  }
+  return decoded;
+}
 
 // Adds headers to whatever is answered.
 class HeadedExchange final : public HttpExchange {
@@ -204,7 +220,9 @@ void ApiServer::generate(Call& call, Ask ask) {
 
 void ApiServer::count_tokens(Call& call) {
   const Json chat = chat_of_messages(parse_body(call.request.body), false);
-  call.answer({{"input_tokens", render_chat(read_conversation(RequestFields(chat), model_), model_).ids.size()}});
+  const RequestFields fields(chat);
+  const RenderedChat rendered = render_chat(read_conversation(fields, read_tools(fields).told, model_), model_);
+  call.answer({{"input_tokens", rendered.ids.size()}});
 }
 
 void ApiServer::tokenize(Call& call) {
@@ -237,7 +255,7 @@ void ApiServer::detokenize(Call& call) {
 void ApiServer::apply_template(Call& call) {
   const Json body = parse_body(call.request.body);
   const RequestFields fields(body);
-  call.answer({{"prompt", render_chat(read_conversation(fields, model_), model_).text}});
+  call.answer({{"prompt", render_chat(read_conversation(fields, read_tools(fields).told, model_), model_).text}});
 }
 
 // --- how things are --------------------------------------------------------------------------------------------------
@@ -328,7 +346,8 @@ void ApiServer::models(Call& call) {
 }
 
 void ApiServer::one_model(Call& call) {
-  const std::string_view name = std::string_view(call.request.path).substr(std::string_view("/v1/models/").size());
+  const std::string name =
+      percent_decoded(std::string_view(call.request.path).substr(std::string_view("/v1/models/").size()));
   if (std::ranges::find(model_.names, name) == model_.names.end())
     throw ApiError(404, fmt::format("there is no model '{}' here, but '{}'", name, model_.names.front()), "model",
                    "model_not_found");

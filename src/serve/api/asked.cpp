@@ -13,6 +13,7 @@
 #include "serve/api/responses_answer.h"
 #include "serve/api/responses_request.h"
 #include "serve/api/text_answer.h"
+#include "serve/api/tool_fields.h"
 #include "serve/grammar/gbnf.h"
 #include "serve/grammar/json_schema.h"
 
@@ -31,15 +32,6 @@ void expect_room(std::size_t tokens, const ServedModel& model, const char* param
                    fmt::format("{} of {} tokens leaves no room in the context of {} tokens; shorten it", param, tokens,
                                model.context),
                    param, "context_length_exceeded");
-}
-
-// Tools are not called, and their markup is not to come as text.
-void refuse_tools(const RequestFields& fields) {
-  const Json* const tools = fields.find("tools");
-  const Json* const choice = fields.find("tool_choice");
-  if (tools != nullptr && !(tools->is_array() && tools->empty()) && !(choice != nullptr && *choice == "none"))
-    throw ApiError(400, "tools are not called here; leave tools out, or set tool_choice to none", "tools",
-                   "unsupported_parameter");
 }
 
 // What a text is held to: response_format, or llama-server's grammar and json_schema. One of them.
@@ -80,22 +72,48 @@ struct PreparedChat {
   AnswerSyntax syntax;
 };
 
+// What its answer is held to: to a form, to calls of tools, or to either; or to calls once it has begun one.
+void hold_to_form(PreparedChat& chat, const ToolFields& tools, const ServedModel& model) {
+  GenerationRequest& request = chat.generation.request;
+  GrammarStart& start = request.grammar_start;
+  if (tools.choice != ToolFields::Choice::none) {
+    const ToolCallForm& form = model.chat_template->tool_calls();
+    chat.syntax.calls = form;
+    GrammarRules calls = grammar_of_calls(form, tools.tools, tools.several_calls, *model.tokenizer);
+    const bool is_free = tools.choice == ToolFields::Choice::automatic;
+    if (is_free && request.grammar) calls = either(*request.grammar, calls);
+    if (is_free && !request.grammar) {
+      start.opening = form.opening;
+      start.opens_text = form.opens_text;
+    }
+    request.grammar = std::make_shared<const GrammarRules>(std::move(calls));
+  }
+  const std::optional<ReasoningMarks>& marks = chat.syntax.marks;
+  if (!request.grammar || !marks) return;
+  start.thought_open = marks->open;
+  start.thought_close = marks->close;
+  start.begins_in_thought = chat.syntax.begins_in_reasoning;
+  if (!start.begins_in_thought || !start.opening.empty()) return;
+  if (!marks->answer.empty())
+    throw ApiError(400,
+                   "this conversation begins with the model's thoughts, behind which no form can begin; ask the "
+                   "template for none (chat_template_kwargs)",
+                   "response_format", "unsupported_parameter");
+  request.grammar = std::make_shared<const GrammarRules>(behind_new_lines(*request.grammar));
+}
+
 PreparedChat prepare_chat(const Json& body, const ServedModel& model) {
   const RequestFields fields(body);
   PreparedChat chat{.generation = read_generation_fields(fields, model, SIZE_MAX), .rendered = {}, .syntax = {}};
-  refuse_tools(fields);
+  ToolFields tools = read_tools(fields);
   chat.generation.request.grammar = read_grammar(fields);
   if (chat.generation.request.max_tokens == 0) throw ApiError(400, "max_tokens must be at least 1", "max_tokens");
-  chat.rendered = render_chat(read_conversation(fields, model), model);
+  chat.rendered = render_chat(read_conversation(fields, std::move(tools.told), model), model);
   expect_room(chat.rendered.ids.size(), model, "messages");
   const std::optional<ReasoningMarks>& marks = model.chat_template->reasoning();
   chat.syntax.marks = marks;
   chat.syntax.begins_in_reasoning = marks && ends_in_reasoning(*marks, chat.rendered.text);
-  if (chat.generation.request.grammar && chat.syntax.begins_in_reasoning)
-    throw ApiError(400,
-                   "this conversation begins with the model's thoughts, which no response_format describes; ask the "
-                   "template for none (chat_template_kwargs)",
-                   "response_format", "unsupported_parameter");
+  hold_to_form(chat, tools, model);
   return chat;
 }
 
@@ -193,6 +211,8 @@ Asked ask_responses(const Json& body, const ServedModel& model, std::shared_ptr<
   const RequestFields fields(body);
   Json repeated = {{"temperature", chat.generation.request.sampler.temperature},
                    {"top_p", chat.generation.request.sampler.top_p}};
+  for (const char* const same : {"tools", "tool_choice", "parallel_tool_calls"})
+    if (const Json* const field = fields.find(same)) repeated[same] = *field;
   for (const char* const same : {"instructions", "max_output_tokens", "metadata", "reasoning"}) {
     const Json* const field = fields.find(same);
     repeated[same] = field != nullptr ? *field : std::string_view(same) == "metadata" ? Json::object() : Json(nullptr);

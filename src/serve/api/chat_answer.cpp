@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/api/chat_answer.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "nibble/model.h"
@@ -8,17 +10,43 @@
 
 namespace nibble::serve {
 
+namespace {
+
+Json call_json(const AnswerBlock& block, const std::string& arguments) {
+  return {{"id", block.id}, {"type", "function"}, {"function", {{"name", block.name}, {"arguments", arguments}}}};
+}
+
+// Of a stream; empty where a change is not told.
+Json delta_of(const AnswerBlock& block, const BlockChange& change) {
+  if (block.kind == AnswerBlock::Kind::call) {
+    if (change.kind == BlockChange::Kind::closed) return Json::object();
+    Json call = {{"index", block.number}};
+    if (change.kind == BlockChange::Kind::opened)
+      call.update(call_json(block, ""));
+    else
+      call["function"] = {{"arguments", change.text}};
+    return {{"tool_calls", Json::array({std::move(call)})}};
+  }
+  if (change.kind != BlockChange::Kind::grown) return Json::object();
+  return {{block.kind == AnswerBlock::Kind::thought ? "reasoning_content" : "content", change.text}};
+}
+
+}  // namespace
+
 ChatAnswer::ChatAnswer(std::shared_ptr<HttpExchange> exchange, ChatAnswerSettings settings, const Tokenizer& tokenizer)
     : Answer(std::move(exchange), settings.streams, settings.choices, settings.choices),
       settings_(std::move(settings)),
       tokenizer_(tokenizer) {
-  for (std::size_t i = 0; i < settings_.choices; ++i) choices_.push_back({.blocks = AnswerBlocks(settings_.syntax)});
+  for (std::size_t i = 0; i < settings_.choices; ++i)
+    choices_.push_back({.blocks = AnswerBlocks(settings_.syntax, fmt::format("{}/{}", settings_.id, i))});
 }
 
 std::vector<BlockChange> ChatAnswer::take_event(Choice& choice, const GenerationEvent& event) {
   std::vector<BlockChange> changes = choice.blocks.take(event);
   if (event.finish) {
-    choice.finish = finish_name(*event.finish);
+    // What a limit has cut is no call that may be carried out.
+    choice.finish =
+        choice.blocks.has_calls() && event.finish == FinishReason::stop ? "tool_calls" : finish_name(*event.finish);
     usage().reasoning_tokens += choice.blocks.reasoning_tokens();
   }
   return changes;
@@ -57,11 +85,8 @@ std::string ChatAnswer::stream_event(const GenerationEvent& event) {
       one["choices"][0]["logprobs"] = {{"content", std::exchange(logprobs, Json::array())}, {"refusal", nullptr}};
     text += server_event(one);
   };
-  for (const BlockChange& change : take_event(choice, event)) {
-    if (change.kind != BlockChange::Kind::grown) continue;
-    const bool is_thought = choice.blocks.all()[change.block].kind == AnswerBlock::Kind::thought;
-    add({{is_thought ? "reasoning_content" : "content", change.text}});
-  }
+  for (const BlockChange& change : take_event(choice, event))
+    if (Json delta = delta_of(choice.blocks.all()[change.block], change); !delta.empty()) add(std::move(delta));
   // Tokens whose text is held back, as marks are, still have their probabilities told.
   if (!logprobs.empty()) add({{"content", ""}});
   // The end is a chunk of its own.
@@ -93,6 +118,12 @@ Json ChatAnswer::whole() {
     Choice& choice = choices_[i];
     Json message = {
         {"role", "assistant"}, {"content", choice.blocks.text_of(AnswerBlock::Kind::text)}, {"refusal", nullptr}};
+    if (choice.blocks.has_calls()) {
+      if (message["content"] == "") message["content"] = nullptr;
+      message["tool_calls"] = Json::array();
+      for (const AnswerBlock& block : choice.blocks.all())
+        if (block.kind == AnswerBlock::Kind::call) message["tool_calls"].push_back(call_json(block, block.text));
+    }
     if (std::string thought = choice.blocks.text_of(AnswerBlock::Kind::thought); !thought.empty())
       message["reasoning_content"] = std::move(thought);
     Json logprobs = nullptr;

@@ -74,11 +74,12 @@ Json read_message(const Json& given, std::size_t i) {
 
 }  // namespace
 
-Conversation read_conversation(const RequestFields& fields, const ServedModel& model) {
+Conversation read_conversation(const RequestFields& fields, Json tools, const ServedModel& model) {
   const Json* const messages = fields.find("messages");
   if (messages == nullptr || !messages->is_array() || messages->empty())
     throw ApiError(400, "messages must be a list with a message in it", "messages");
   Conversation conversation;
+  conversation.tools = std::move(tools);
   for (std::size_t i = 0; i < messages->size(); ++i) conversation.messages.push_back(read_message((*messages)[i], i));
   if (const Json* const documents = fields.find("documents")) conversation.documents = *documents;
   conversation.variables = model.template_variables;
@@ -97,6 +98,8 @@ RenderedChat render_chat(Conversation conversation, const ServedModel& model) {
                    "the model has no chat template, so it does not chat; /v1/completions continues texts, or start the "
                    "server with a template");
   conversation.add_generation_prompt = true;
+  if (!conversation.tools.is_null() && !model.chat_template->tool_calls().is_told_by_template)
+    tell_tools_as_text(conversation);
   RenderedChat rendered;
   rendered.text = model.chat_template->render(std::move(conversation));
   rendered.ids = model.tokenizer->encode(rendered.text, kRenderedText);

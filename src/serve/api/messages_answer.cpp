@@ -13,15 +13,35 @@ std::string named_event(const Json& data) {
 }
 
 Json block_json(const AnswerBlock& block) {
+  if (block.kind == AnswerBlock::Kind::call) {
+    Json input = Json::parse(block.text, nullptr, false);  // what a limit has cut is none
+    return {{"type", "tool_use"},
+            {"id", block.id},
+            {"name", block.name},
+            {"input", input.is_object() ? std::move(input) : Json::object()}};
+  }
   if (block.kind == AnswerBlock::Kind::thought)
     return {{"type", "thinking"}, {"thinking", block.text}, {"signature", ""}};
   return {{"type", "text"}, {"text", block.text}};
 }
 
+Json delta_json(AnswerBlock::Kind kind, const std::string& text) {
+  switch (kind) {
+    case AnswerBlock::Kind::thought:
+      return {{"type", "thinking_delta"}, {"thinking", text}};
+    case AnswerBlock::Kind::call:
+      return {{"type", "input_json_delta"}, {"partial_json", text}};
+    default:
+      return {{"type", "text_delta"}, {"text", text}};
+  }
+}
+
 }  // namespace
 
 MessagesAnswer::MessagesAnswer(std::shared_ptr<HttpExchange> exchange, MessagesAnswerSettings settings)
-    : Answer(std::move(exchange), settings.streams, 1, 1), settings_(std::move(settings)), blocks_(settings_.syntax) {}
+    : Answer(std::move(exchange), settings.streams, 1, 1),
+      settings_(std::move(settings)),
+      blocks_(settings_.syntax, settings_.id) {}
 
 // What was read and what was held are apart there.
 Json MessagesAnswer::usage_of(const GenerationUsage& usage) const {
@@ -33,8 +53,9 @@ Json MessagesAnswer::usage_of(const GenerationUsage& usage) const {
 
 Json MessagesAnswer::stop_of(const GenerationEvent& event) const {
   const char* reason = event.finish == FinishReason::length ? "max_tokens"
-                       : event.stop_text.empty()            ? "end_turn"
-                                                            : "stop_sequence";
+                       : !event.stop_text.empty()           ? "stop_sequence"
+                       : blocks_.has_calls()                ? "tool_use"
+                                                            : "end_turn";
   return {{"stop_reason", reason},
           {"stop_sequence", event.stop_text.empty() ? Json(nullptr) : Json(std::string(event.stop_text))}};
 }
@@ -55,17 +76,17 @@ std::string MessagesAnswer::begin_stream() {
 }
 
 std::string MessagesAnswer::event_of(const BlockChange& change) const {
-  const bool is_thought = blocks_.all()[change.block].kind == AnswerBlock::Kind::thought;
   switch (change.kind) {
-    case BlockChange::Kind::opened:
-      return named_event({{"type", "content_block_start"},
-                          {"index", change.block},
-                          {"content_block", block_json({.kind = blocks_.all()[change.block].kind})}});
+    case BlockChange::Kind::opened: {
+      AnswerBlock empty = blocks_.all()[change.block];
+      empty.text.clear();
+      return named_event(
+          {{"type", "content_block_start"}, {"index", change.block}, {"content_block", block_json(empty)}});
+    }
     case BlockChange::Kind::grown:
       return named_event({{"type", "content_block_delta"},
                           {"index", change.block},
-                          {"delta", is_thought ? Json{{"type", "thinking_delta"}, {"thinking", change.text}}
-                                               : Json{{"type", "text_delta"}, {"text", change.text}}}});
+                          {"delta", delta_json(blocks_.all()[change.block].kind, change.text)}});
     case BlockChange::Kind::closed:
       return named_event({{"type", "content_block_stop"}, {"index", change.block}});
   }

@@ -49,11 +49,43 @@ void add_message(const Json& given, std::size_t i, Json& messages) {
   if (!message["content"].empty() || message.contains("tool_calls")) messages.push_back(std::move(message));
 }
 
+void add_tools(const RequestFields& fields, Json& chat) {
+  if (const Json* const tools = fields.find("tools")) {
+    if (!tools->is_array()) throw ApiError(400, "tools must be a list", "tools");
+    Json& told = chat["tools"] = Json::array();
+    for (const Json& tool : *tools) {
+      if (!tool.is_object()) throw ApiError(400, "a tool is an object", "tools");
+      // Those that are run by a server of theirs are refused with the rest.
+      if (const Json type = tool.value("type", Json("custom")); type != "custom") {
+        told.push_back({{"type", type}});
+        continue;
+      }
+      Json function = {{"name", tool.value("name", Json(nullptr))}};
+      if (tool.contains("description")) function["description"] = tool["description"];
+      function["parameters"] = tool.value("input_schema", Json(nullptr));
+      if (tool.contains("strict")) function["strict"] = tool["strict"];
+      told.push_back({{"type", "function"}, {"function", std::move(function)}});
+    }
+  }
+  const Json* const choice = fields.find("tool_choice");
+  if (choice == nullptr) return;
+  const std::string type = type_of(*choice);
+  if (type == "none" || type == "auto")
+    chat["tool_choice"] = type;
+  else if (type == "any")
+    chat["tool_choice"] = "required";
+  else if (type == "tool")
+    chat["tool_choice"] = {{"type", "function"}, {"function", {{"name", choice->value("name", Json(nullptr))}}}};
+  else
+    throw ApiError(400, "tool_choice has a type: auto, any, tool or none", "tool_choice");
+  chat["parallel_tool_calls"] = !RequestFields(*choice).flag("disable_parallel_tool_use", false);
+}
+
 constexpr auto kOthers =
-    std::to_array<std::string_view>({"system", "stop_sequences", "tool_choice", "thinking", "output_config"});
+    std::to_array<std::string_view>({"system", "stop_sequences", "tools", "tool_choice", "thinking", "output_config"});
 constexpr auto kUndone = std::to_array<UndoneField>({
     {"output_format", nullptr, "response_format holds a text to a form"},
-    {"mcp_servers", "[]", "tools are not called here"},
+    {"mcp_servers", "[]", "tools tells of what may be called"},
     {"n", "1"},
     {"logprobs", "false"},
     {"top_logprobs", "0"},
@@ -82,8 +114,7 @@ Json chat_of_messages(const Json& body, bool needs_limit) {
     refuse(given->size() - 1, "an answer that was begun is not gone on with; end with a message of the user");
   if (needs_limit && fields.find("max_tokens") == nullptr) throw ApiError(400, "max_tokens is missing", "max_tokens");
   if (const Json* const stops = fields.find("stop_sequences")) chat["stop"] = *stops;
-  if (const Json* const choice = fields.find("tool_choice"); choice != nullptr && type_of(*choice) == "none")
-    chat["tool_choice"] = "none";
+  add_tools(fields, chat);
   if (const Json* const thinking = fields.find("thinking")) {
     Json& variables = chat["chat_template_kwargs"];
     if (variables.is_null() || variables.is_object()) variables["enable_thinking"] = type_of(*thinking) != "disabled";

@@ -14,8 +14,8 @@ namespace nibble::serve {
 namespace {
 
 constexpr auto kUndone = std::to_array<UndoneField>({
-    {"functions", "[]", "tools are not called here"},
-    {"function_call", "\"none\"", "tools are not called here"},
+    {"functions", "[]", "tools tells of them"},
+    {"function_call", "\"none\"", "tool_choice says it"},
     {"audio", nullptr, "answers are text"},
     {"modalities", "[\"text\"]", "answers are text"},
     {"web_search_options", nullptr},

@@ -19,7 +19,9 @@ Json part_json(const AnswerBlock& block) {
 }  // namespace
 
 ResponsesAnswer::ResponsesAnswer(std::shared_ptr<HttpExchange> exchange, ResponsesAnswerSettings settings)
-    : Answer(std::move(exchange), settings.streams, 1, 1), settings_(std::move(settings)), blocks_(settings_.syntax) {}
+    : Answer(std::move(exchange), settings.streams, 1, 1),
+      settings_(std::move(settings)),
+      blocks_(settings_.syntax, settings_.id) {}
 
 std::string ResponsesAnswer::event(const char* type, Json fields) {
   Json data = {{"type", type}, {"sequence_number", number_++}};
@@ -61,6 +63,13 @@ Json ResponsesAnswer::item(std::size_t block, const char* status) const {
   Json content = Json::array();
   // While it grows it has none.
   if (std::string_view(status) != kGrows) content.push_back(part_json(one));
+  if (one.kind == AnswerBlock::Kind::call)
+    return {{"type", "function_call"},
+            {"id", fmt::format("fc_{}_{}", settings_.id, block)},
+            {"call_id", one.id},
+            {"name", one.name},
+            {"arguments", std::string_view(status) == kGrows ? "" : one.text},
+            {"status", status}};
   if (one.kind == AnswerBlock::Kind::thought)
     return {{"type", "reasoning"},
             {"id", fmt::format("rs_{}_{}", settings_.id, block)},
@@ -76,29 +85,40 @@ Json ResponsesAnswer::item(std::size_t block, const char* status) const {
 
 // Where the text of an item stands.
 Json ResponsesAnswer::place(std::size_t block) const {
-  return {{"item_id", item(block, kGrows)["id"]}, {"output_index", block}, {"content_index", 0}};
+  Json place = {{"item_id", item(block, kGrows)["id"]}, {"output_index", block}};
+  if (blocks_.all()[block].kind != AnswerBlock::Kind::call) place["content_index"] = 0;
+  return place;
 }
 
 std::string ResponsesAnswer::opened(std::size_t block) {
-  Json added = place(block);
-  added["part"] = part_json({.kind = blocks_.all()[block].kind});
+  const AnswerBlock::Kind kind = blocks_.all()[block].kind;
   // One after the other: each takes the next number.
   std::string text = event("response.output_item.added", {{"output_index", block}, {"item", item(block, kGrows)}});
+  if (kind == AnswerBlock::Kind::call) return text;
+  Json added = place(block);
+  added["part"] = part_json({.kind = kind});
   text += event("response.content_part.added", std::move(added));
   return text;
 }
 
 std::string ResponsesAnswer::closed(std::size_t block) {
   const AnswerBlock& one = blocks_.all()[block];
-  const bool is_thought = one.kind == AnswerBlock::Kind::thought;
-  Json done = place(block), done_part = place(block);
-  done["text"] = one.text;
-  if (!is_thought) done["logprobs"] = Json::array();
-  done_part["part"] = part_json(one);
   const bool is_cut = finish_ == FinishReason::length && block + 1 == blocks_.all().size();
   const Json whole = item(block, is_cut ? "incomplete" : "completed");
-  std::string text = event(is_thought ? "response.reasoning_text.done" : "response.output_text.done", std::move(done));
-  text += event("response.content_part.done", std::move(done_part));
+  Json done = place(block);
+  std::string text;
+  if (one.kind == AnswerBlock::Kind::call) {
+    done.update({{"name", one.name}, {"arguments", one.text}});
+    text = event("response.function_call_arguments.done", std::move(done));
+  } else {
+    const bool is_thought = one.kind == AnswerBlock::Kind::thought;
+    Json done_part = done;
+    done["text"] = one.text;
+    if (!is_thought) done["logprobs"] = Json::array();
+    done_part["part"] = part_json(one);
+    text = event(is_thought ? "response.reasoning_text.done" : "response.output_text.done", std::move(done));
+    text += event("response.content_part.done", std::move(done_part));
+  }
   text += event("response.output_item.done", {{"output_index", block}, {"item", whole}});
   output_.push_back(whole);
   return text;
@@ -116,11 +136,14 @@ std::string ResponsesAnswer::take_event(const GenerationEvent& given) {
     } else if (change.kind == BlockChange::Kind::closed) {
       text += closed(change.block);
     } else {
-      const bool is_thought = blocks_.all()[change.block].kind == AnswerBlock::Kind::thought;
+      const AnswerBlock::Kind kind = blocks_.all()[change.block].kind;
       Json delta = place(change.block);
       delta["delta"] = std::move(change.text);
-      if (!is_thought) delta["logprobs"] = Json::array();
-      text += event(is_thought ? "response.reasoning_text.delta" : "response.output_text.delta", std::move(delta));
+      if (kind == AnswerBlock::Kind::text) delta["logprobs"] = Json::array();
+      text += event(kind == AnswerBlock::Kind::call      ? "response.function_call_arguments.delta"
+                    : kind == AnswerBlock::Kind::thought ? "response.reasoning_text.delta"
+                                                         : "response.output_text.delta",
+                    std::move(delta));
     }
   }
   return text;

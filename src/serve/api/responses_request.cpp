@@ -23,9 +23,10 @@ void add_item(const Json& item, std::size_t i, Json& messages) {
         {"id", item.value("call_id", Json(""))},
         {"type", "function"},
         {"function", {{"name", item.value("name", Json(""))}, {"arguments", item.value("arguments", Json(""))}}}};
-    Json message = {{"role", "assistant"}, {"content", nullptr}, {"tool_calls", Json::array()}};
-    message["tool_calls"].push_back(std::move(call));
-    messages.push_back(std::move(message));
+    // What was said and called in one turn is one message.
+    if (messages.empty() || messages.back()["role"] != "assistant")
+      messages.push_back({{"role", "assistant"}, {"content", nullptr}});
+    messages.back()["tool_calls"].push_back(std::move(call));
   } else if (type == "function_call_output") {
     messages.push_back({{"role", "tool"},
                         {"tool_call_id", item.value("call_id", Json(""))},
@@ -35,8 +36,27 @@ void add_item(const Json& item, std::size_t i, Json& messages) {
   }
 }
 
-constexpr auto kOthers =
-    std::to_array<std::string_view>({"input", "instructions", "max_output_tokens", "text", "reasoning"});
+// Functions there have no object of their own.
+void add_tools(const RequestFields& fields, Json& chat) {
+  const auto nested = [](const Json& flat) {
+    Json function = flat;
+    function.erase("type");
+    return Json{{"type", flat.value("type", Json("function"))}, {"function", std::move(function)}};
+  };
+  if (const Json* const tools = fields.find("tools")) {
+    if (!tools->is_array()) throw ApiError(400, "tools must be a list", "tools");
+    chat["tools"] = Json::array();
+    for (const Json& tool : *tools) {
+      if (!tool.is_object()) throw ApiError(400, "a tool is an object", "tools");
+      chat["tools"].push_back(nested(tool));
+    }
+  }
+  if (const Json* const choice = fields.find("tool_choice"))
+    chat["tool_choice"] = choice->is_object() ? nested(*choice) : *choice;
+}
+
+constexpr auto kOthers = std::to_array<std::string_view>(
+    {"input", "instructions", "max_output_tokens", "text", "reasoning", "tools", "tool_choice"});
 constexpr auto kUndone = std::to_array<UndoneField>({
     {"n", "1"},
     {"logprobs", "false", "/v1/chat/completions tells them"},
@@ -76,6 +96,7 @@ Json chat_of_responses(const Json& body) {
     for (std::size_t i = 0; i < input->size(); ++i) add_item((*input)[i], i, messages);
   else
     throw ApiError(400, "input must be a text, or a list of items", "input");
+  add_tools(fields, chat);
   if (const Json* const most = fields.find("max_output_tokens")) chat["max_tokens"] = *most;
   if (const Json* const text = fields.find("text")) {
     if (!text->is_object()) throw ApiError(400, "text must be an object", "text");

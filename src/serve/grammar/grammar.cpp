@@ -118,6 +118,19 @@ std::int32_t GrammarRules::repeat(const GrammarSequence& what, std::size_t least
   return rule;
 }
 
+std::int32_t GrammarRules::take(const GrammarRules& other) {
+  const auto offset = static_cast<std::int32_t>(size());
+  for (std::size_t rule = 0; rule < other.size(); ++rule) {
+    std::vector<GrammarSequence> alternatives = other.alternatives_[rule];
+    for (GrammarSequence& sequence : alternatives)
+      for (GrammarSymbol& symbol : sequence)
+        if (symbol.rule >= 0) symbol.rule += offset;
+    const std::int32_t made = make();
+    if (other.set_[rule]) set(made, std::move(alternatives));
+  }
+  return other.root() + offset;
+}
+
 void GrammarRules::judge() const {
   for (const auto& [name, rule] : names_)
     if (!is_set(rule)) throw Error(ErrorKind::unusable_input, fmt::format("the grammar has no rule '{}'", name));

@@ -49,6 +49,8 @@ class GrammarRules {
   static std::vector<GrammarSequence> characters(char32_t first, char32_t last);
   // `least` to `most` times; most: SIZE_MAX: any number. A rule for it.
   std::int32_t repeat(const GrammarSequence& what, std::size_t least, std::size_t most);
+  // Another's rules, without their names; the rule that its root has become.
+  std::int32_t take(const GrammarRules& other);
 
   std::int32_t root() const noexcept { return root_; }
   std::size_t size() const noexcept { return alternatives_.size(); }

@@ -15,7 +15,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kMostItems = 1000, kMostLength = 10'000, kMostSymbols = 1U << 20U, kMostDepth = 64;
+constexpr std::size_t kMostItems = 1000, kMostLength = 10'000, kMostSymbols = 1U << 20U, kMostDepth = 64,
+                      kMostLooseDepth = 16;
 
 // Say something to people, and nothing about texts.
 constexpr auto kDescribing = std::to_array<std::string_view>(
@@ -25,9 +26,13 @@ constexpr auto kKnown = std::to_array<std::string_view>(
     {"type", "enum", "const", "properties", "required", "additionalProperties", "items", "prefixItems", "minItems",
      "maxItems", "minLength", "maxLength", "anyOf", "allOf", "$ref"});
 
+// What is done with what is not supported.
+enum class Beyond { is_refused, is_left_open };
+
 class SchemaPen {
  public:
-  explicit SchemaPen(const Json& root) : root_(root) {
+  explicit SchemaPen(const Json& root, Beyond beyond = Beyond::is_refused)
+      : root_(root), is_loose_(beyond == Beyond::is_left_open) {
     // A blank, or a new line and an indentation.
     const std::int32_t indent = rules_.repeat({blanks(" \t")}, 0, 20);
     blank_ = add({{}, GrammarRules::text(" "), then(GrammarRules::text("\n"), indent)});
@@ -61,6 +66,18 @@ class SchemaPen {
   }
 
   std::int32_t value(const Json& schema, const std::string& where, std::size_t depth = 0) {
+    if (!is_loose_) return strict_value(schema, where, depth);
+    if (depth > kMostLooseDepth) return any_value();
+    try {
+      return strict_value(loosened(schema), where, depth);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::resource) throw;
+      return any_value();
+    }
+  }
+
+ private:
+  std::int32_t strict_value(const Json& schema, const std::string& where, std::size_t depth) {
     if (depth > kMostDepth || rules_.symbols() > kMostSymbols)
       throw Error(ErrorKind::resource, fmt::format("the schema is too large, or nests too deeply, at {}", where));
     if (schema.is_boolean() && schema.get<bool>()) return any_value();
@@ -88,7 +105,54 @@ class SchemaPen {
     return typed(schema, where, depth);
   }
 
- private:
+  // The same without what is not supported where the rest says enough.
+  Json loosened(const Json& schema) const {
+    if (!schema.is_object()) return schema;
+    Json loose = Json::object();
+    for (const auto& [key, unused] : schema.items())
+      if (std::ranges::find(kKnown, key) != kKnown.end()) loose[key] = unused;
+    if (schema.contains("oneOf") && !loose.contains("anyOf")) loose["anyOf"] = schema["oneOf"];
+    if (loose.contains("properties") && !loose.contains("type")) loose["type"] = "object";
+    if (loose.contains("items") && !loose.contains("type")) loose["type"] = "array";
+    const auto keep = [&](std::initializer_list<std::string_view> keys) {
+      Json kept = Json::object();
+      for (const auto& [key, value] : loose.items())
+        if (std::ranges::find(keys, key) != keys.end()) kept[key] = value;
+      loose = std::move(kept);
+    };
+    for (const char* const whole : {"$ref", "const", "enum"})
+      if (loose.contains(whole)) {
+        keep({whole});
+        return loose;
+      }
+    for (const char* const combined : {"anyOf", "allOf"})
+      if (loose.contains(combined)) {
+        if (loose.contains("type"))
+          loose.erase(combined);
+        else
+          keep({combined});
+      }
+    loosen_members(loose);
+    return loose;
+  }
+
+  static void loosen_members(Json& loose) {
+    if (loose.contains("properties") && loose["properties"].is_object()) {
+      loose.erase("additionalProperties");
+      Json required = Json::array();
+      if (loose.contains("required") && loose["required"].is_array())
+        for (const Json& name : loose["required"])
+          if (name.is_string() && loose["properties"].contains(name.get<std::string>())) required.push_back(name);
+      loose["required"] = std::move(required);
+    } else {
+      loose.erase("required");
+    }
+    if (loose.contains("prefixItems")) {
+      loose.erase("prefixItems");
+      loose.erase("items");
+    }
+  }
+
   [[noreturn]] static void unsupported(const std::string& where, const std::string& what) {
     throw Error(ErrorKind::unsupported, fmt::format("the schema at {} has what is not supported: {}", where, what));
   }
@@ -358,6 +422,7 @@ class SchemaPen {
   }
 
   const Json& root_;
+  bool is_loose_;
   GrammarRules rules_;
   std::int32_t blank_ = 0, any_ = -1, any_object_ = -1, character_ = -1, number_ = -1, integer_ = -1;
   std::map<std::string, std::int32_t> references_;
@@ -369,6 +434,13 @@ class SchemaPen {
 GrammarRules grammar_of_schema(const nlohmann::ordered_json& schema) {
   SchemaPen pen(schema);
   return pen.finish(pen.value(schema, "#"));
+}
+
+GrammarRules grammar_of_loose_objects(const nlohmann::ordered_json& schema) {
+  SchemaPen pen(schema, Beyond::is_left_open);
+  if (!schema.is_object() || !schema.contains("properties")) return pen.finish(pen.any_object());
+  const std::int32_t rule = pen.value(schema, "#");
+  return pen.finish(rule == pen.any_value() ? pen.any_object() : rule);
 }
 
 GrammarRules grammar_of_objects() {

@@ -17,6 +17,10 @@ namespace nibble::serve {
 // Error(unsupported) names a keyword and where it stands; Error(unusable_input): no schema.
 GrammarRules grammar_of_schema(const nlohmann::ordered_json& schema);
 
+// Objects of a schema as far as it can be kept: what is not supported of it, or is no schema, leaves its place open;
+// properties are those that are named. For arguments whose caller has not asked for more. Error(resource).
+GrammarRules grammar_of_loose_objects(const nlohmann::ordered_json& schema);
+
 // Any JSON object.
 GrammarRules grammar_of_objects();
 

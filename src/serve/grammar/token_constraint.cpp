@@ -14,9 +14,12 @@ TokenList::TokenList(const Tokenizer& tokenizer, std::size_t vocabulary) : vocab
     const auto id = static_cast<std::int32_t>(i);
     if (tokenizer.is_end(id)) {
       ends_.push_back(id);
-    } else if (!tokenizer.is_special(id)) {
+    } else {
       std::string bytes = tokenizer.piece(id);
-      if (!bytes.empty()) tokens_.push_back({id, 0, std::move(bytes)});
+      // The token of this byte alone is none.
+      if (bytes.empty() || bytes.find(kControl) != std::string::npos) continue;
+      if (tokenizer.is_special(id)) bytes.insert(bytes.begin(), kControl);
+      tokens_.push_back({id, 0, std::move(bytes)});
     }
   }
   std::ranges::sort(tokens_, {}, [](const Token& token) { return std::pair(std::string_view(token.bytes), token.id); });
@@ -24,6 +27,13 @@ TokenList::TokenList(const Tokenizer& tokenizer, std::size_t vocabulary) : vocab
     const std::string &a = tokens_[i - 1].bytes, &b = tokens_[i].bytes;
     tokens_[i].common = static_cast<std::uint32_t>(std::ranges::mismatch(a, b).in1 - a.begin());
   }
+  places_.assign(vocabulary, tokens_.size());
+  for (std::size_t i = 0; i < tokens_.size(); ++i) places_[static_cast<std::size_t>(tokens_[i].id)] = i;
+}
+
+std::string_view TokenList::bytes_of(std::int32_t id) const noexcept {
+  const std::size_t place = places_[static_cast<std::size_t>(id)];
+  return place == tokens_.size() ? std::string_view() : tokens_[place].bytes;
 }
 
 TokenConstraint::TokenConstraint(const TokenList& list, GrammarRules rules)
@@ -60,9 +70,13 @@ void TokenConstraint::restrict(std::span<float> logits) {
   if (!any) throw Error(ErrorKind::unusable_input, "the vocabulary has no token that goes on as the grammar asks for");
 }
 
-void TokenConstraint::take(std::int32_t id) {
-  const auto found = std::ranges::find(list_.tokens(), id, &TokenList::Token::id);
-  if (found != list_.tokens().end()) state_ = machine_.next(state_, found->bytes);
+void TokenConstraint::take(std::int32_t id) { state_ = machine_.next(state_, list_.bytes_of(id)); }
+
+bool TokenConstraint::take(std::string_view bytes) {
+  const GrammarMachine::State next = machine_.next(state_, bytes);
+  if (next == GrammarMachine::kDead) return false;
+  state_ = next;
+  return true;
 }
 
 bool TokenConstraint::allows(std::int32_t id) { return mask()[static_cast<std::size_t>(id)]; }

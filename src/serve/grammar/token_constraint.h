@@ -28,15 +28,21 @@ class TokenList {
     std::uint32_t common;  // bytes that it begins with as the one before it does
     std::string bytes;
   };
-  // vocabulary: rows of logits. Control tokens are of no text.
+  // In front of a control token's text: of no text in UTF-8, so that only a grammar that names the token admits it.
+  static constexpr char kControl = '\xff';
+
+  // vocabulary: rows of logits.
   TokenList(const Tokenizer& tokenizer, std::size_t vocabulary);
 
   std::span<const Token> tokens() const noexcept { return tokens_; }
+  // As a grammar has it; empty: an end, or outside the vocabulary.
+  std::string_view bytes_of(std::int32_t id) const noexcept;
   std::span<const std::int32_t> ends() const noexcept { return ends_; }  // tokens that end a text
   std::size_t vocabulary() const noexcept { return vocabulary_; }
 
  private:
   std::vector<Token> tokens_;
+  std::vector<std::size_t> places_;  // in tokens_, by id
   std::vector<std::int32_t> ends_;
   std::size_t vocabulary_;
 };
@@ -51,6 +57,8 @@ class TokenConstraint {
   void restrict(std::span<float> logits);
   // One that restrict() left.
   void take(std::int32_t id);
+  // False, and nothing has changed: no text goes on so.
+  bool take(std::string_view bytes);
   // Whether the text may end here.
   bool is_complete() const noexcept { return machine_.is_complete(state_); }
   // Whether a token may come next.

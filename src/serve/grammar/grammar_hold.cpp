@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/grammar/grammar_hold.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace nibble::serve {
+
+namespace {
+
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+
+// Behind white space, and what tells control tokens.
+std::size_t skip_blanks(std::string_view text, std::size_t at) {
+  while (at < text.size() && std::string_view(" \n\t\r\xff").find(text[at]) != std::string_view::npos) ++at;
+  return at;
+}
+
+}  // namespace
+
+GrammarHold::GrammarHold(const TokenList& list, GrammarRules rules, GrammarStart start)
+    : list_(list), constraint_(list, std::move(rules)), start_(std::move(start)), holds_(find_begin().has_value()) {}
+
+// Nothing: thoughts have not ended, or it is not told yet whether they begin.
+std::optional<std::size_t> GrammarHold::behind_thoughts() const {
+  std::size_t at = 0;
+  if (!start_.begins_in_thought) {
+    if (start_.opening.empty() || start_.thought_open.empty()) return 0;
+    at = skip_blanks(text_, 0);
+    if (!text_from(at).starts_with(start_.thought_open)) {
+      if (start_.thought_open.starts_with(text_from(at))) return std::nullopt;
+      return 0;
+    }
+    at += start_.thought_open.size();
+  }
+  const std::size_t end = text_.find(start_.thought_close, at);
+  if (end == std::string::npos) return std::nullopt;
+  return end + start_.thought_close.size();
+}
+
+// Where in the text the grammar's own begins.
+std::optional<std::size_t> GrammarHold::find_begin() const {
+  const std::optional<std::size_t> begin = behind_thoughts();
+  if (!begin || start_.opening.empty()) return begin;
+  if (start_.opens_text) {
+    const std::size_t first = skip_blanks(text_, *begin);
+    return text_from(first).starts_with(start_.opening) ? std::optional(first) : std::nullopt;
+  }
+  const std::size_t found = text_.find(start_.opening, *begin);
+  if (found == std::string::npos) return std::nullopt;
+  return found > 0 && text_[found - 1] == TokenList::kControl ? found - 1 : found;
+}
+
+void GrammarHold::restrict(std::span<float> logits) {
+  if (holds_) return constraint_.restrict(logits);
+  // A text that is to be of a form does not end before it.
+  if (start_.opening.empty())
+    for (const std::int32_t end : list_.ends()) logits[static_cast<std::size_t>(end)] = kNever;
+}
+
+bool GrammarHold::take(std::int32_t id, std::span<float> logits) {
+  if (holds_) {
+    constraint_.take(id);
+    return true;
+  }
+  const std::string_view bytes = list_.bytes_of(id);
+  text_ += bytes;
+  const std::optional<std::size_t> begin = find_begin();
+  if (!begin) return true;
+  holds_ = constraint_.take(text_from(*begin));
+  if (holds_) return true;
+  text_.resize(text_.size() - bytes.size());
+  logits[static_cast<std::size_t>(id)] = kNever;
+  return false;
+}
+
+}  // namespace nibble::serve

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tools that a model calls, on all interfaces and in every form that templates know. The model that is asked knows
+// nothing of tools: what it is held to is what makes its calls.
+#include <gtest/gtest.h>
+
+#include "serve/served_api.h"
+
+namespace nibble::serve {
+namespace {
+
+class Tools : public Api {
+ protected:
+  // Has what a form is known by, and tells of tools.
+  void use_template(const std::string& marks) {
+    std::ofstream(scratch / "tools.jinja")
+        << "{# " << marks << " #}{% if tools %}{% for t in tools %}{{ t.function.name }};{% endfor %}{% endif %}"
+        << "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if m.tool_calls %}"
+        << "{{ m.tool_calls[0].function.arguments | tojson }}{% endif %}{{ '\\n' }}{% endfor %}assistant:";
+    chat_template.emplace(ModelTemplate::open(model, (scratch / "tools.jinja").string(), false));
+  }
+  void SetUp() override {
+    Api::SetUp();
+    facts.context = 512;
+  }
+  static Json weather() {
+    return Json::parse(R"({"type": "object", "required": ["city", "days"], "properties": {
+        "city": {"type": "string", "enum": ["Paris", "Rome"]}, "days": {"type": "integer"}}})");
+  }
+  static Json function(const char* name, Json parameters) {
+    return {{"type", "function"},
+            {"function", {{"name", name}, {"description", "d"}, {"parameters", std::move(parameters)}}}};
+  }
+  static Json asking(const char* choice = "required") {
+    Json body = {{"max_tokens", 200}, {"temperature", 0}, {"tool_choice", choice}, {"parallel_tool_calls", false}};
+    body["messages"].push_back({{"role", "user"}, {"content", "Will it rain?"}});
+    body["tools"] = Json::array({function("get_weather", weather())});
+    return body;
+  }
+  static void expect_weather(const Json& arguments) {
+    EXPECT_EQ(arguments.size(), 2u);
+    EXPECT_TRUE(arguments.value("city", Json()) == "Paris" || arguments.value("city", Json()) == "Rome") << arguments;
+    EXPECT_TRUE(arguments.value("days", Json()).is_number_integer()) << arguments;
+  }
+  std::string rendered(const Json& body) { return json(post("/apply-template", body))["prompt"]; }
+  std::string refusal(const char* path, const Json& body) {
+    return json(post(path, body), 400)["error"]["message"].get<std::string>();
+  }
+};
+
+TEST_F(Tools, AreCalledInEveryForm) {
+  for (const char* const marks :
+       {"nothing", "<tool_call>", R"("parameters": )", "[TOOL_CALLS] [", "[TOOL_CALLS][ARGS]"}) {
+    if (server) server->stop(std::chrono::milliseconds(0));
+    server.reset();
+    api.reset();
+    use_template(marks);
+    start();
+    const Json whole = json(post("/v1/chat/completions", asking()));
+    const Json& choice = whole["choices"][0];
+    EXPECT_EQ(choice["finish_reason"], "tool_calls") << marks;
+    EXPECT_TRUE(choice["message"]["content"].is_null());
+    ASSERT_EQ(choice["message"]["tool_calls"].size(), 1u) << marks;
+    const Json& call = choice["message"]["tool_calls"][0];
+    EXPECT_EQ(call["type"], "function");
+    EXPECT_EQ(call["id"].get<std::string>().size(), 9u);
+    EXPECT_EQ(call["function"]["name"], "get_weather");
+    expect_weather(Json::parse(call["function"]["arguments"].get<std::string>()));
+  }
+}
+
+TEST_F(Tools, AChatsCallsComeAsAStreamAlike) {
+  use_template("<tool_call>");
+  start();
+  Json body = asking();
+  const Json whole = json(post("/v1/chat/completions", body))["choices"][0]["message"]["tool_calls"][0]["function"];
+  body["stream"] = true;
+  std::string name, arguments;
+  std::vector<std::string> ends;
+  std::size_t begun = 0;
+  for (const Json& one : events(post("/v1/chat/completions", body).body)) {
+    if (!one.is_object()) continue;
+    const Json& choice = one["choices"][0];
+    if (!choice["finish_reason"].is_null()) ends.push_back(choice["finish_reason"]);
+    EXPECT_EQ(choice["delta"].value("content", ""), "");
+    if (!choice["delta"].contains("tool_calls")) continue;
+    const Json& call = choice["delta"]["tool_calls"][0];
+    EXPECT_EQ(call["index"], 0);
+    if (call.contains("id")) {
+      ++begun;
+      EXPECT_EQ(call["type"], "function");
+      name = call["function"]["name"];
+    }
+    arguments += call["function"]["arguments"].get<std::string>();
+  }
+  EXPECT_EQ(begun, 1u);
+  EXPECT_EQ(whole["name"], name);
+  EXPECT_EQ(whole["arguments"], arguments);
+  EXPECT_EQ(ends, std::vector<std::string>{"tool_calls"});
+}
+
+TEST_F(Tools, MessagesHaveThemAsBlocks) {
+  use_template("<tool_call>");
+  start();
+  Json body = {{"max_tokens", 200}, {"temperature", 0}, {"tool_choice", {{"type", "any"}}}};
+  body["tool_choice"]["disable_parallel_tool_use"] = true;
+  body["messages"].push_back({{"role", "user"}, {"content", "Will it rain?"}});
+  body["tools"].push_back({{"name", "get_weather"}, {"description", "d"}, {"input_schema", weather()}});
+  const Json whole = json(post("/v1/messages", body));
+  EXPECT_EQ(whole["stop_reason"], "tool_use");
+  ASSERT_EQ(whole["content"].size(), 1u);
+  EXPECT_EQ(whole["content"][0]["type"], "tool_use");
+  EXPECT_EQ(whole["content"][0]["name"], "get_weather");
+  expect_weather(whole["content"][0]["input"]);
+  body["stream"] = true;
+  std::string input, reason;
+  for (const Json& event : events(post("/v1/messages", body).body)) {
+    if (event["type"] == "content_block_start") {
+      EXPECT_EQ(event["content_block"]["type"], "tool_use");
+      EXPECT_EQ(event["content_block"]["input"], Json::object());
+    }
+    if (event["type"] == "content_block_delta") {
+      EXPECT_EQ(event["delta"]["type"], "input_json_delta");
+      input += event["delta"]["partial_json"].get<std::string>();
+    }
+    if (event["type"] == "message_delta") reason = event["delta"]["stop_reason"];
+  }
+  EXPECT_EQ(Json::parse(input), whole["content"][0]["input"]);
+  EXPECT_EQ(reason, "tool_use");
+
+  // What came of it goes back by the call's id, and the same tools are counted.
+  const std::size_t read = whole["usage"]["input_tokens"];
+  body["messages"].push_back({{"role", "assistant"}, {"content", whole["content"]}});
+  Json result = {{"type", "tool_result"}, {"tool_use_id", whole["content"][0]["id"]}, {"content", "No."}};
+  body["messages"].push_back({{"role", "user"}, {"content", Json::array({result})}});
+  EXPECT_GT(json(post("/v1/messages/count_tokens", body))["input_tokens"], read);
+  body["tool_choice"] = {{"type", "none"}};
+  body["stream"] = false;
+  EXPECT_EQ(json(post("/v1/messages", body))["content"][0]["type"], "text");
+}
+
+TEST_F(Tools, ResponsesHaveThemAsItems) {
+  use_template("<tool_call>");
+  start();
+  Json tool = {{"type", "function"}, {"name", "get_weather"}, {"parameters", weather()}, {"strict", true}};
+  Json body = {{"max_output_tokens", 200}, {"temperature", 0}, {"input", "Will it rain?"}, {"tool_choice", "required"}};
+  body["parallel_tool_calls"] = false;
+  body["tools"].push_back(tool);
+  const Json whole = json(post("/v1/responses", body));
+  ASSERT_EQ(whole["output"].size(), 1u);
+  const Json& call = whole["output"][0];
+  EXPECT_EQ(call["type"], "function_call");
+  EXPECT_EQ(call["name"], "get_weather");
+  expect_weather(Json::parse(call["arguments"].get<std::string>()));
+  EXPECT_EQ(whole["tools"], body["tools"]);
+  EXPECT_EQ(whole["status"], "completed");
+  body["stream"] = true;
+  std::string arguments;
+  std::vector<std::string> types;
+  for (const Json& event : events(post("/v1/responses", body).body)) {
+    const std::string type = event["type"];
+    if (types.empty() || types.back() != type) types.push_back(type);
+    if (type == "response.function_call_arguments.delta") arguments += event["delta"].get<std::string>();
+  }
+  EXPECT_EQ(call["arguments"], arguments);
+  EXPECT_EQ(types,
+            (std::vector<std::string>{"response.created", "response.in_progress", "response.output_item.added",
+                                      "response.function_call_arguments.delta", "response.function_call_arguments.done",
+                                      "response.output_item.done", "response.completed"}));
+  body["stream"] = false;
+  body["tool_choice"] = "none";
+  body["input"] = Json::array({{{"role", "user"}, {"content", "Will it rain?"}}, call});
+  body["input"].push_back({{"type", "function_call_output"}, {"call_id", call["call_id"]}, {"output", "No."}});
+  EXPECT_EQ(json(post("/v1/responses", body))["output"][0]["type"], "message");
+}
+
+TEST_F(Tools, WhichAndHowManyAreAskedFor) {
+  use_template("<tool_call>");
+  start();
+  Json body = asking();
+  body["tools"].push_back(function("other", Json::parse(R"({"type": "object", "properties": {}})")));
+  body["tool_choice"] = {{"type", "function"}, {"function", {{"name", "other"}}}};
+  const Json named = json(post("/v1/chat/completions", body))["choices"][0]["message"]["tool_calls"];
+  ASSERT_EQ(named.size(), 1u);
+  EXPECT_EQ(named[0]["function"]["name"], "other");
+  EXPECT_TRUE(Json::parse(named[0]["function"]["arguments"].get<std::string>()).is_object());
+  // As many as there is room for: what ends them is not among what is chosen.
+  body["parallel_tool_calls"] = true;
+  body["tool_choice"] = "required";
+  body["tools"].erase(0);
+  body["logit_bias"] = {{std::to_string(tokenizer.eos().value_or(0)), -100}};
+  const Json several = json(post("/v1/chat/completions", body))["choices"][0];
+  EXPECT_GE(several["message"]["tool_calls"].size(), 2u);
+  EXPECT_NE(several["message"]["tool_calls"][0]["id"], several["message"]["tool_calls"][1]["id"]);
+  // A limit wins: what it has cut is not to be carried out.
+  body = asking();
+  body["max_tokens"] = 30;
+  const Json cut = json(post("/v1/chat/completions", body))["choices"][0];
+  EXPECT_EQ(cut["finish_reason"], "length");
+}
+
+// What is said before a call is text, in a form that is asked for, too.
+TEST_F(Tools, TextAndCallsComeOneBehindTheOther) {
+  use_template("<tool_call>");
+  start();
+  Json body = asking("auto");
+  body["grammar"] =
+      "root ::= \"Let me see. \\n<tool_call>\\n{\\\"name\\\": \\\"get_weather\\\", \\\"arguments\\\": "
+      "{\\\"x\\\": 1}}\\n</tool_call>\"";
+  body["logit_bias"] = {{std::to_string(tokenizer.encode("<").back()), -100}};  // or it would call at once
+  const Json whole = json(post("/v1/chat/completions", body))["choices"][0];
+  EXPECT_EQ(whole["message"]["content"], "Let me see.");
+  ASSERT_EQ(whole["message"]["tool_calls"].size(), 1u);
+  EXPECT_EQ(whole["message"]["tool_calls"][0]["function"]["arguments"], R"({"x": 1})");
+  EXPECT_EQ(whole["finish_reason"], "tool_calls");
+  body.erase("grammar");
+  const Json free = json(post("/v1/chat/completions", body))["choices"][0];
+  EXPECT_FALSE(free["message"].contains("tool_calls"));
+  body["tools"] = Json::array();
+  EXPECT_NE(free["message"]["content"], "");
+}
+
+TEST_F(Tools, AreToldByTheTemplateOrAsText) {
+  use_template("<tool_call>");
+  start();
+  Json body = asking("auto");
+  body["messages"].push_back(Json::parse(
+      R"({"role": "assistant", "content": null, "tool_calls": [{"id": "a", "type": "function",
+          "function": {"name": "get_weather", "arguments": "{\"city\": \"Rome\"}"}}]})"));
+  body["messages"].push_back({{"role", "tool"}, {"tool_call_id", "a"}, {"content", "Sun."}});
+  EXPECT_EQ(rendered(body), "get_weather;user: Will it rain?\nassistant: {\"city\": \"Rome\"}\ntool: Sun.\nassistant:");
+  body["tool_choice"] = "none";
+  EXPECT_EQ(rendered(body), "user: Will it rain?\nassistant: {\"city\": \"Rome\"}\ntool: Sun.\nassistant:");
+  body["tool_choice"] = "auto";
+  server->stop(std::chrono::milliseconds(0));
+  server.reset();
+  api.reset();
+  use_template("nothing");
+  start();
+  const std::string told = rendered(body);
+  EXPECT_TRUE(told.starts_with("system: You can call functions.")) << told;
+  EXPECT_NE(told.find("assistant: <tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\":\"Rome\"}}"),
+            std::string::npos)
+      << told;
+  EXPECT_NE(told.find("user: <tool_response>\nSun.\n</tool_response>"), std::string::npos) << told;
+}
+
+TEST_F(Tools, WhatIsWrongWithThemIsNamed) {
+  use_template("<tool_call>");
+  start();
+  const char* const chat = "/v1/chat/completions";
+  const auto with = [](const char* name, Json value) {
+    Json body = asking();
+    body[name] = std::move(value);
+    return body;
+  };
+  const auto expect_refused = [&](const Json& body, const char* part) {
+    const std::string why = refusal(chat, body);
+    EXPECT_NE(why.find(part), std::string::npos) << why;
+  };
+  expect_refused(with("tools", Json::array()), "tool_choice asks for a call");
+  expect_refused(with("tools", "all"), "tools must be a list");
+  expect_refused(with("tools", Json::array({{{"type", "web_search"}}})), "tools[0]: tools are functions");
+  expect_refused(with("tools", Json::array({function("two words", Json::object())})), "tools[0]: a name has");
+  expect_refused(with("tools", Json::array({function("f", Json::object()), function("f", Json::object())})),
+                 "tools[1]: there are two");
+  expect_refused(with("tool_choice", {{"type", "function"}, {"function", {{"name", "g"}}}}), "'g'");
+  expect_refused(with("tool_choice", "maybe"), "tool_choice is none, auto");
+  Json strict = function("f", Json::parse(R"({"type": "object", "properties": {"a": {"type": "string",
+      "pattern": "^a"}}, "required": ["a"], "additionalProperties": false})"));
+  strict["function"]["strict"] = true;
+  expect_refused(with("tools", Json::array({strict})), "pattern");
+  Json messages = {{"max_tokens", 9}, {"messages", asking()["messages"]}};
+  messages["tools"] = Json::parse(R"([{"type": "web_search_20260209", "name": "web_search"}])");
+  EXPECT_NE(refusal("/v1/messages", messages).find("tools[0]"), std::string::npos);
+  messages["tools"] = Json::parse(R"([{"name": "f", "input_schema": {"type": "object"}}])");
+  messages["tool_choice"] = {{"type", "sometimes"}};
+  EXPECT_NE(refusal("/v1/messages", messages).find("tool_choice"), std::string::npos);
+}
+
+// Clients send schemas that go beyond what is kept; who has not asked for strictness gets what there is of them.
+TEST_F(Tools, SchemasThatGoBeyondAreKeptAsFarAsTheyAre) {
+  use_template("<tool_call>");
+  start();
+  Json body = asking();
+  body["tools"] = Json::array({function("f", Json::parse(R"({"$schema": "http://json-schema.org/draft-07/schema#",
+      "type": "object", "additionalProperties": false, "required": ["n", "gone", "when"], "properties": {
+        "n": {"type": "integer", "minimum": 1}, "when": {"oneOf": [{"const": "now"}, {"const": "then"}]}}})"))});
+  const Json call = json(post("/v1/chat/completions", body))["choices"][0]["message"]["tool_calls"][0]["function"];
+  const Json arguments = Json::parse(call["arguments"].get<std::string>());
+  EXPECT_TRUE(arguments["n"].is_number_integer()) << arguments;
+  EXPECT_TRUE(arguments["when"] == "now" || arguments["when"] == "then") << arguments;
+}
+
+}  // namespace
+}  // namespace nibble::serve
