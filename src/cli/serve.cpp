@@ -87,8 +87,8 @@ std::optional<ModelTemplate> open_template(const SourceModel& model, const ChatO
 // rest is the system's.
 std::uint64_t memory_for_caches(const Options& options, const Decoder& decoder, std::size_t context) {
   if (!options.memory.empty()) return bytes_of_option(options.memory, "--memory");
-  const std::uint64_t wanted = decoder.cache_bytes(context) * (options.parallel + options.held);
-  return std::min(wanted, std::max(available_memory() / 2, decoder.cache_bytes(context)));
+  const std::uint64_t one = serve::BatchLoop::bytes_of_sequence(decoder, context);
+  return std::min(one * (options.parallel + options.held), std::max(available_memory() / 2, one));
 }
 
 ServedModel served(const Options& options, const SourceModel& model, const ModelTemplate* chat_template,

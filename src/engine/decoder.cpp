@@ -69,7 +69,10 @@ bool has_quantized_weights(const Checkpoint& checkpoint) {
 std::uint64_t KvCache::resident_bytes() const noexcept {
   std::uint64_t bytes = 0;
   for (const Layer& layer : layers_) bytes += layer.pages.resident_bytes();
-  for (const std::vector<float>& numbers : recurrent_) bytes += numbers.size() * sizeof(float);
+  // Each saved point has a copy.
+  const auto points =
+      static_cast<std::uint64_t>(std::ranges::count_if(points_, [](const auto& point) { return !point.expired(); }));
+  for (const std::vector<float>& numbers : recurrent_) bytes += numbers.size() * sizeof(float) * (1 + points);
   return bytes;
 }
 

@@ -17,6 +17,7 @@ namespace {
 // A step's length: what others wait for their next token while a prompt is read, and what a cancelled prompt goes on.
 constexpr double kSharedStepSeconds = 0.1, kLoneStepSeconds = 0.5;
 constexpr std::size_t kFewestTokens = 16, kMostTokens = 512, kFirstTokens = 64;
+constexpr std::size_t kKeptLogits = 1U << 22U;
 
 }  // namespace
 
@@ -72,9 +73,14 @@ void BatchLoop::cancel_all() {
   while (!waiting_.empty()) cancel(waiting_.front()->ticket());
 }
 
+// Of no tokens there are recurrent states alone, of which each point has a copy.
+std::uint64_t BatchLoop::bytes_of_sequence(const Decoder& decoder, std::size_t tokens) {
+  return decoder.cache_bytes(tokens) + RememberedSequence::kMostPoints * decoder.cache_bytes(0);
+}
+
 std::uint64_t BatchLoop::bytes_of(std::size_t length) const {
   const std::size_t pages = (std::max<std::size_t>(length, 1) + kKvPage - 1) / kKvPage;
-  return decoder_.cache_bytes(std::min(pages * kKvPage, std::max(limits_.context, length)));
+  return bytes_of_sequence(decoder_, std::min(pages * kKvPage, std::max(limits_.context, length)));
 }
 
 // With so many tokens more than its cache has now.
@@ -203,6 +209,8 @@ void BatchLoop::run(const std::vector<SequenceStep>& steps) {
     reading += step.tokens.size() > 1 ? step.tokens.size() : 0;
   }
   const auto start = Clock::now();
+  // What a prompt has taken whose probabilities were asked for is not kept for steps that need little.
+  if (logits_.size() > kKeptLogits && rows * vocabulary <= kKeptLogits) std::vector<float>().swap(logits_);
   try {
     logits_.resize(std::max(logits_.size(), rows * vocabulary));
     decoder_.step(steps, std::span(logits_).first(rows * vocabulary));

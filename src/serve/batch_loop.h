@@ -43,6 +43,9 @@ class BatchLoop {
   // Decoder and tokenizer must outlive this. Error(resource): memory does not hold one sequence.
   BatchLoop(Decoder& decoder, const Tokenizer& tokenizer, const BatchLimits& limits);
 
+  // What a sequence of so many tokens needs of it at most: points to go back to, too.
+  static std::uint64_t bytes_of_sequence(const Decoder& decoder, std::size_t tokens);
+
   // Errors: unusable_input (no tokens, none in the vocabulary, no room in the context: says both lengths),
   // invalid_argument (an option out of its range).
   void judge(const GenerationRequest& request) const;

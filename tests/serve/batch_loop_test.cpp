@@ -114,6 +114,11 @@ TEST_F(Loop, EveryFamilyGetsTheSameInABatchAndFromWhatIsHeld) {
         EXPECT_EQ(told.ids(), made.tokens) << name << " " << round << " " << i;
         EXPECT_EQ(told.usage.cached_tokens > 0, round == "second") << name << " " << i;
       }
+      // Points to go back to take memory as the states do of which they are copies.
+      EXPECT_LE(loop.memory_held(), 3 * BatchLoop::bytes_of_sequence(own, 128)) << name;
+      if (own.cache_bytes(0) > 0) {
+        EXPECT_GT(loop.memory_held(), 3 * own.cache_bytes(128)) << name;
+      }
     }
   }
   EXPECT_GE(families, 10u);
