@@ -10,8 +10,8 @@
 #include "arrays.h"
 #include "fields.h"
 #include "named_values.h"
+#include "nibble/chat.h"
 #include "nibble/engine.h"
-#include "nibble/generate.h"
 #include "nibble/model.h"
 #include "parts.h"
 #include "watch.h"
@@ -98,44 +98,6 @@ NumpyMatrix<float> logits(LoadedModel& model, const Tokens& tokens, bool last, n
   return to_numpy(std::move(values), rows, model.vocabulary());
 }
 
-const char* name_of(StopReason reason) {
-  switch (reason) {
-    case StopReason::end_token:
-      return "end_token";
-    case StopReason::stop_text:
-      return "stop_text";
-    case StopReason::max_tokens:
-      return "max_tokens";
-    case StopReason::context_full:
-      return "context_full";
-    case StopReason::caller:
-      break;
-  }
-  return "caller";
-}
-
-// on_text: called with new text; False stops. None: nobody is told.
-Fields generate(LoadedModel& model, const Tokens& prompt, const Fields& options, nb::object on_text,
-                nb::object progress) {
-  Watch watch(std::move(progress));
-  GenerateOptions request = generate_options(options);
-  request.progress = watch.progress();
-  const TextCallback tell = [&](std::string_view text) {
-    return watch.ask([&]() -> nb::object { return on_text(nb::str(text.data(), text.size())); });
-  };
-  const Generated made = watch.run(
-      [&] { return nibble::generate(model, span_of(prompt), request, on_text.is_none() ? TextCallback() : tell); });
-  Fields fields;
-  fields["text"] = made.text;
-  fields["tokens"] = made.tokens;
-  fields["stop_reason"] = name_of(made.reason);
-  fields["prompt_tokens"] = made.prompt_tokens;
-  fields["prompt_seconds"] = made.prompt_seconds;
-  fields["decode_seconds"] = made.decode_seconds;
-  fields["decode_tokens"] = made.decode_tokens;
-  return fields;
-}
-
 }  // namespace
 
 void bind_models(nb::module_& module) {
@@ -158,7 +120,13 @@ void bind_models(nb::module_& module) {
             return nb::bytes(piece.data(), piece.size());
           },
           "token"_a)
-      .def("ends_generation", &Model::ends_generation, "token"_a);
+      .def("ends_generation", &Model::ends_generation, "token"_a)
+      .def(
+          "apply_chat_template",
+          [](const Model& model, std::string_view messages, const Fields& options) {
+            return apply_chat_template(model, messages, chat_template_options(options));
+          },
+          "messages"_a, "options"_a);
   module.def("open_model", &open_model, "path"_a, nb::sig("def open_model(path: str | os.PathLike[str]) -> Model"),
              nb::call_guard<nb::gil_scoped_release>());
 
@@ -169,8 +137,7 @@ void bind_models(nb::module_& module) {
       .def_prop_ro("resident_bytes", &LoadedModel::resident_bytes)
       .def_prop_ro("instruction_set", [](const LoadedModel& loaded) { return name_of(loaded.instruction_set()); })
       .def_prop_ro("keys_values", [](const LoadedModel& loaded) { return name_of(loaded.keys_values()); })
-      .def("logits", &logits, "tokens"_a, "last"_a, "progress"_a.none())
-      .def("generate", &generate, "prompt"_a, "options"_a, "on_text"_a.none(), "progress"_a.none());
+      .def("logits", &logits, "tokens"_a, "last"_a, "progress"_a.none());
   module.def(
       "load",
       [](const Model& model, const Fields& options, nb::object progress) {

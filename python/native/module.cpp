@@ -10,4 +10,8 @@ NB_MODULE(_native, module) {
   module.def("version", [] { return std::string(nibble::version()); });
   nibble::python::bind_errors(module);
   nibble::python::bind_models(module);
+  nibble::python::bind_texts(module);
+  nibble::python::bind_verdicts(module);
+  nibble::python::bind_quantization(module);
+  nibble::python::bind_matrices(module);
 }

@@ -29,6 +29,12 @@ constexpr Choice<KeyValueStorage> kKeysValues[] = {{"automatic", KeyValueStorage
 
 }  // namespace
 
+std::vector<NamedText> named_texts(const Texts& texts) {
+  std::vector<NamedText> named;
+  for (const auto& [name, text] : texts) named.push_back({name, text});
+  return named;
+}
+
 MachineOptions machine_options(const nb::dict& options) {
   MachineOptions machine;
   read_field(options, "threads", machine.threads);
@@ -64,6 +70,16 @@ GenerateOptions generate_options(const nb::dict& options) {
   read_field(options, "ignore_end", generate.ignore_end);
   read_field(options, "context", generate.context);
   return generate;
+}
+
+ChatTemplateOptions chat_template_options(const nb::dict& options) {
+  ChatTemplateOptions conversation;
+  read_field(options, "chat_template", conversation.chat_template);
+  read_field(options, "tools", conversation.tools);
+  read_field(options, "documents", conversation.documents);
+  read_field(options, "variables", conversation.variables);
+  read_field(options, "add_generation_prompt", conversation.add_generation_prompt);
+  return conversation;
 }
 
 const char* name_of(InstructionSet set) { return spelling_of(set, kInstructionSets); }

@@ -12,6 +12,7 @@ docs/python.md of the source has a page on all of it. Everything raises nibble.E
 from __future__ import annotations
 
 from . import _native
+from ._chat import Answer, AnswerPiece
 from ._errors import (
     Cancelled,
     CorruptError,
@@ -24,30 +25,57 @@ from ._errors import (
     UnusableInputError,
 )
 from ._generation import Generation, SamplingOptions
+from ._matrices import EncodedMatrix, Plane, decode, encode, formats
 from ._models import Checkpoint, Model, ModelInfo, TensorInfo, Tokenizer, load, open_model
 from ._progress import Progress, ProgressFunction
+from ._quantization import Quantized, Statistics, calibrate, containers, fits, load_statistics, methods, quantize, recipe
+from ._verdicts import Acceptance, Candidate, Comparison, Figure, Verdict, compare, evaluate, metrics
 
 __version__: str = _native.version()
 
 __all__ = [
+    "Acceptance",
+    "Answer",
+    "AnswerPiece",
     "Cancelled",
+    "Candidate",
     "Checkpoint",
+    "Comparison",
     "CorruptError",
+    "EncodedMatrix",
     "Error",
+    "Figure",
     "FileError",
     "Generation",
     "InvalidArgumentError",
     "Model",
     "ModelInfo",
     "NotFoundError",
+    "Plane",
     "Progress",
     "ProgressFunction",
+    "Quantized",
     "ResourceError",
     "SamplingOptions",
+    "Statistics",
     "TensorInfo",
     "Tokenizer",
     "UnsupportedError",
     "UnusableInputError",
+    "Verdict",
+    "calibrate",
+    "compare",
+    "containers",
+    "decode",
+    "encode",
+    "evaluate",
+    "fits",
+    "formats",
     "load",
+    "load_statistics",
+    "methods",
+    "metrics",
     "open_model",
+    "quantize",
+    "recipe",
 ]

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict, Union
+from typing import TypedDict, TypeVar, Union
 
 from ._progress import ProgressFunction
 
@@ -62,7 +62,7 @@ def sampling_options(
     }
 
 
-TellText = Callable[[str], bool]
+Piece = TypeVar("Piece")
 
 
 class _Failed:
@@ -70,12 +70,12 @@ class _Failed:
         self.error = error
 
 
-def streamed(make: Callable[[TellText, ProgressFunction], object]) -> Iterator[str]:
+def streamed(make: Callable[[Callable[[Piece], bool], ProgressFunction], object]) -> Iterator[Piece]:
     """The pieces that make() tells, which runs in a thread of its own until the caller leaves the loop."""
-    pieces: queue.SimpleQueue[Union[str, _Failed, None]] = queue.SimpleQueue()
+    pieces: queue.SimpleQueue[Union[Piece, _Failed, None]] = queue.SimpleQueue()
     left = threading.Event()
 
-    def tell(piece: str) -> bool:
+    def tell(piece: Piece) -> bool:
         pieces.put(piece)
         return not left.is_set()
 
@@ -89,7 +89,7 @@ def streamed(make: Callable[[TellText, ProgressFunction], object]) -> Iterator[s
         except BaseException as error:  # the caller's to see
             pieces.put(_Failed(error))
 
-    def pull() -> Iterator[str]:
+    def pull() -> Iterator[Piece]:
         thread = threading.Thread(target=work, name="nibble-stream")
         thread.start()
         try:

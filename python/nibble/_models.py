@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, overload
@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
+from ._chat import Answer, AnswerPiece, ChatMemory, Message, TemplateChoice, messages_json, template_options
 from ._errors import InvalidArgumentError
 from ._generation import Generation, SamplingOptions, sampling_options, streamed
-from ._progress import Progress, reporting
+from ._progress import Progress, ProgressFunction, reporting
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -105,6 +106,26 @@ class Tokenizer:
     def ends_generation(self, token: int) -> bool:
         return self._native.ends_generation(token)
 
+    def apply_chat_template(
+        self,
+        messages: str | Sequence[Message],
+        *,
+        chat_template: TemplateChoice = "",
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        documents: Sequence[Mapping[str, Any]] | None = None,
+        variables: Mapping[str, Any] | None = None,
+        add_generation_prompt: bool = True,
+    ) -> str:
+        """A conversation as the text that the model was trained on.
+
+        messages: of "role" and "content", mostly; a text alone is what the user says.
+        chat_template: a template's name, or a file that holds one; "": the model's own.
+        variables: what else the template asks for: {"enable_thinking": False}.
+        The text is encoded by encode(text, add_special=False, parse_special=True): templates write the tokens around it.
+        """
+        options = template_options(chat_template, tools, documents, variables, add_generation_prompt)
+        return self._native.apply_chat_template(messages_json(messages), options)
+
 
 class Checkpoint:
     """A model on disk, opened: mapped and judged, no weight is read yet. Safe to use from many threads."""
@@ -145,6 +166,7 @@ class Model:
     def __init__(self, native: _native.LoadedModel) -> None:
         self._native = native
         self._source = Checkpoint(native.model)
+        self._memory = ChatMemory(native)
 
     @property
     def source(self) -> Checkpoint:
@@ -252,9 +274,86 @@ class Model:
         ids = token_array(prompt)
         options = sampling_options(max_tokens, temperature, top_p, seed, stop, more)
         if stream:
-            return streamed(lambda tell, report: self._native.generate(ids, options, tell, report))
+            return streamed(lambda tell, report: _native.generate(self._native, ids, options, tell, report))
         with reporting(progress) as report:
-            return Generation(**self._native.generate(ids, options, None, report))
+            return Generation(**_native.generate(self._native, ids, options, None, report))
+
+    @overload
+    def chat(
+        self,
+        messages: str | Sequence[Message],
+        max_tokens: int | None = ...,
+        temperature: float = ...,
+        top_p: float = ...,
+        seed: int = ...,
+        stop: str | Sequence[str] = ...,
+        stream: Literal[False] = ...,
+        *,
+        chat_template: TemplateChoice = ...,
+        tools: Sequence[Mapping[str, Any]] | None = ...,
+        documents: Sequence[Mapping[str, Any]] | None = ...,
+        variables: Mapping[str, Any] | None = ...,
+        progress: Progress = ...,
+        **more: Unpack[SamplingOptions],
+    ) -> Answer: ...
+
+    @overload
+    def chat(
+        self,
+        messages: str | Sequence[Message],
+        max_tokens: int | None = ...,
+        temperature: float = ...,
+        top_p: float = ...,
+        seed: int = ...,
+        stop: str | Sequence[str] = ...,
+        *,
+        stream: Literal[True],
+        chat_template: TemplateChoice = ...,
+        tools: Sequence[Mapping[str, Any]] | None = ...,
+        documents: Sequence[Mapping[str, Any]] | None = ...,
+        variables: Mapping[str, Any] | None = ...,
+        progress: Progress = ...,
+        **more: Unpack[SamplingOptions],
+    ) -> Iterator[AnswerPiece]: ...
+
+    def chat(
+        self,
+        messages: str | Sequence[Message],
+        max_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_p: float = 0.95,
+        seed: int = 0,
+        stop: str | Sequence[str] = (),
+        stream: bool = False,
+        *,
+        chat_template: TemplateChoice = "",
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        documents: Sequence[Mapping[str, Any]] | None = None,
+        variables: Mapping[str, Any] | None = None,
+        progress: Progress = False,
+        **more: Unpack[SamplingOptions],
+    ) -> Answer | Iterator[AnswerPiece]:
+        """The model's answer to a conversation; it needs a chat template, its own or the file that chat_template names.
+
+        messages, chat_template, tools, documents, variables: as Tokenizer.apply_chat_template has them.
+        max_tokens: None: as many as the context has room for. context (of more): most tokens of a conversation and its
+        answer; by default the model's own, at most 32,768.
+        What two conversations have in common at their beginnings is not read twice; the answers are the same without.
+        """
+        text = messages_json(messages)
+        rendering = template_options(chat_template, tools, documents, variables, True)
+        context, choice = more.get("context", 0), os.fspath(chat_template)
+        room = self.context if max_tokens is None else max_tokens
+        options = sampling_options(room, temperature, top_p, seed, stop, more)
+        if stream:
+
+            def make(tell: Callable[[AnswerPiece], bool], report: ProgressFunction) -> None:
+                with self._memory.lend(context, choice) as chat:
+                    chat.answer(text, rendering, options, lambda thought, new: tell(AnswerPiece(new, thought)), report)
+
+            return (piece for piece in streamed(make) if piece.text)
+        with reporting(progress) as report, self._memory.lend(context, choice) as chat:
+            return Answer(**chat.answer(text, rendering, options, None, report))
 
     def __repr__(self) -> str:
         return f"<nibble.Model of {self._source!r}>"
@@ -263,6 +362,12 @@ class Model:
 def open_model(path: PathLike) -> Checkpoint:
     """Opens a Hugging Face directory, a safetensors file or a GGUF file, and reads no weight of it."""
     return Checkpoint(_native.open_model(path))
+
+
+def checkpoint_of(model: PathLike | Checkpoint | Model) -> Checkpoint:
+    if isinstance(model, Model):
+        return model.source
+    return model if isinstance(model, Checkpoint) else open_model(model)
 
 
 def load(
@@ -283,7 +388,7 @@ def load(
     activation_format: of int8, as formats are spelled: "a8:g32:wide".
     keys_values: how they are kept: "f32", "f16", "q8_0", "q4_0"; automatic: q8_0 where weights are quantized, else f16.
     """
-    source = model if isinstance(model, Checkpoint) else open_model(model)
+    source = checkpoint_of(model)
     options = machine_options(threads, instruction_set)
     options |= {"activations": activations, "activation_format": activation_format, "keys_values": keys_values}
     with reporting(progress) as report:

@@ -5,9 +5,9 @@
 
 namespace nibble {
 
-nlohmann::ordered_json ChatAnswer::message() const {
-  nlohmann::ordered_json message = {{"role", "assistant"}, {"content", text}};
-  if (!reasoning.empty()) message["reasoning_content"] = reasoning;
+nlohmann::ordered_json message_of(const ChatAnswer& answer) {
+  nlohmann::ordered_json message = {{"role", "assistant"}, {"content", answer.text}};
+  if (!answer.reasoning.empty()) message["reasoning_content"] = answer.reasoning;
   return message;
 }
 
@@ -16,12 +16,26 @@ ChatPrompt make_prompt(const ModelTemplate& chat_template, const Tokenizer& toke
   ChatPrompt prompt;
   prompt.text = chat_template.render(std::move(conversation));
   prompt.ids = tokenizer.encode(prompt.text, kRenderedText);
+  prompt.reasoning = chat_template.reasoning();
   return prompt;
 }
 
 ChatSession::ChatSession(Decoder& decoder, const Tokenizer& tokenizer, const ModelTemplate& chat_template,
                          std::size_t context)
-    : decoder_(decoder), tokenizer_(tokenizer), template_(chat_template), held_(decoder.new_cache(context)) {}
+    : ChatSession(
+          decoder,
+          [&decoder](const SequenceStep& alone, std::span<float> logits, const ProgressCallback& progress) {
+            decoder.step(std::span(&alone, 1), logits, progress);
+          },
+          tokenizer, chat_template, context) {}
+
+ChatSession::ChatSession(const Decoder& decoder, StepFunction step, const Tokenizer& tokenizer,
+                         const ModelTemplate& chat_template, std::size_t context)
+    : decoder_(decoder),
+      step_(std::move(step)),
+      tokenizer_(tokenizer),
+      template_(chat_template),
+      held_(decoder.new_cache(context)) {}
 
 // Saves a point on the way through a prompt where the network needs one to go back to.
 void ChatSession::step(const SequenceStep& alone, std::span<float> logits, const ProgressCallback& progress) {
@@ -30,22 +44,22 @@ void ChatSession::step(const SequenceStep& alone, std::span<float> logits, const
   if (alone.cache->needs_points() && alone.tokens.size() > kAfter) {
     const std::span<const std::int32_t> before = alone.tokens.first(alone.tokens.size() - kAfter);
     const SequenceStep silent{alone.cache, before, before.size()};
-    decoder_.step(std::span(&silent, 1), {}, progress);
+    step_(silent, {}, progress);
     held_.save_point();
     rest.tokens = alone.tokens.subspan(before.size());
     rest.first = alone.first - before.size();
   }
-  decoder_.step(std::span(&rest, 1), logits, progress);
+  step_(rest, logits, progress);
 }
 
 ChatAnswer ChatSession::answer(const ChatPrompt& prompt, const GenerateOptions& options,
                                const AnswerCallback& on_text) {
-  const auto& [rendered, ids] = prompt;
+  const std::vector<std::int32_t>& ids = prompt.ids;
   ChatAnswer answer;
   answer.kept_tokens = held_.keep_common(ids);
 
-  const std::optional<ReasoningMarks>& marks = template_.reasoning();
-  ReasoningStream stream(marks, marks && ends_in_reasoning(*marks, rendered));
+  const std::optional<ReasoningMarks>& marks = prompt.reasoning;
+  ReasoningStream stream(marks, marks && ends_in_reasoning(*marks, prompt.text));
   const auto give = [&](const std::vector<AnswerPart>& parts) {
     bool goes_on = true;
     for (const AnswerPart& part : parts) {

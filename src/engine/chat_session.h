@@ -8,7 +8,7 @@
 //   conversation.messages.push_back({{"role", "user"}, {"content", "Hello"}});
 //   const ChatPrompt prompt = make_prompt(chat_template, tokenizer, conversation);
 //   const ChatAnswer answer = chat.answer(prompt, {.max_tokens = 200}, show);
-//   conversation.messages.push_back(answer.message());
+//   conversation.messages.push_back(message_of(answer));
 #pragma once
 
 #include <cstdint>
@@ -23,29 +23,18 @@
 #include "engine/generate.h"
 #include "engine/remembered_sequence.h"
 #include "model/model_template.h"
+#include "nibble/chat.h"
 
 namespace nibble {
 
-struct ChatAnswer {
-  std::string text, reasoning;  // without marks
-  StopReason reason = StopReason::max_tokens;
-  std::size_t prompt_tokens = 0;  // of the whole conversation
-  std::size_t kept_tokens = 0;    // of these, read before and not again
-  std::size_t new_tokens = 0;     // reasoning and marks too
-  double prompt_seconds = 0, decode_seconds = 0;
-  std::size_t decode_tokens = 0;  // that decode_seconds were spent on
-
-  // {"role": "assistant", "content": ..., "reasoning_content": ...}
-  nlohmann::ordered_json message() const;
-};
-
-// Whole characters of reasoning or answer as they come; false stops.
-using AnswerCallback = std::function<bool(bool is_reasoning, std::string_view text)>;
+// {"role": "assistant", "content": ..., "reasoning_content": ...}
+nlohmann::ordered_json message_of(const ChatAnswer& answer);
 
 // A conversation as the model reads it, with the beginning of an answer behind it.
 struct ChatPrompt {
   std::string text;
   std::vector<std::int32_t> ids;
+  std::optional<ReasoningMarks> reasoning;  // that the template knows
 };
 // Errors as ModelTemplate::render's.
 ChatPrompt make_prompt(const ModelTemplate& chat_template, const Tokenizer& tokenizer, Conversation conversation);
@@ -54,6 +43,9 @@ class ChatSession {
  public:
   // All three must outlive this. context: most tokens of a conversation and its answer. Errors as Decoder::new_cache's.
   ChatSession(Decoder& decoder, const Tokenizer& tokenizer, const ModelTemplate& chat_template, std::size_t context);
+  // The same where whoever owns the decoder steps it.
+  ChatSession(const Decoder& decoder, StepFunction step, const Tokenizer& tokenizer, const ModelTemplate& chat_template,
+              std::size_t context);
 
   std::size_t context() const noexcept { return held_.cache().capacity(); }
   std::size_t held_tokens() const noexcept { return held_.tokens().size(); }
@@ -74,7 +66,8 @@ class ChatSession {
  private:
   void step(const SequenceStep& alone, std::span<float> logits, const ProgressCallback& progress);
 
-  Decoder& decoder_;
+  const Decoder& decoder_;
+  StepFunction step_;
   const Tokenizer& tokenizer_;
   const ModelTemplate& template_;
   RememberedSequence held_;

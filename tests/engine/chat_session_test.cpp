@@ -72,7 +72,7 @@ TEST_F(Chat, WhatWasReadIsNotReadAgainAndChangesNothing) {
   ChatSession chat(decoder, model.tokenizer(), chat_template, 512);
   Conversation conversation = asking({"Tom had a red ball."});
   const ChatAnswer first = chat.answer(chat.prompt(conversation), options, {});
-  conversation.messages.push_back(first.message());
+  conversation.messages.push_back(message_of(first));
   conversation.messages.push_back(Json{{"role", "user"}, {"content", "What then?"}});
   const ChatAnswer second = chat.answer(chat.prompt(conversation), options, {});
   EXPECT_GE(second.kept_tokens, first.prompt_tokens);
@@ -162,9 +162,9 @@ TEST_F(Chat, AnswersEndWhereTheContextDoes) {
 TEST_F(Chat, MessagesHaveThoughtsApart) {
   ChatAnswer answer;
   answer.text = "Yes.";
-  EXPECT_FALSE(answer.message().contains("reasoning_content"));
+  EXPECT_FALSE(message_of(answer).contains("reasoning_content"));
   answer.reasoning = "Hm.";
-  EXPECT_EQ(answer.message()["reasoning_content"], "Hm.");
+  EXPECT_EQ(message_of(answer)["reasoning_content"], "Hm.");
 }
 
 TEST_F(Chat, WithoutATemplateThereIsNone) {

@@ -51,7 +51,7 @@ while IFS= read -r line; do breach "installed header that includes the house: $l
 # So does the package for Python, which has files of its own beside them.
 while IFS= read -r line; do breach "Python's extension sees the house: $line"; done \
   < <(grep -rn '#include "[a-z_]*/' python | grep -v '#include "nibble/' || true)
-[ "$(find include/nibble -name '*.h' | wc -l)" -le 10 ] || breach "more than 10 installed headers"
+[ "$(find include/nibble -name '*.h' | wc -l)" -le 13 ] || breach "more than 13 installed headers"
 
 while IFS= read -r file; do
   head -n 3 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0' || breach "no licence line: $file"

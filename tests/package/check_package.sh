@@ -46,6 +46,8 @@ run evaluate "$model" "$source/tests/data/tale-4M/heldout.txt" mix.gguf gptq.ggu
 run tasks "$model" mix.gguf
 run engine mix.gguf
 run generate mix.gguf "Once upon a time"
+echo "{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}assistant:" >lines.jinja
+run chat mix.gguf lines.jinja
 cmp mix.gguf recipe.gguf
 [ "$ran" -eq "$(find "$source/examples" -name '*.cpp' | wc -l)" ] || { echo "an example was not run" >&2; exit 1; }
 # Each header has an example that is about it.

@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <optional>
 #include <thread>
 
 #include "base/error_kind.h"
 #include "engine/decoder.h"
 #include "evaluate/acceptance.h"
+#include "nibble/chat.h"
 #include "nibble/engine.h"
 #include "nibble/evaluate.h"
 #include "nibble/generate.h"
@@ -200,6 +202,70 @@ TEST(ApiGenerate, StreamsWhatItReturnsAndStops) {
               }),
               ErrorKind::cancelled)
         << stage;
+}
+
+// Roles as lines, with the names of tools before them and a thought begun where that is asked for.
+constexpr const char* kLines =
+    "{% for tool in tools %}[{{ tool.name }}]{% endfor %}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% "
+    "endfor %}"
+    "{% if add_generation_prompt %}assistant:{% if think %}<think>{% endif %}{% endif %}";
+
+class ApiChat : public testing::Test {
+ protected:
+  ApiChat() { std::ofstream(template_) << kLines; }
+  ScratchDirectory scratch_;
+  std::string template_ = (scratch_ / "lines.jinja").string();
+  LoadedModel loaded_{open_model(kTale)};
+  const GenerateOptions options_ = {.max_tokens = 12, .ignore_end = true};
+};
+
+TEST_F(ApiChat, ConversationsBecomeTheTemplatesText) {
+  const Model& model = loaded_.model();
+  const std::string one = R"([{"role": "user", "content": "Hi"}])";
+  EXPECT_EQ(apply_chat_template(model, one, {.chat_template = template_}), "user: Hi\nassistant:");
+  EXPECT_EQ(apply_chat_template(
+                model, one,
+                {.chat_template = template_, .tools = R"([{"name": "look"}])", .variables = R"({"think": true})"}),
+            "[look]user: Hi\nassistant:<think>");
+  EXPECT_EQ(apply_chat_template(model, one, {.chat_template = template_, .add_generation_prompt = false}),
+            "user: Hi\n");
+  const auto refused = [&](std::string_view messages, const ChatTemplateOptions& options) {
+    return kind_of([&] { apply_chat_template(model, messages, options); });
+  };
+  EXPECT_EQ(refused(one, {}), ErrorKind::not_found);  // it was not taught to talk
+  EXPECT_EQ(refused("{", {.chat_template = template_}), ErrorKind::corrupt);
+  EXPECT_EQ(refused("{}", {.chat_template = template_}), ErrorKind::invalid_argument);
+  EXPECT_EQ(refused("[1]", {.chat_template = template_}), ErrorKind::invalid_argument);
+  EXPECT_EQ(refused(one, {.chat_template = template_, .tools = "{}"}), ErrorKind::invalid_argument);
+  EXPECT_EQ(refused(one, {.chat_template = template_, .variables = "[]"}), ErrorKind::invalid_argument);
+}
+
+TEST_F(ApiChat, AnswersAreThoseOfTheRenderedTextAndReadOnlyWhatIsNew) {
+  Chat chat(loaded_, 256, template_);
+  const std::string first = R"([{"role": "user", "content": "Tom had a red ball."})";
+  std::string streamed;
+  const ChatAnswer answer = chat.answer(first + "]", {}, options_, [&](bool is_reasoning, std::string_view text) {
+    EXPECT_FALSE(is_reasoning);
+    streamed += text;
+    return true;
+  });
+  const std::vector<std::int32_t> ids =
+      loaded_.model().encode("user: Tom had a red ball.\nassistant:", {.add_special = false, .parse_special = true});
+  const Generated made = generate(loaded_, ids, options_);
+  EXPECT_EQ(answer.text, made.text);
+  EXPECT_EQ(streamed, made.text);
+  EXPECT_EQ(answer.prompt_tokens, ids.size());
+  EXPECT_EQ(answer.kept_tokens, 0u);
+
+  const std::string second =
+      first + R"(, {"role": "assistant", "content": "He"}, {"role": "user", "content": "Why?"}])";
+  const ChatAnswer went_on = chat.answer(second, {}, options_);
+  EXPECT_GT(went_on.kept_tokens, ids.size() / 2);
+  EXPECT_EQ(went_on.text, Chat(loaded_, 256, template_).answer(second, {}, options_).text);
+
+  EXPECT_EQ(kind_of([&] { Chat(loaded_, loaded_.context() + 1, template_); }), ErrorKind::invalid_argument);
+  EXPECT_EQ(kind_of([&] { Chat{loaded_}; }), ErrorKind::not_found);
+  EXPECT_EQ(kind_of([&] { Chat(loaded_, 8, template_).answer(second, {}, options_); }), ErrorKind::unusable_input);
 }
 
 TEST(ApiLoad, SaysWhatItCannotDo) {

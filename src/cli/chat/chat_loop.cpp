@@ -421,7 +421,7 @@ void ChatLoop::answer() {
   end_part();
   const bool was_stopped = last_.reason == StopReason::caller;
   if (was_stopped && !take_interrupt()) throw Error(ErrorKind::cancelled, "interrupted");
-  conversation_.messages.push_back(last_.message());
+  conversation_.messages.push_back(message_of(last_));
   ++totals_.answers;
   totals_.read += last_.prompt_tokens - last_.kept_tokens;
   totals_.kept += last_.kept_tokens;

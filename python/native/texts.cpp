@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
+#include <nanobind/stl/vector.h>
+
+#include <utility>
+
+#include "arrays.h"
+#include "fields.h"
+#include "named_values.h"
+#include "nibble/chat.h"
+#include "nibble/engine.h"
+#include "nibble/generate.h"
+#include "parts.h"
+#include "watch.h"
+
+namespace nibble::python {
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+const char* name_of(StopReason reason) {
+  switch (reason) {
+    case StopReason::end_token:
+      return "end_token";
+    case StopReason::stop_text:
+      return "stop_text";
+    case StopReason::max_tokens:
+      return "max_tokens";
+    case StopReason::context_full:
+      return "context_full";
+    case StopReason::caller:
+      break;
+  }
+  return "caller";
+}
+
+// on_text: called with new text; False stops. None: nobody is told.
+Fields generate(LoadedModel& model, const Tokens& prompt, const Fields& options, nb::object on_text,
+                nb::object progress) {
+  Watch watch(std::move(progress));
+  GenerateOptions request = generate_options(options);
+  request.progress = watch.progress();
+  const TextCallback tell = [&](std::string_view text) {
+    return watch.ask([&]() -> nb::object { return on_text(nb::str(text.data(), text.size())); });
+  };
+  const Generated made = watch.run(
+      [&] { return nibble::generate(model, span_of(prompt), request, on_text.is_none() ? TextCallback() : tell); });
+  Fields fields;
+  fields["text"] = made.text;
+  fields["tokens"] = made.tokens;
+  fields["stop_reason"] = name_of(made.reason);
+  fields["prompt_tokens"] = made.prompt_tokens;
+  fields["prompt_seconds"] = made.prompt_seconds;
+  fields["decode_seconds"] = made.decode_seconds;
+  fields["decode_tokens"] = made.decode_tokens;
+  return fields;
+}
+
+// on_text: called with (is_reasoning, text); False stops. None: nobody is told.
+Fields answer(Chat& chat, std::string_view messages, const Fields& conversation, const Fields& options,
+              nb::object on_text, nb::object progress) {
+  Watch watch(std::move(progress));
+  GenerateOptions request = generate_options(options);
+  request.progress = watch.progress();
+  const ChatTemplateOptions rendering = chat_template_options(conversation);
+  const AnswerCallback tell = [&](bool is_reasoning, std::string_view text) {
+    return watch.ask([&]() -> nb::object { return on_text(is_reasoning, nb::str(text.data(), text.size())); });
+  };
+  const ChatAnswer made =
+      watch.run([&] { return chat.answer(messages, rendering, request, on_text.is_none() ? AnswerCallback() : tell); });
+  Fields fields;
+  fields["text"] = made.text;
+  fields["reasoning"] = made.reasoning;
+  fields["stop_reason"] = name_of(made.reason);
+  fields["prompt_tokens"] = made.prompt_tokens;
+  fields["kept_tokens"] = made.kept_tokens;
+  fields["new_tokens"] = made.new_tokens;
+  fields["prompt_seconds"] = made.prompt_seconds;
+  fields["decode_seconds"] = made.decode_seconds;
+  fields["decode_tokens"] = made.decode_tokens;
+  return fields;
+}
+
+}  // namespace
+
+void bind_texts(nb::module_& module) {
+  module.def("generate", &generate, "model"_a, "prompt"_a, "options"_a, "on_text"_a.none(), "progress"_a.none());
+  nb::class_<Chat>(module, "Chat")
+      .def(nb::init<LoadedModel&, std::size_t, const std::string&>(), "model"_a, "context"_a, "chat_template"_a,
+           nb::keep_alive<1, 2>())
+      .def("answer", &answer, "messages"_a, "conversation"_a, "options"_a, "on_text"_a.none(), "progress"_a.none())
+      .def("clear", &Chat::clear);
+}
+
+}  // namespace nibble::python

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+
+import nibble
+from conftest import MODEL
+from nibble.__main__ import program
+
+CALIBRATION = MODEL / "calibration.txt"
+HELD_OUT = MODEL / "heldout.txt"
+FEW: dict[str, Any] = {"samples": 4, "length": 128}
+Command = Callable[..., Any]
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_bytes_are_those_of_the_command_line(tmp_path: Path, command: Command) -> None:
+    listed = command("quantize", MODEL, "-f", "q4_k_m", "-o", tmp_path / "command.gguf")
+    made = nibble.quantize(MODEL, "q4_k_m", tmp_path / "python.gguf")
+    assert digest(tmp_path / "python.gguf") == digest(tmp_path / "command.gguf")
+    fields = made.to_dict()
+    for key in set(listed) & set(fields) - {"output"}:
+        assert fields[key] == listed[key], key
+    assert made.written and made.output_bytes == (tmp_path / "python.gguf").stat().st_size
+
+
+def test_methods_see_the_same_calibration(tmp_path: Path) -> None:
+    line = [program(), "quantize", MODEL, "-f", "q4_0", "--method", "gptq", "--text", CALIBRATION]
+    line += ["--samples", "4", "--length", "128", "-o", tmp_path / "command.gguf"]
+    subprocess.run(list(map(str, line)), check=True, capture_output=True)
+    nibble.quantize(MODEL, "q4_0", tmp_path / "texts.gguf", method="gptq", calibration=CALIBRATION, **FEW)
+    seen = nibble.calibrate(MODEL, CALIBRATION, second_moments=True, **FEW)
+    nibble.quantize(MODEL, "q4_0", tmp_path / "seen.gguf", method="gptq", calibration=seen)
+    seen.save(tmp_path / "seen.safetensors")
+    read = nibble.load_statistics(tmp_path / "seen.safetensors", MODEL)
+    nibble.quantize(MODEL, "q4_0", tmp_path / "read.gguf", method="gptq", calibration=read)
+    assert digest(tmp_path / "texts.gguf") == digest(tmp_path / "command.gguf")
+    # Beside the same numbers these say that they were made of statistics.
+    assert digest(tmp_path / "seen.gguf") == digest(tmp_path / "read.gguf")
+    ours, theirs = nibble.open_model(tmp_path / "seen.gguf"), nibble.open_model(tmp_path / "command.gguf")
+    for tensor in theirs.tensors():
+        assert np.array_equal(ours.read_tensor(tensor.name), theirs.read_tensor(tensor.name)), tensor.name
+    assert seen.sites == read.sites and seen.samples == 4 and seen.length == 128
+    squares = read.mean_squares(read.sites[0])
+    assert np.array_equal(squares, seen.mean_squares(seen.sites[0])) and (squares > 0).any()
+
+
+def test_texts_may_be_given_as_they_are(tmp_path: Path) -> None:
+    text = CALIBRATION.read_text()
+    from_file = nibble.calibrate(MODEL, CALIBRATION, **FEW)
+    by_name = nibble.calibrate(MODEL, {"mine": text}, **FEW)
+    in_pieces = nibble.calibrate(MODEL, text.split("\n"), **FEW)
+    site = from_file.sites[0]
+    for other in (by_name, in_pieces):
+        assert np.array_equal(from_file.mean_squares(site), other.mean_squares(site))
+    with pytest.raises(nibble.NotFoundError, match=r"\[text\]"):
+        nibble.calibrate(MODEL, "Once upon a time")
+
+
+def test_a_bad_output_is_not_written(tmp_path: Path) -> None:
+    output = tmp_path / "out.gguf"
+    text = {"held out": HELD_OUT.read_text()[:60000]}
+    made = nibble.quantize(MODEL, "q2_k", output, verify=text, accept="kl<=0.000001")
+    assert not made.written and not output.exists()
+    assert made.to_dict()["acceptance"]["judgement"] == "rejected"
+    assert made.verdict is not None and made.verdict.candidates[0].kl.value > 0.001
+
+
+def test_a_recipe_is_data(tmp_path: Path) -> None:
+    rules = nibble.recipe("q4_k_m")
+    by_rules = nibble.quantize(MODEL, output=tmp_path / "rules.gguf", recipe=rules)
+    nibble.quantize(MODEL, "q4_k_m", tmp_path / "name.gguf")
+    assert digest(tmp_path / "rules.gguf") == digest(tmp_path / "name.gguf")
+    assert by_rules.recipe == rules
+
+
+def test_requests_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(nibble.InvalidArgumentError, match="q4_k"):
+        nibble.quantize(MODEL, "q4_kk", tmp_path / "x.gguf")
+    with pytest.raises(nibble.InvalidArgumentError, match="output"):
+        nibble.quantize(MODEL, "q4_k")
+    with pytest.raises(TypeError, match="samples"):
+        nibble.calibrate(MODEL, CALIBRATION, samples="many")  # type: ignore[arg-type]
+    assert nibble.quantize(MODEL, "q4_k", dry_run=True).bits_per_weight > 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stop_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(nibble.Cancelled):
+        nibble.quantize(MODEL, "q4_k", tmp_path / "x.gguf", progress=lambda *report: False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_lists_hold_what_requests_take() -> None:
+    assert {"gptq", "rtn"} <= {one["name"] for one in nibble.methods()}
+    assert {one["name"]: one["need"] for one in nibble.methods()}["gptq"] == "second_moments"
+    assert "gguf" in {one["name"] for one in nibble.containers()}
+    assert "search" in {one["name"] for one in nibble.fits()}
+    assert {"q4_k", "q4_k_m", "bf16"} <= {one["name"] for one in nibble.formats()}
