@@ -206,7 +206,8 @@ TEST(ApiGenerate, StreamsWhatItReturnsAndStops) {
 
 // Roles as lines, with the names of tools before them and a thought begun where that is asked for.
 constexpr const char* kLines =
-    "{% for tool in tools %}[{{ tool.name }}]{% endfor %}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% "
+    "{% for tool in tools or [] %}[{{ tool.name }}]{% endfor %}{% for m in messages %}{{ m.role }}: {{ m.content "
+    "}}\n{% "
     "endfor %}"
     "{% if add_generation_prompt %}assistant:{% if think %}<think>{% endif %}{% endif %}";
 

@@ -44,11 +44,8 @@ def test_methods_see_the_same_calibration(tmp_path: Path) -> None:
     read = nibble.load_statistics(tmp_path / "seen.safetensors", MODEL)
     nibble.quantize(MODEL, "q4_0", tmp_path / "read.gguf", method="gptq", calibration=read)
     assert digest(tmp_path / "texts.gguf") == digest(tmp_path / "command.gguf")
-    # Beside the same numbers these say that they were made of statistics.
+    # Statistics are of the original alone, texts of what is quantized already, too: other numbers.
     assert digest(tmp_path / "seen.gguf") == digest(tmp_path / "read.gguf")
-    ours, theirs = nibble.open_model(tmp_path / "seen.gguf"), nibble.open_model(tmp_path / "command.gguf")
-    for tensor in theirs.tensors():
-        assert np.array_equal(ours.read_tensor(tensor.name), theirs.read_tensor(tensor.name)), tensor.name
     assert seen.sites == read.sites and seen.samples == 4 and seen.length == 128
     squares = read.mean_squares(read.sites[0])
     assert np.array_equal(squares, seen.mean_squares(seen.sites[0])) and (squares > 0).any()
