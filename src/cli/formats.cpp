@@ -45,6 +45,18 @@ void print_containers(Session& session) {
   session.print_json({{"containers", std::move(list)}});
 }
 
+constexpr const char* kOtherSpellings = R"(
+Formats whose weights share codes, in nibble's own directory, with a scale for each row:
+trellisK:lL   K = 1..6 bits a weight, found in 2^L states: l8, l12 or l16, of which more lose less and take longer;
+              for Linears, not for rows that are looked up
+e8p2          2 bits a weight, 8 columns as a point of the lattice E8
+
+Behind any planar format with scales by groups or rows:
++outliers:S%  S = 0.01..5: that share of the weights, where it gains most, is put right by 16 bits each,
+              as in int3:g128+outliers:0.5%
++sparse:2:4   two of every four weights are 0, as in int4:g64+sparse:2:4; behind f16 and bf16, too
+)";
+
 }  // namespace
 
 void add_formats(CLI::App& app, Session& session) {
@@ -77,7 +89,7 @@ void add_formats(CLI::App& app, Session& session) {
       table.add({format.name, group_name(format.group),
                  format.group == FormatGroup::mix ? "" : significant_text(format.bits_per_weight, 4),
                  format.description});
-    session.print(table.text(session.style()) + kNotes + planar_spelling_help());
+    session.print(table.text(session.style()) + kNotes + planar_spelling_help() + kOtherSpellings);
   });
 }
 

@@ -181,10 +181,11 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
       ->check(number_within(0, 1000));
   verb.add_flag("--pareto", arguments.pareto,
                 "Print size against expected divergence of the best mixes; write nothing");
-  verb.add_option("--candidates", arguments.candidates,
-                  "Formats that a budget chooses from, as in trellis2:l8,trellis3:l8,int4:g32; matrices that can have "
-                  "none of them stay as they are (default: of a GGUF file its K-quants, of nibble's directory "
-                  "trellises of 12 state bits, and integers where rows are looked up)")
+  verb.add_option(
+          "--candidates", arguments.candidates,
+          "Formats that a budget chooses from, as in trellis2:l8,trellis3:l8,int4:g32; matrices that can have "
+          "none of them stay as they are (default: of a GGUF file its K-quants, of nibble's directory "
+          "trellises of 12 state bits, and where rows are looked up e8p2 and integers, with and without outliers)")
       ->delimiter(',');
   verb.add_option("--save-recipe", arguments.recipe_output, "Write the recipe that was used as JSON");
   verb.add_option("-o,--output", arguments.output,

@@ -26,6 +26,14 @@ class Errors : public ::testing::Test {
   ScratchDirectory scratch_;
 };
 
+// A word that is none is the command's fault; a model or a container that cannot have what it names is the input's.
+TEST_F(Errors, OfTransforms) {
+  const std::string quantize = "quantize " NIBBLE_SOURCE_DIR "/tests/data/";
+  expect_part(quantize + "tiny_qwen3 -f int4:g32 --transform hadamard:twice -o x", 2, "unknown transform");
+  expect_part(quantize + "tiny_gemma2 -f int4:g32 --transform hadamard:fold -o x", 1, "cannot be rotated for good");
+  expect_part(quantize + "tiny_qwen3 -f q4_0 --transform hadamard -o x.gguf", 1, "cannot record that inputs");
+}
+
 TEST_F(Errors, OfUsage) {
   expect("", 2, "A subcommand is required; 'nibble --help' tells more");
   expect("fly", 2,

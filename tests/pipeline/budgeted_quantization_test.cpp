@@ -84,10 +84,12 @@ TEST(Candidates, AreTrellisesWhereRowsNeedNotBeLookedUp) {
             (std::vector<std::string>{"trellis1:l12", "trellis2:l12", "trellis3:l12", "trellis4:l12", "trellis5:l12",
                                       "trellis6:l12", "int8:row"}));
   EXPECT_EQ(candidates_of(found, TensorRole::embedding),
+            (std::vector<std::string>{"e8p2", "int2:g64:half", "int3:g128:signed", "int3:g128:signed+outliers:0.5%",
+                                      "int4:g128", "int4:g32", "int5:g64", "int6:g64", "int8:row"}));
+  options.method = "blockwise";  // which learns codes that stand for themselves
+  EXPECT_EQ(candidates_of(for_output({}, options), TensorRole::linear),
             (std::vector<std::string>{"int2:g64:half", "int3:g128:signed", "int4:g128", "int4:g32", "int5:g64",
                                       "int6:g64", "int8:row"}));
-  options.method = "blockwise";  // which learns codes that stand for themselves
-  EXPECT_EQ(candidates_of(for_output({}, options), TensorRole::linear), candidates_of(found, TensorRole::embedding));
   options = {};
   options.output = "small.gguf";
   EXPECT_EQ(for_output({}, options).formats, SensitivityOptions().formats);

@@ -321,8 +321,6 @@ std::string planar_spelling_help() {
          scales +
          "\n         e8m0: powers of two; s6, s8: 6- and 8-bit multiples of the row's; dq: bitsandbytes' double "
          "quantization (nf4, fp4);\n         amax: times 127, as its LLM.int8 (int8:row)\n"
-         "behind   +outliers:0.5%: that share of the weights put right by 16 bits each; +sparse:2:4: two of four "
-         "weights are 0\n"
          "also     " +
          aliases + "\n";
 }

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <limits>
 
-#include "format/row_tiles.h"
 #include "model/config.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
@@ -15,6 +14,8 @@
 #include "pipeline/export/runtime.h"
 #include "pipeline/quantize/layer_learner.h"
 #include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/quantize/role_formats.h"
+#include "train/learned_rounding.h"
 
 namespace nibble {
 namespace {
@@ -83,7 +84,7 @@ bool take_formats_of(SensitivityOptions& measuring, const Container& container, 
     std::ranges::move(measuring.other_formats, std::back_inserter(measuring.formats));
     measuring.other_formats.clear();
     std::erase_if(measuring.formats,
-                  [](const std::string& name) { return find_row_tiles(*find_format(name)) != nullptr; });
+                  [](const std::string& name) { return !LearnedRounding::refusal(*find_format(name)).empty(); });
   }
   if (options.onnx.is_half)  // whose scales are halves, too
     for (std::string& format : measuring.formats)
@@ -270,8 +271,7 @@ SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelO
   const Runtime* const runtime = options.runtime.empty() ? nullptr : &find_runtime(options.runtime);
   measuring.is_refused = [&container, runtime](const ModelTensor& tensor, const FormatPtr& format) {
     const PlannedTensor planned{container.name_of(tensor), tensor.shape, format};
-    return tensor.shape.back() % format->info().row_multiple != 0 ||
-           (tensor.role == TensorRole::embedding && find_row_tiles(*format) != nullptr) ||
+    return tensor.shape.back() % format->info().row_multiple != 0 || !serves(*format, tensor.role) ||
            !container.refusal(planned, tensor.role).empty() ||
            (runtime != nullptr && !runtime->refusal(planned).empty());
   };

@@ -102,6 +102,9 @@ class Comparison {
             throw Error(ErrorKind::corrupt,
                         fmt::format("{}: tensor '{}' holds NaN or an infinite value, which no format can store: row {}",
                                     part_.stored->file, part_.stored->name, row));
+          if (const auto defect = source.format()->find_defect(rows.row(row), cols))
+            throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}', row {}: {}", part_.stored->file,
+                                                        part_.stored->name, row, *defect));
           if (!judge(values, back, encode_exactly(*target_, values, row, made.row(i), back))) goes_on = false;
         }
       });

@@ -19,7 +19,8 @@ class NibbleContainer final : public DirectoryContainer {
     return {"trellis1:l12", "trellis2:l12", "trellis3:l12", "trellis4:l12", "trellis5:l12", "trellis6:l12", "int8:row"};
   }
   std::vector<std::string> other_budget_formats() const override {
-    return {"int2:g64:half", "int3:g128:signed", "int4:g128", "int4:g32", "int5:g64", "int6:g64"};
+    return {"e8p2",      "int2:g64:half", "int3:g128:signed", "int3:g128:signed+outliers:0.5%",
+            "int4:g128", "int4:g32",      "int5:g64",         "int6:g64"};
   }
   std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents,
                                                 const std::filesystem::path& output) const override {

@@ -10,7 +10,6 @@
 #include <unordered_set>
 
 #include "base/output_file.h"
-#include "format/row_tiles.h"
 #include "model/known_family.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
@@ -20,6 +19,7 @@
 #include "pipeline/quantize/folded_rotation.h"
 #include "pipeline/quantize/plan_notes.h"
 #include "pipeline/quantize/quantize_layers.h"
+#include "pipeline/quantize/role_formats.h"
 #include "pipeline/quantize/unknown_network.h"
 #include "pipeline/tell/source_notes.h"
 #include "quantize/method.h"
@@ -200,9 +200,8 @@ void require_uncalibrated(const UnknownNetwork& network, const QuantizePlan& pla
           network);
 }
 
-// Rows of an embedding are looked up one by one.
 void require_rows(const TensorPlan& tensor) {
-  if (tensor.role != TensorRole::embedding || find_row_tiles(*tensor.target.format) == nullptr) return;
+  if (serves(*tensor.target.format, tensor.role)) return;
   throw Error(ErrorKind::unsupported,
               fmt::format("{} codes {} rows together, and an embedding is looked up by rows; choose a format with "
                           "codes for each, such as int4:g128 or q4_k, for '{}'",
