@@ -75,6 +75,7 @@ class IntegerPanels final : public PackedWeights {
         inputs_(form, options, w.cols, machine.isa),
         kernels_(kernel_table(machine.isa)),
         trellis_kernels_(trellis_kernels(machine.isa)),
+        decode_octets_(octet_decoder(machine.isa)),
         num_blocks_(inputs_.num_blocks()),
         panel_bytes_(num_blocks_ == 0 ? 0 : block_offset(num_blocks_ - 1) + stored_bytes(depth_of(num_blocks_ - 1))),
         bytes_(num_panels(w.rows) * panel_bytes_ + (form.trellis ? kTileSlack : 0)),
@@ -175,7 +176,7 @@ class IntegerPanels final : public PackedWeights {
       return decoded;
     }
     if (form_.is_lattice) {
-      decode_octets(block_at(p, b), depth_of(b) / kLatticeCols, decoded);
+      decode_octets_(block_at(p, b), depth_of(b) / kLatticeCols, decoded);
       return decoded;
     }
     if (!has_units()) return block_at(p, b);
@@ -389,6 +390,7 @@ class IntegerPanels final : public PackedWeights {
   InputCodes inputs_;
   const KernelTable& kernels_;
   const TrellisKernels& trellis_kernels_;
+  const OctetDecoder decode_octets_;
   std::size_t num_blocks_, panel_bytes_;
   ResidentBytes bytes_, row_scales_;
   NestedScales nested_;          // of doubly quantized scales

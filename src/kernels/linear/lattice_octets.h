@@ -1,21 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Points of a lattice (format/lattice) as integer products read them: resident are the codes of 64 rows side by side,
-// octet of columns after octet, and what is multiplied are the values plus a middle. One way for all instruction sets:
-// eight operands are one word, made of a row of the table by two selections.
+// octet of columns after octet, and what is multiplied are the values plus a middle. Eight operands are one word: of a
+// row of the table, reflected at the middle where a column is negative.
 //
-//   decode_octets(codes, 32, panel);   // 256 columns of 64 rows
+//   octet_decoder(machine.isa)(codes, 32, panel);   // 256 columns of 64 rows
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "base/cpu.h"
+
 namespace nibble {
 
 inline constexpr std::int32_t kLatticeMiddle = 12;
 
+// Words with a byte for each column, the first in the lowest.
+struct OctetTables {
+  std::uint64_t points[256];  // the middle and twice the magnitudes; less them in the last column of odd rows
+  std::uint64_t signs[128];   // by seven signs: 255 where a column is negative, the last one so that these are even
+};
+const OctetTables& octet_tables();
+
 // codes [octets, 64] of two bytes each, little-endian; panel [2 * octets, 64, 4] as integer_shape.h has quads of
 // columns.
+using OctetDecoder = void (*)(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel);
+
+// The processor must have the set.
+OctetDecoder octet_decoder(Isa isa);
+
+namespace scalar {
 void decode_octets(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel);
+}
+namespace avx2 {
+void decode_octets(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel);
+}
+namespace avx512 {
+void decode_octets(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel);
+}
 
 }  // namespace nibble
