@@ -97,6 +97,8 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
   if (std::ranges::any_of(options.models, [](const std::string& model) { return is_net(model); }))
     return eval_net(verb, options.models, options.against, options.layers, options.net, session);
   refuse_net_eval_options(verb);
+  for (const char* const option : {"--detections", "--truth", "--no-background"})
+    refuse_without_effect(verb, option, false, "of models other than nets (.onnx, .tflite)");
   judge_options(verb, options);
   judge_places(options);
   if (options.texts.empty())
@@ -189,6 +191,7 @@ void add_eval(CLI::App& app, Session& session) {
   add_split(*verb, options->split);
   add_task_options(*verb, options->task);
   add_net_eval_options(*verb, options->net);
+  add_detection_options(*verb, options->net);
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
   verb->add_flag("--layers", options->layers,
                  "Also show where in the model the damage is, layer by layer (each candidate runs twice)");

@@ -15,9 +15,14 @@ struct NetEvalArguments {
   NetArguments net;
   std::vector<std::string> data;
   std::string labels;
+  // Of eval alone.
+  std::string detections, truth;  // corners, centers or nothing
+  bool has_no_background = false;
 };
 
 void add_net_eval_options(CLI::App& verb, NetEvalArguments& arguments);
+// Those of detectors.
+void add_detection_options(CLI::App& verb, NetEvalArguments& arguments);
 // Error(invalid_argument): options of nets beside models.
 void refuse_net_eval_options(const CLI::App& verb);
 // layers: a row for each value that both have.

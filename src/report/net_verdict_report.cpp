@@ -49,7 +49,14 @@ std::string net_verdict_text(const NetVerdict& verdict) {
     text += fmt::format("{} decisions became wrong, {} right (McNemar: p = {})\n", verdict.to_wrong, verdict.to_right,
                         significant_text(verdict.mcnemar_p));
   }
-  text += fmt::format("agreement with the original: {}\n", share_text(verdict.agreement));
+  if (verdict.original_auc && verdict.candidate_auc)
+    text += fmt::format("area under the curve  original  {:.4f}\n                      this      {:.4f}\n",
+                        *verdict.original_auc, *verdict.candidate_auc);
+  if (verdict.error_rank_correlation)
+    text += fmt::format("what is said again fails in the original's order: rank correlation {:.5f}\n",
+                        *verdict.error_rank_correlation);
+  else
+    text += fmt::format("agreement with the original: {}\n", share_text(verdict.agreement));
   for (const NetDistance& one : verdict.outputs)
     text += fmt::format("{}: {} against the original\n", one.name, decibels_text(one.noise));
   return text;
@@ -73,7 +80,47 @@ Json to_json(const NetVerdict& verdict) {
     json["to_right"] = verdict.to_right;
     json["mcnemar_p"] = verdict.mcnemar_p;
   }
+  if (verdict.original_auc && verdict.candidate_auc)
+    json["auc"] = {{"original", *verdict.original_auc}, {"candidate", *verdict.candidate_auc}};
+  if (verdict.error_rank_correlation) json["error_rank_correlation"] = *verdict.error_rank_correlation;
   return json;
+}
+
+namespace {
+
+std::string precision_text(const std::optional<double>& precision) {
+  return precision ? fmt::format("{:.4f}", *precision) : std::string("none");
+}
+
+Json to_json(const std::optional<DetectionVerdict::Precision>& precision) {
+  return precision ? Json{{"map50", precision->at_50}, {"map", precision->coco}} : Json();
+}
+
+Json to_json(const std::optional<double>& number) { return number ? Json(*number) : Json(); }
+
+}  // namespace
+
+std::string detection_verdict_text(const DetectionVerdict& verdict) {
+  std::string text =
+      fmt::format("{} samples; boxes with a score of 1/2: {} by the original, {} by this\n",
+                  grouped_text(verdict.samples), grouped_text(verdict.found_by_original), grouped_text(verdict.found));
+  if (verdict.original && verdict.candidate)
+    text += fmt::format(
+        "mean average precision   original  {:.4f} at an overlap of 0.5, {:.4f} of 0.5 to 0.95\n"
+        "                         this      {:.4f} at an overlap of 0.5, {:.4f} of 0.5 to 0.95\n",
+        verdict.original->at_50, verdict.original->coco, verdict.candidate->at_50, verdict.candidate->coco);
+  return text + fmt::format("by the original's boxes  this      {} at an overlap of 0.5, {} at 0.9\n",
+                            precision_text(verdict.same_50), precision_text(verdict.same_90));
+}
+
+Json to_json(const DetectionVerdict& verdict) {
+  return {{"samples", verdict.samples},
+          {"found_by_original", verdict.found_by_original},
+          {"found", verdict.found},
+          {"original", to_json(verdict.original)},
+          {"candidate", to_json(verdict.candidate)},
+          {"same50", to_json(verdict.same_50)},
+          {"same90", to_json(verdict.same_90)}};
 }
 
 Table net_comparison_table(const NetComparison& comparison) {

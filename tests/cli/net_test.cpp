@@ -87,6 +87,77 @@ TEST_F(Nets, WhatIsMissingOrMeaningless) {
             std::string::npos);
 }
 
+// Half of the input, and a quarter of it: errors are (x / 2)^2 and (3 x / 4)^2, in the same order.
+TEST_F(Nets, EvalJudgesByOrderWhatSaysItsInputAgain) {
+  const auto times = [](float factor) {
+    OnnxModel model;
+    model.opset = 13;
+    model.ir_version = 8;
+    model.nodes = {{"n", "Mul", "", {"x", "c"}, {"y"}, {}}};
+    model.initializers = {{"c", OnnxType::f32, {1}, {reinterpret_cast<const char*>(&factor), sizeof factor}}};
+    model.inputs = {{"x", OnnxType::f32, {std::uint64_t{1}, std::uint64_t{3}}}};
+    model.outputs = {{"y", OnnxType::f32, {std::uint64_t{1}, std::uint64_t{3}}}};
+    return serialize_onnx(model);
+  };
+  scratch_.write("half.onnx", times(0.5F));
+  scratch_.write("quarter.onnx", times(0.25F));
+  scratch_.write("x.npy", serialize_npy({{4, 3}, {1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4}}));
+  scratch_.write("y.txt", "0\n1\n0\n1\n");
+  const std::string eval = "eval quarter.onnx --against half.onnx --data x.npy";
+  const auto json = nlohmann::json::parse(run(eval + " --labels y.txt --json", 0).out);
+  EXPECT_EQ(json["auc"]["original"], 0.75);
+  EXPECT_EQ(json["auc"]["candidate"], 0.75);
+  EXPECT_NEAR(json["error_rank_correlation"].get<double>(), 1, 1e-12);
+  EXPECT_FALSE(json.contains("top1"));
+  const std::string text = run(eval, 0).out;
+  EXPECT_NE(text.find("fails in the original's order: rank correlation 1.00000"), std::string::npos) << text;
+  EXPECT_EQ(text.find("area under the curve"), std::string::npos);
+}
+
+// Three candidates of two kinds, the first of which is nothing; the judged file's boxes are 5 % larger.
+TEST_F(Nets, EvalHoldsBoxesAgainstThoseThatAreRight) {
+  const auto detector = [](float factor) {
+    const auto numbers = [](const std::vector<float>& of) {
+      return std::string(reinterpret_cast<const char*>(of.data()), of.size() * sizeof(float));
+    };
+    OnnxModel model;
+    model.opset = 13;
+    model.ir_version = 8;
+    model.nodes = {{"s", "Mul", "", {"x", "shares"}, {"scores"}, {}}, {"p", "Mul", "", {"x", "sizes"}, {"boxes"}, {}}};
+    std::vector<float> sizes = {0, 0, 10, 10, 40, 40, 50, 50, 0, 20, 8, 28};
+    for (float& one : sizes) one *= factor;
+    model.initializers = {{"shares", OnnxType::f32, {1, 3, 2}, numbers({0.1F, 0.9F, 0.4F, 0.6F, 0.8F, 0.2F})},
+                          {"sizes", OnnxType::f32, {1, 3, 4}, numbers(sizes)}};
+    model.inputs = {{"x", OnnxType::f32, {std::uint64_t{1}, std::uint64_t{1}, std::uint64_t{1}}}};
+    model.outputs = {{"boxes", OnnxType::f32, {std::uint64_t{1}, std::uint64_t{3}, std::uint64_t{4}}},
+                     {"scores", OnnxType::f32, {std::uint64_t{1}, std::uint64_t{3}, std::uint64_t{2}}}};
+    return serialize_onnx(model);
+  };
+  scratch_.write("a.onnx", detector(1));
+  scratch_.write("b.onnx", detector(1.05F));
+  scratch_.write("x.npy", serialize_npy({{2, 1, 1}, {1, 1}}));
+  // Of the first sample both boxes, of the second the surer one.
+  scratch_.write("truth.npy", serialize_npy({{3, 6}, {0, 1, 0, 0, 10, 10, 0, 1, 40, 40, 50, 50, 1, 1, 0, 0, 10, 10}}));
+  const std::string eval = "eval b.onnx --against a.onnx --data x.npy --detections corners";
+  const auto json = nlohmann::json::parse(run(eval + " --truth truth.npy --json", 0).out);
+  EXPECT_EQ(json["found_by_original"], 4);
+  EXPECT_EQ(json["found"], 4);
+  EXPECT_EQ(json["original"]["map50"], 1.0);  // three right ones stand before the wrong one
+  EXPECT_LT(json["candidate"]["map"].get<double>(), json["original"]["map"].get<double>());
+  EXPECT_LT(json["same50"].get<double>(), 0.6);  // 42 .. 52.5 overlaps 40 .. 50 by less than a half
+  EXPECT_EQ(json["same90"].get<double>(), json["same50"].get<double>());  // the others by 0.907
+  const std::string text = run(eval, 0).out;
+  EXPECT_NE(text.find("boxes with a score of 1/2: 4 by the original, 4 by this"), std::string::npos) << text;
+  EXPECT_NE(run(eval + " --labels y.txt", 2).error.find("--labels"), std::string::npos);
+  EXPECT_NE(run("eval b.onnx --against a.onnx --data x.npy --truth truth.npy", 2).error.find("without --detections"),
+            std::string::npos);
+  const std::string classifier = net("classifier.onnx");
+  write_input("classifier.npz", "image", "image.npy");
+  EXPECT_NE(run("eval " + classifier + " --against " + classifier + " --data image.npy --detections corners", 1)
+                .error.find("is no detector whose two outputs"),
+            std::string::npos);
+}
+
 TEST_F(Nets, CheckFindsDamage) {
   EXPECT_NE(run("check " + net("mobile.onnx"), 0).out.find("sound: "), std::string::npos);
   std::string bytes = read_text(net("mobile.onnx"));

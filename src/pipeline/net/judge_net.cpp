@@ -17,6 +17,7 @@
 #include "net/quantize/noise_meter.h"
 #include "nibble/error.h"
 #include "pipeline/net/net_samples.h"
+#include "pipeline/net/score_ranks.h"
 
 namespace nibble {
 namespace {
@@ -147,6 +148,32 @@ NetOptions options_of_candidate(const std::filesystem::path& path, const NetOpti
   return made;
 }
 
+// What a net that says its input again fails by, and the others' first output as one number.
+class Scores {
+ public:
+  Scores(const Net& net, std::size_t width)
+      : width_(width),
+        rebuilds_(net.inputs.size() == 1 && width > 2 &&
+                  extents_of(net.graph.values[net.inputs[0].value]) ==
+                      extents_of(net.graph.values[net.outputs[0].value])) {}
+
+  bool rebuilds() const { return rebuilds_; }
+  bool are_there() const { return rebuilds_ || width_ <= 2; }
+  double of(const std::vector<float>& input, const std::vector<float>& made) const {
+    if (!rebuilds_)
+      return width_ == 1 ? static_cast<double>(made[0]) : static_cast<double>(made[1]) - static_cast<double>(made[0]);
+    double sum = 0;
+    for (std::size_t i = 0; i < made.size(); ++i)
+      sum += (static_cast<double>(made[i]) - static_cast<double>(input[i])) *
+             (static_cast<double>(made[i]) - static_cast<double>(input[i]));
+    return sum / static_cast<double>(made.size());
+  }
+
+ private:
+  std::size_t width_;
+  bool rebuilds_;
+};
+
 std::size_t num_classes(const Net& net) {
   return static_cast<std::size_t>(std::max<std::uint64_t>(1, width_of(net.graph.values[net.outputs[0].value])));
 }
@@ -162,12 +189,17 @@ std::vector<std::int64_t> read_labels(const std::string& path, const Net& net, s
   return labels;
 }
 
+OpenedPair open_pair(const std::filesystem::path& candidate, const std::filesystem::path& original,
+                     const NetOptions& options) {
+  OpenedPair pair{open_net(candidate, options_of_candidate(candidate, options)), open_net(original, options)};
+  require_same_ports(pair.candidate, pair.original, true);
+  require_same_ports(pair.candidate, pair.original, false);
+  return pair;
+}
+
 NetVerdict judge_net(const std::filesystem::path& candidate, const std::filesystem::path& original,
                      const NetOptions& options, const NetJudgeRequest& request, Machine& machine) {
-  const Net net = open_net(candidate, options_of_candidate(candidate, options)),
-            reference = open_net(original, options);
-  require_same_ports(net, reference, true);
-  require_same_ports(net, reference, false);
+  const auto [net, reference] = open_pair(candidate, original, options);
   const std::size_t most = request.most_samples == 0 ? std::numeric_limits<std::size_t>::max() : request.most_samples;
   const std::vector<NetSample> samples = read_samples(reference, request.samples, most);
   if (samples.empty()) refuse(original.string(), "there are no samples to judge on");
@@ -194,6 +226,8 @@ NetVerdict judge_net(const Net& net, const Net& reference, std::span<const NetSa
     }
 
   Counts counts;
+  const Scores scores(reference, width);
+  std::vector<double> of_original, of_candidate;
   std::map<ValueId, Sums> by_layer;
   std::vector<Sums> by_output(reference.outputs.size());
   constexpr std::size_t kTogether = 16;
@@ -215,13 +249,21 @@ NetVerdict judge_net(const Net& net, const Net& reference, std::span<const NetSa
       for (std::size_t output = 0; output < by_output.size(); ++output)
         by_output[output].add({made[i][output]}, {should[i][output]});
       count_decisions(made[i][0], should[i][0], width, labels.empty() ? nullptr : &labels[first + i], counts);
+      if (!scores.are_there()) continue;
+      of_original.push_back(scores.of(some[i][0], should[i][0]));
+      of_candidate.push_back(scores.of(some[i][0], made[i][0]));
     }
   }
 
   NetVerdict verdict;
   verdict.samples = samples.size();
   verdict.agreement = counted_share(counts.same, counts.rows);
-  if (!labels.empty()) {
+  if (scores.rebuilds()) verdict.error_rank_correlation = rank_correlation(of_original, of_candidate);
+  if (!labels.empty() && scores.are_there()) {
+    verdict.original_auc = area_under_curve(of_original, labels);
+    verdict.candidate_auc = area_under_curve(of_candidate, labels);
+  }
+  if (!labels.empty() && !scores.rebuilds()) {
     verdict.original = {counted_share(counts.top1[0], samples.size()), counted_share(counts.top5[0], samples.size())};
     verdict.candidate = {counted_share(counts.top1[1], samples.size()), counted_share(counts.top5[1], samples.size())};
     verdict.to_wrong = counts.to_wrong;

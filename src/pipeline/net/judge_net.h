@@ -45,12 +45,25 @@ struct NetDistance {
 struct NetVerdict {
   std::uint64_t samples = 0;
   std::optional<NetAccuracy> original, candidate;
+  // Where labels are 0 and 1 and the first output has one or two numbers, or says the only input again (then what it
+  // fails by is the score): how well they are told apart (score_ranks.h).
+  std::optional<double> original_auc, candidate_auc;
+  // Of nets that say their input again: whether errors order samples as the original's do, by Spearman.
+  std::optional<double> error_rank_correlation;
   std::uint64_t to_wrong = 0, to_right = 0;  // decisions that the labels judge otherwise than the original's
   double mcnemar_p = 1;
   CountedShare agreement;            // rows of the first output that decide alike
   std::vector<NetDistance> outputs;  // by name
   std::vector<NetDistance> layers;   // values that both files call alike, in order; the candidate's operation
 };
+
+struct OpenedPair {
+  Net candidate, original;
+};
+// options: of the original; of the candidate, too, where it has such inputs. Error(unusable_input): inputs or outputs
+// that are not the same.
+OpenedPair open_pair(const std::filesystem::path& candidate, const std::filesystem::path& original,
+                     const NetOptions& options);
 
 // options: of the original; of the candidate, too, where it has such inputs. Error(unusable_input): inputs or outputs
 // that are not the same, labels of another number than samples.
