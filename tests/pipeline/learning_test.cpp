@@ -114,6 +114,7 @@ TEST_F(Learning, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes) {
     whole.calibration.hessian = parse_hessian(hessian);
     QuantizeModelOptions request = whole;
     request.output = scratch_ / "stopped.gguf";
+    std::filesystem::remove(request.output);
     const QuantizeSummary expected = quantize(whole);
     const SourceModel source = SourceModel::open(model_);
     // Within the first layer, within the second, and behind it.
