@@ -13,5 +13,6 @@ NB_MODULE(_native, module) {
   nibble::python::bind_texts(module);
   nibble::python::bind_verdicts(module);
   nibble::python::bind_quantization(module);
+  nibble::python::bind_conversion(module);
   nibble::python::bind_matrices(module);
 }

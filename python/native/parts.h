@@ -13,6 +13,7 @@ void bind_models(nanobind::module_& module);
 void bind_texts(nanobind::module_& module);  // after bind_models
 void bind_verdicts(nanobind::module_& module);
 void bind_quantization(nanobind::module_& module);  // after bind_verdicts
+void bind_conversion(nanobind::module_& module);    // after bind_verdicts
 void bind_matrices(nanobind::module_& module);
 
 }  // namespace nibble::python

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from . import _native
 from ._chat import Answer, AnswerPiece
+from ._conversion import Converted, Plan, convert, plan
 from ._errors import (
     Cancelled,
     CorruptError,
@@ -41,6 +42,7 @@ __all__ = [
     "Candidate",
     "Checkpoint",
     "Comparison",
+    "Converted",
     "CorruptError",
     "EncodedMatrix",
     "Error",
@@ -51,6 +53,7 @@ __all__ = [
     "Model",
     "ModelInfo",
     "NotFoundError",
+    "Plan",
     "Plane",
     "Progress",
     "ProgressFunction",
@@ -66,6 +69,7 @@ __all__ = [
     "calibrate",
     "compare",
     "containers",
+    "convert",
     "decode",
     "encode",
     "evaluate",
@@ -76,6 +80,7 @@ __all__ = [
     "methods",
     "metrics",
     "open_model",
+    "plan",
     "quantize",
     "recipe",
 ]

@@ -48,6 +48,8 @@ run engine mix.gguf
 run generate mix.gguf "Once upon a time"
 echo "{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}assistant:" >lines.jinja
 run chat mix.gguf lines.jinja
+run plan mix.gguf 1000000000
+run convert "$model" converted.gguf
 cmp mix.gguf recipe.gguf
 [ "$ran" -eq "$(find "$source/examples" -name '*.cpp' | wc -l)" ] || { echo "an example was not run" >&2; exit 1; }
 # Each header has an example that is about it.

@@ -10,8 +10,10 @@
 #include "base/error_kind.h"
 #include "evaluate/acceptance.h"
 #include "nibble/calibrate.h"
+#include "nibble/convert.h"
 #include "nibble/formats.h"
 #include "nibble/model.h"
+#include "nibble/plan.h"
 #include "nibble/quantize.h"
 #include "pipeline/models.h"
 #include "pipeline/quantize/calibrate_model.h"
@@ -124,6 +126,35 @@ TEST_F(Api, StatisticsServeAsTextsDoAndComeBackFromFiles) {
   };
   EXPECT_EQ(with(seen.statistics, "a.gguf"), with(again, "b.gguf"));
   EXPECT_EQ(kind_of([&] { CalibrationStatistics().samples(); }), ErrorKind::invalid_argument);
+}
+
+TEST_F(Api, ConvertsWithTheSameNumbers) {
+  const ConvertSummary made = convert(model_, {.output = path("same.gguf"), .machine = {.threads = 2}});
+  EXPECT_TRUE(made.is_exact());
+  const Model same = open_model(path("same.gguf"));
+  EXPECT_EQ(same.read_tensor("token_embd.weight"), model_.read_tensor("model.embed_tokens.weight"));
+  EXPECT_EQ(made.output.output_bytes, same.info().bytes);
+
+  EXPECT_EQ(kind_of([&] { convert(model_, {}); }), ErrorKind::invalid_argument);
+  EXPECT_EQ(kind_of([&] {
+              convert(model_, {.output = path("x.gguf"), .verify = {{"text", "Tom"}}});
+            }),
+            ErrorKind::invalid_argument);
+  EXPECT_EQ(kind_of([&] {
+              convert(model_, {.output = path("x.gguf"), .progress = [](const Progress&) { return false; }});
+            }),
+            ErrorKind::cancelled);
+  EXPECT_FALSE(std::filesystem::exists(path("x.gguf")));
+}
+
+TEST_F(Api, PlansWithAModelsOwnBytes) {
+  const MemoryPlan made = plan({.model = model_.path().string(), .memory = 1'000'000'000, .formats = {"q8_0", "q4_0"}});
+  ASSERT_EQ(made.formats.size(), 2u);
+  const Quantized small = quantize(model_, {.format = "q4_0", .output = path("small.gguf")});
+  EXPECT_EQ(made.formats[1].bytes, small.summary.tensor_bytes);
+  EXPECT_EQ(made.best, std::optional<std::size_t>(0));
+  EXPECT_GT(plan({.model = "7B", .memory = 8'000'000'000}).formats.size(), 5u);  // the usual ones
+  EXPECT_EQ(kind_of([&] { plan({.model = "7B"}); }), ErrorKind::invalid_argument);
 }
 
 TEST_F(Api, MeetsABudgetAndJudgesIt) {

@@ -271,11 +271,6 @@ std::string_view conversion_name(Conversion conversion) {
   return "";
 }
 
-bool ConvertSummary::is_exact() const {
-  return std::ranges::none_of(tensors,
-                              [](const ConvertedTensor& tensor) { return tensor.conversion == Conversion::rounded; });
-}
-
 ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& options, Machine& machine,
                              const ProgressCallback& progress) {
   const Container& container =

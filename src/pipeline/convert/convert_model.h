@@ -16,6 +16,7 @@
 
 #include "kernels/machine.h"
 #include "model/source_model.h"
+#include "nibble/convert.h"
 #include "nibble/progress.h"
 #include "nibble/quantize.h"
 #include "pipeline/export/onnx_options.h"
@@ -39,33 +40,7 @@ struct ConvertOptions {
   std::optional<VerifyOptions> verify{};
 };
 
-enum class Conversion {
-  kept,     // the bytes, or the rows in another order
-  exact,    // other bytes, the same numbers
-  rounded,  // other numbers
-};
 std::string_view conversion_name(Conversion conversion);
-
-// What rounding changed.
-struct NumberLoss {
-  std::uint64_t numbers = 0, changed = 0;
-  double largest = 0;       // |new - old| / |old|; infinite where a 0 changed
-  double relative_rms = 0;  // root of the summed squares of changes by those of the numbers
-};
-
-struct ConvertedTensor {
-  std::string name{}, from{}, to{};  // as the output names it; formats
-  Conversion conversion = Conversion::kept;
-  std::uint64_t numbers = 0;
-  NumberLoss loss{};  // of rounded ones
-};
-
-struct ConvertSummary {
-  QuantizeSummary output;
-  std::vector<ConvertedTensor> tensors;  // matrices, in the order of the output
-  std::optional<PairedVerdict> verdict;  // where numbers were rounded, of what was written
-  bool is_exact() const;                 // every number is what it was
-};
 
 // Errors: as quantize_model's and, with texts, judge_models'; unsupported (without lossy) names the first tensor that
 // has no exact place, and what would give it one.

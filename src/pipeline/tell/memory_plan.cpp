@@ -8,10 +8,10 @@
 #include <filesystem>
 
 #include "base/quantity.h"
-#include "engine/remembered_sequence.h"
 #include "engine/crossing_values.h"
 #include "engine/decoder.h"
 #include "engine/program.h"
+#include "engine/remembered_sequence.h"
 #include "io/checkpoint.h"
 #include "model/arch/architecture.h"
 #include "nibble/error.h"
@@ -180,7 +180,6 @@ void judge(const MemoryPlanRequest& request) {
   if (request.context > kLongestContext)
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("a context has at most {} tokens: {}", kLongestContext, request.context));
-  if (request.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to plan for; name some", "formats");
 }
 
 void measure_against(const MemoryPlan& plan, const Memory& memory, PlannedWeights& weights) {
@@ -232,7 +231,7 @@ MemoryPlan plan_memory(const MemoryPlanRequest& request) {
     for (const KeyValueState& state : memory.states)
       plan.cache_bytes_per_token[type] += bytes_of_position(state, kCacheTypes[type].bits);
   }
-  for (const std::string& format : request.formats) {
+  for (const std::string& format : request.formats.empty() ? default_plan_formats() : request.formats) {
     PlannedWeights weights = plan_weights(basis, format);
     measure_against(plan, memory, weights);
     plan.formats.push_back(std::move(weights));
