@@ -7,12 +7,11 @@
 
 #include "base/memory.h"
 #include "nibble/error.h"
+#include "pipeline/train/fitting_batch.h"
 #include "train/tape.h"
 
 namespace nibble {
 namespace {
-
-double mebibytes(std::uint64_t bytes) { return static_cast<double>(bytes) * 0x1p-20; }
 
 // All of a layer's Linears that learn, learn as the first does. None: nothing learns.
 std::optional<Method> method_of(const PlannedParts& parts, const DrawnGraph& drawing, std::int64_t layer,
@@ -177,11 +176,11 @@ std::string require_learning_memory(const QuantizePlan& plan, const QuantizeMode
                                     const LearningText& text, std::uint64_t beside, std::uint64_t available) {
   const LearningBytes bytes = learning_bytes(plan, options, text);
   std::string numbers = fmt::format(
-      "{:.1f} MiB for a layer in f32, what it learns and a batch of {} windows of {} tokens, {:.1f} MiB for the "
+      "{} for a layer in f32, what it learns and a batch of {} windows of {} tokens, {} for the "
       "text{}; "
-      "{:.1f} MiB are free",
-      mebibytes(bytes.layer), bytes.batch, text.length, mebibytes(bytes.hidden),
-      beside == 0 ? "" : fmt::format(", {:.1f} MiB for what its errors cost", mebibytes(beside)), mebibytes(available));
+      "{} are free",
+      memory_text(bytes.layer), bytes.batch, text.length, memory_text(bytes.hidden),
+      beside == 0 ? "" : fmt::format(", {} for what its errors cost", memory_text(beside)), memory_text(available));
   if (bytes.layer + bytes.hidden + beside > available)
     throw Error(
         ErrorKind::resource,

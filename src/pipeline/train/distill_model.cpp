@@ -69,17 +69,15 @@ void require_same_models(const SourceModel& quantized, const SourceModel& origin
 // Judged before any of it is taken.
 void require_memory(const SourceModel& quantized, const SourceModel& original, const DistillRequest& request,
                     Machine& machine) {
-  const auto mebibytes = [](std::uint64_t bytes) { return static_cast<double>(bytes) * 0x1p-20; };
   const auto bytes = [&](const BatchSettings& batch) {
     DistillationSettings settings = request.settings;
     settings.batch = batch;
     return GridDistillation::bytes(original, quantized, settings, machine);
   };
   const std::uint64_t needed = bytes(request.settings.batch), there = available_memory();
-  const std::string numbers = fmt::format(
-      "{:.1f} MiB for both models in f32, the gradients of one and a batch of {} rows of {} tokens; {:.1f} "
-      "MiB are free",
-      mebibytes(needed), request.settings.batch.size, request.settings.batch.length, mebibytes(there));
+  const std::string numbers =
+      fmt::format("{} for both models in f32, the gradients of one and a batch of {} rows of {} tokens; {} are free",
+                  memory_text(needed), request.settings.batch.size, request.settings.batch.length, memory_text(there));
   require_batch_memory(request.settings.batch, there, bytes, numbers);
   if (request.note) request.note("training takes " + numbers);
 }

@@ -24,6 +24,12 @@ std::optional<BatchSettings> fitting_batch(const BatchSettings& asked, std::uint
   return std::nullopt;
 }
 
+std::string memory_text(std::uint64_t bytes) {
+  const double size = static_cast<double>(bytes);
+  return bytes < (std::uint64_t{1} << 30) ? fmt::format("{:.1f} MiB", size * 0x1p-20)
+                                          : fmt::format("{:.1f} GiB", size * 0x1p-30);
+}
+
 void require_batch_memory(const BatchSettings& asked, std::uint64_t available, const BatchBytes& bytes,
                           const std::string& numbers) {
   if (bytes(asked) <= available) return;

@@ -23,6 +23,9 @@ using BatchBytes = std::function<std::uint64_t(const BatchSettings& batch)>;
 std::optional<BatchSettings> fitting_batch(const BatchSettings& asked, std::uint64_t available,
                                            const BatchBytes& bytes);
 
+// "3.1 MiB", "1.2 GiB": as messages about memory have it.
+std::string memory_text(std::uint64_t bytes);
+
 // Error(resource) where the batch that is asked for takes more than is available; says which would fit. numbers: what
 // takes how much.
 void require_batch_memory(const BatchSettings& asked, std::uint64_t available, const BatchBytes& bytes,

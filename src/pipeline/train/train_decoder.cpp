@@ -30,12 +30,6 @@ namespace {
 
 constexpr std::uint64_t kStateNumbers = 4;  // of a parameter, at most: itself, two that are remembered, the best so far
 
-std::string size_text(std::uint64_t bytes) {
-  const double size = static_cast<double>(bytes);
-  return bytes < (std::uint64_t{1} << 30) ? fmt::format("{:.1f} MiB", size * 0x1p-20)
-                                          : fmt::format("{:.1f} GiB", size * 0x1p-30);
-}
-
 // Of a weight that is rounded, more than of another: itself beside its master, and a share of its grid.
 constexpr std::uint64_t kRoundedBytes = 5;
 
@@ -58,14 +52,14 @@ void require_memory(const TrainingSources& sources, const TrainRequest& request,
     for (const ModelTensor& tensor : teacher->parts().all())
       bytes += checked_elements(tensor.shape, tensor.hf_name) * sizeof(float);
     of_weights += bytes;
-    of_teacher = fmt::format(" and {} for the teacher's weights", size_text(bytes));
+    of_teacher = fmt::format(" and {} for the teacher's weights", memory_text(bytes));
   }
   const std::uint64_t needed = of_weights + of_batches(request.settings.batch), there = available_memory();
   const std::string numbers = fmt::format(
       "{}, {} of them for {} parameters, their gradients and what the optimizer remembers{}, the rest for a batch of "
       "{} rows of {} tokens; {} are free",
-      size_text(needed), size_text(of_weights), parameters, of_teacher, request.settings.batch.size,
-      request.settings.batch.length, size_text(there));
+      memory_text(needed), memory_text(of_weights), parameters, of_teacher, request.settings.batch.size,
+      request.settings.batch.length, memory_text(there));
   const auto bytes = [&](const BatchSettings& batch) { return of_weights + of_batches(batch); };
   require_batch_memory(request.settings.batch, there, bytes, numbers);
   if (request.note) request.note("training takes " + numbers);
