@@ -95,6 +95,8 @@ def split(arrays, labels, count):
 
 def kws(data):
     files = sorted((data / "tinyml/kws01").glob("*.bin"))
+    if not files:
+        raise FileNotFoundError(f"no recordings: {data / 'tinyml/kws01'}")
     x = np.stack([np.frombuffer(f.read_bytes(), np.int8) for f in files]).astype(np.float32)
     x = ((x - 83) * np.float32(0.58470)).reshape(-1, 1, 49, 10)
     calibration, test, labels = split(x, [int(f.stem.rsplit("_", 1)[1]) for f in files], 100)
@@ -278,6 +280,8 @@ def main():
         for make in [TASKS[n] for n in given.only.split(",") if n] or TASKS.values():
             try:
                 task = make(given.data)
+                if task is not None and not task.model.exists():
+                    raise FileNotFoundError(f"no such file: {task.model}")
             except (FileNotFoundError, ImportError) as error:
                 print(f"{make.__name__}: skipped, {error}")
                 continue
