@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/elapsed.h"
+#include "cli/bench_serve.h"
 #include "cli/net_command.h"
 #include "cli/option_checks.h"
 #include "cli/verbs.h"
@@ -26,7 +27,17 @@ struct Options {
   SpeedOptions speed;
   bool limits = false;
   std::size_t trained_tokens = 0;
+  ServeBench serve;
 };
+
+// Short prompts where nothing is said: those of many clients at once.
+void bench_server(const CLI::App& verb, Options& options, Session& session) {
+  for (const char* const option : {"--batch", "--depth", "--repetitions", "--train", "--limits", "--seconds"})
+    refuse_without_effect(verb, option, false, "with --serve");
+  if (verb.count("--prompt") > 0) options.serve.load.prompt_tokens = options.speed.prompt_tokens;
+  if (verb.count("--generate") > 0) options.serve.load.new_tokens = options.speed.generated_tokens;
+  bench_serve(options.model, options.serve, session);
+}
 
 // What the machine can do, and what of it a test used.
 struct Limits {
@@ -123,6 +134,10 @@ double first_token(Decoder& decoder) {
 }
 
 void bench(const CLI::App& verb, Options& options, Session& session) {
+  if (options.serve.is_asked) return bench_server(verb, options, session);
+  for (const char* const option : {"--clients", "--rate", "--requests", "--most-seconds", "--parallel", "--url"})
+    refuse_without_effect(verb, option, false, "without --serve");
+  if (options.model.empty()) throw Error(ErrorKind::invalid_argument, "the model is missing");
   if (is_net(options.model)) {
     for (const char* const option : {"--prompt", "--generate", "--batch", "--depth", "--repetitions", "--train"})
       refuse_without_effect(verb, option, false, "of nets");
@@ -207,12 +222,13 @@ void add_bench(CLI::App& app, Session& session) {
   CLI::App* const verb = app.add_subcommand("bench", "Measure how fast a model runs");
   verb->footer(
       "Examples:\n  nibble bench model.gguf\n  nibble bench model.gguf -p 512 -n 128 -t 4 -r 5 --json\n  nibble bench "
-      "model.gguf -d 8192\n  nibble bench mnist.onnx -t 1 --limits\n\n"
+      "model.gguf -d 8192\n  nibble bench mnist.onnx -t 1 --limits\n"
+      "  nibble bench model.gguf --serve --clients 8\n  nibble bench --serve --url http://127.0.0.1:8080 --rate 4\n\n"
       "ppN reads N tokens in one go, tgN makes N tokens one at a time, tgNxB makes N for each of B sequences at once; "
       "medians and standard "
       "deviations, as llama-bench counts them. trainN is a step of training on N tokens, forwards and backwards, with "
       "all weights in f32. Of a net (.onnx, .tflite) one run after the other is measured, on random inputs.");
-  verb->add_option("model", options->model, "Hugging Face directory or .gguf; or a net (.onnx, .tflite)")->required();
+  verb->add_option("model", options->model, "Hugging Face directory or .gguf; or a net (.onnx, .tflite)");
   verb->add_option("-p,--prompt", options->speed.prompt_tokens, "Prompt tokens (0: no such test)")
       ->check(count_within(0, kMostTokens))
       ->capture_default_str();
@@ -235,6 +251,7 @@ void add_bench(CLI::App& app, Session& session) {
   verb->add_option("--seconds", options->seconds, "Of a net: for how long it is run, at least 10 times")
       ->check(number_within(0, 3600))
       ->capture_default_str();
+  add_serve_bench(*verb, options->serve);
   add_net_options(*verb, options->net);
   session.add_json(*verb);
   session.add_engine(*verb);

@@ -132,6 +132,23 @@ TEST_F(OptionsAreJudged, EndingsInEitherCase) {
   EXPECT_EQ(read_text(scratch_ / "I.GGUF").substr(0, 4), "GGUF");
 }
 
+TEST_F(OptionsAreJudged, AServerUnderLoad) {
+  make_model();
+  for (const char* wrong :
+       {"bench", "bench m --clients 2", "bench m --url http://127.0.0.1:1", "bench --serve", "bench m --serve -b 2",
+        "bench m --serve --url http://127.0.0.1:1", "bench --serve --url http://example.org:80",
+        "bench m --serve --rate 1 --clients 2", "bench m --serve -p 60 -n 5"})
+    refused(wrong);
+  refused("bench --serve --url http://127.0.0.1:1", 1);
+  const CommandResult result =
+      nibble_command(scratch_, "bench " + kTale + " --serve --clients 2 --requests 3 -p 8 -n 4 -t 2 --json");
+  if (result.error.find("built without its server") != std::string::npos) GTEST_SKIP() << "Optional: no Boost";
+  EXPECT_EQ(result.code, 0) << result.error;
+  EXPECT_EQ(result.json()["answered"], 3);
+  EXPECT_GT(result.json()["tokens_per_second"], 0);
+  EXPECT_GT(result.json()["time_to_first_token_seconds"]["p50"], 0);
+}
+
 // 211 TB: more than any disk here has.
 TEST_F(OptionsAreJudged, RoomOnTheDiskIsLookedAtFirst) {
   if (std::filesystem::space(scratch_.path()).available > 100'000'000'000'000u)

@@ -10,6 +10,7 @@ request gets alone; afterwards all of the caches' memory is free again, no conne
 is as large as it was after its first requests. 2,000 streams that wait take less than 64 MiB. Python's own modules alone.
 Ends by itself.
 """
+import atexit
 import concurrent.futures
 import http.client
 import json
@@ -44,6 +45,7 @@ class Server:
             if found or self.process.poll() is not None:
                 break
             time.sleep(0.1)
+        atexit.register(self.process.kill)
         if not found:
             raise SystemExit("the server did not start: " + pathlib.Path(self.log.name).read_text())
         self.port = int(found.group(1))
@@ -179,8 +181,8 @@ def wait_as_streams(nibble, model, streams):
     for _ in range(streams):
         clients.append(socket.create_connection(("127.0.0.1", server.port), timeout=60))
         clients[-1].sendall(head + body)
-    for client in clients:
-        assert client.recv(15) == b"HTTP/1.1 200 OK"
+        begun = clients[-1].recv(15)
+        assert begun == b"HTTP/1.1 200 OK", begun
     found, growth = server.metrics(), server.resident_mebibytes() - size
     assert found["num_requests_waiting"] > streams * 0.8, found
     assert growth < 64 * streams / 2000, f"{streams} streams that wait take {growth:.1f} MiB"
