@@ -26,7 +26,7 @@ TEST(LatticeOctets, AreTheValuesOfEveryCodeOnEverySet) {
   }
   for (const Isa isa : runnable_sets()) {
     const GuardedBuffer<std::uint8_t> in(codes), panel(expected.size());
-    octet_decoder(isa)(in.data(), kOctets, panel.data());
+    lattice_kernels(isa).decode(in.data(), kOctets, panel.data());
     EXPECT_TRUE(panel.copy() == expected) << isa_name(isa);
   }
 }

@@ -6,8 +6,9 @@
 #include "kernels/linear/lattice_octets.h"
 
 namespace nibble::avx2 {
+namespace {
 
-void decode_octets(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel) {
+void decode(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel) {
   constexpr std::size_t kRows = 64, kQuadBytes = kRows * 4;
   const OctetTables& tables = octet_tables();
   const __m256i reflection = _mm256_set1_epi8(2 * kLatticeMiddle), ones = _mm256_set1_epi8(1);
@@ -30,5 +31,9 @@ void decode_octets(const std::uint8_t* codes, std::size_t octets, std::uint8_t* 
       _mm_storeu_si128(reinterpret_cast<__m128i*>(panel + kQuadBytes + 4 * r), _mm256_extracti128_si256(parted, 1));
     }
 }
+
+}  // namespace
+
+const LatticeKernels kLatticeKernels = {decode, nullptr};
 
 }  // namespace nibble::avx2

@@ -9,15 +9,10 @@
 namespace nibble::avx512 {
 namespace {
 
-constexpr std::size_t kRows = 64;
+constexpr std::size_t kRows = 64, kEights = kRows / 8, kOctetBytes = 2 * kRows;
 
-struct LowBytes {
-  alignas(32) std::uint64_t signs[kRows / 8];
-  std::uint32_t shifts[kRows / 32];  // a bit a row
-};
-
-// Of 32 rows: bit 7 becomes the parity of the bits below.
-void part_low_bytes(const std::uint8_t* codes, std::uint64_t* signs, std::uint32_t* shifts) {
+// Of 32 rows, to signs: the low bytes whose bit 7 has become the parity of the bits below. Back: bits 7 as they were.
+std::uint32_t part_low_bytes(const std::uint8_t* codes, std::uint64_t* signs) {
   const __m256i low = _mm512_cvtepi16_epi8(_mm512_loadu_si512(codes));
   const __m256i odd = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0));
@@ -27,37 +22,145 @@ void part_low_bytes(const std::uint8_t* codes, std::uint64_t* signs, std::uint32
       _mm256_xor_si256(_mm256_shuffle_epi8(odd, _mm256_and_si256(seven, nibble)),
                        _mm256_shuffle_epi8(odd, _mm256_and_si256(_mm256_srli_epi16(seven, 4), nibble)));
   _mm256_store_si256(reinterpret_cast<__m256i*>(signs), _mm256_or_si256(seven, parity));
-  *shifts = _mm256_movepi8_mask(low);
+  return static_cast<std::uint32_t>(_mm256_movepi8_mask(low));
+}
+
+// The codes of 64 rows and eight columns.
+class Octet {
+ public:
+  Octet(const std::uint64_t* points, const std::uint8_t* codes)
+      : points_(points),
+        codes_(codes),
+        shifts_{part_low_bytes(codes, signs_), part_low_bytes(codes + kRows, signs_ + 4)} {}
+
+  // Operands of rows 8 * eight and behind: [8, 8].
+  __m512i operands(std::size_t eight) const {
+    const std::uint8_t* const high = codes_ + 16 * eight + 1;
+    const __m512i point = _mm512_setr_epi64(word(high[0]), word(high[2]), word(high[4]), word(high[6]), word(high[8]),
+                                            word(high[10]), word(high[12]), word(high[14]));
+    const __m512i reflection = _mm512_set1_epi8(2 * kLatticeMiddle);
+    const auto is_below = static_cast<__mmask8>(shifts_[eight / 4] >> (8 * (eight % 4)));
+    return _mm512_add_epi8(_mm512_mask_sub_epi8(point, signs_[eight], reflection, point),
+                           _mm512_mask_blend_epi64(is_below, _mm512_set1_epi8(1), _mm512_set1_epi8(-1)));
+  }
+
+ private:
+  long long word(std::uint8_t row) const { return static_cast<long long>(points_[row]); }
+
+  const std::uint64_t* points_;
+  const std::uint8_t* codes_;
+  alignas(32) std::uint64_t signs_[kRows / 8];
+  std::uint32_t shifts_[2];
+};
+
+// Words of two vectors, of which each lane has two: the first of each, and the second.
+struct Parted {
+  __m512i lower, upper;
+};
+Parted part(__m512i first, __m512i second) {
+  const __m512i lower = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i upper = _mm512_add_epi32(lower, _mm512_set1_epi32(1));
+  return {_mm512_permutex2var_epi32(first, lower, second), _mm512_permutex2var_epi32(first, upper, second)};
+}
+
+void decode(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel) {
+  constexpr std::size_t kQuadBytes = kRows * 4;
+  const std::uint64_t* const points = octet_tables().points;
+  for (std::size_t i = 0; i < octets; ++i, codes += kOctetBytes, panel += 2 * kQuadBytes) {
+    const Octet octet(points, codes);
+    for (std::size_t eight = 0; eight < kEights; eight += 2) {
+      const Parted operands = part(octet.operands(eight), octet.operands(eight + 1));
+      _mm512_storeu_si512(panel + 32 * eight, operands.lower);
+      _mm512_storeu_si512(panel + kQuadBytes + 32 * eight, operands.upper);
+    }
+  }
+}
+
+// Sums of products: a lane of 64 bits has a row's, of the first four columns of octets and of the others.
+struct Sums {
+  __m512i eights[kEights];
+
+  void add(const Octet& octet, std::uint64_t x) {
+    const __m512i inputs = _mm512_set1_epi64(static_cast<long long>(x));
+#pragma GCC unroll 8
+    for (std::size_t eight = 0; eight < kEights; ++eight)
+      eights[eight] = _mm512_dpbusd_epi32(eights[eight], octet.operands(eight), inputs);
+  }
+  // Of rows 16 * v and behind.
+  __m512i of_rows(std::size_t v) const {
+    const Parted halves = part(eights[2 * v], eights[2 * v + 1]);
+    return _mm512_add_epi32(halves.lower, halves.upper);
+  }
+};
+
+std::uint64_t eight_inputs(const std::int8_t* x) {
+  std::uint64_t eight;
+  __builtin_memcpy(&eight, x, sizeof eight);
+  return eight;
+}
+
+Sums sum_octets(const std::uint64_t* points, const std::uint8_t* codes, std::size_t octets, const std::int8_t* x,
+                std::size_t read_ahead) {
+  Sums sums = {};
+  for (std::size_t i = 0; i < octets; ++i, codes += kOctetBytes) {
+    if (read_ahead != 0) {
+      __builtin_prefetch(codes + read_ahead, 0, 2);
+      __builtin_prefetch(codes + read_ahead + 64, 0, 2);
+    }
+    sums.add(Octet(points, codes), eight_inputs(x + 8 * i));
+  }
+  return sums;
+}
+
+// Of the quads of columns of which `wide` has the bits.
+[[gnu::noinline]] Sums sum_wide(const std::uint64_t* points, const std::uint8_t* codes, std::uint64_t wide,
+                                const std::int8_t* x) {
+  Sums sums = {};
+  for (; wide != 0; wide &= wide - 1) {
+    const auto quad = static_cast<std::size_t>(__builtin_ctzll(wide));
+    const std::uint64_t half = std::uint64_t{0xffffffff} << (32 * (quad % 2));
+    sums.add(Octet(points, codes + quad / 2 * kOctetBytes), eight_inputs(x + quad / 2 * 8) & half);
+  }
+  return sums;
+}
+
+void vector(const TileVector& p) {
+  constexpr std::size_t kVectors = kRows / 16;
+  const std::uint64_t* const points = octet_tables().points;
+  __m512 total[kVectors];
+  for (std::size_t v = 0; v < kVectors; ++v)
+    total[v] = p.accumulate ? _mm512_loadu_ps(p.y + 16 * v) : _mm512_setzero_ps();
+  const auto add = [&](std::size_t v, __m512i sum, float x_scale) {
+    total[v] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(p.scales + 16 * v)),
+                               _mm512_set1_ps(x_scale), total[v]);
+  };
+  if (p.sums_whole_rows) {
+    const Sums sums = sum_octets(points, p.tiles, p.columns / 8, p.x.codes, p.read_ahead);
+    for (std::size_t v = 0; v < kVectors; ++v)
+      add(v, _mm512_add_epi32(sums.of_rows(v), _mm512_set1_epi32(*p.x.biases)), *p.x.scales);
+  }
+  for (std::size_t start = 0; start < p.columns && !p.sums_whole_rows; start += p.run) {
+    const std::size_t columns = p.columns - start < p.run ? p.columns - start : p.run;
+    const std::size_t block = start / kBlockDepth, run = start % kBlockDepth / p.run;
+    const std::uint8_t* const codes = p.tiles + start / 8 * kOctetBytes;
+    const Sums sums = sum_octets(points, codes, columns / 8, p.x.codes + start, p.read_ahead);
+    const std::uint64_t wide =
+        p.x.wide_quads[block] >> (start % kBlockDepth / 4) & ((std::uint64_t{1} << (columns / 4)) - 1);
+    __m512i rows[kVectors];
+    for (std::size_t v = 0; v < kVectors; ++v)
+      rows[v] = _mm512_add_epi32(sums.of_rows(v), _mm512_set1_epi32(p.x.biases[block * kMaxGroups + run]));
+    if (wide != 0) [[unlikely]] {
+      const Sums more = sum_wide(points, codes, wide, p.x.wide + start);
+      for (std::size_t v = 0; v < kVectors; ++v)
+        rows[v] = _mm512_add_epi32(rows[v], _mm512_slli_epi32(more.of_rows(v), kWideShift));
+    }
+    for (std::size_t v = 0; v < kVectors; ++v) add(v, rows[v], p.x.scales[block * p.x.runs + run]);
+  }
+  for (std::size_t v = 0; v < kVectors; ++v) _mm512_storeu_ps(p.y + 16 * v, total[v]);
 }
 
 }  // namespace
 
-void decode_octets(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel) {
-  constexpr std::size_t kQuadBytes = kRows * 4;
-  const std::uint64_t* const points = octet_tables().points;
-  const __m512i reflection = _mm512_set1_epi8(2 * kLatticeMiddle), up = _mm512_set1_epi8(1),
-                down = _mm512_set1_epi8(-1);
-  const __m512i lower = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const __m512i upper = _mm512_add_epi32(lower, _mm512_set1_epi32(1));
-  const auto word = [points](std::uint8_t row) { return static_cast<long long>(points[row]); };
-  for (std::size_t octet = 0; octet < octets; ++octet, codes += 2 * kRows, panel += 2 * kQuadBytes) {
-    LowBytes low;
-    for (std::size_t half = 0; half < 2; ++half)
-      part_low_bytes(codes + kRows * half, low.signs + 4 * half, low.shifts + half);
-    const auto operands = [&](std::size_t eight) {
-      const std::uint8_t* const high = codes + 16 * eight + 1;
-      const __m512i point = _mm512_setr_epi64(word(high[0]), word(high[2]), word(high[4]), word(high[6]), word(high[8]),
-                                              word(high[10]), word(high[12]), word(high[14]));
-      const auto is_below = static_cast<__mmask8>(low.shifts[eight / 4] >> (8 * (eight % 4)));
-      return _mm512_add_epi8(_mm512_mask_sub_epi8(point, low.signs[eight], reflection, point),
-                             _mm512_mask_blend_epi64(is_below, up, down));
-    };
-    for (std::size_t eight = 0; eight < kRows / 8; eight += 2) {
-      const __m512i first = operands(eight), second = operands(eight + 1);
-      _mm512_storeu_si512(panel + 32 * eight, _mm512_permutex2var_epi32(first, lower, second));
-      _mm512_storeu_si512(panel + kQuadBytes + 32 * eight, _mm512_permutex2var_epi32(first, upper, second));
-    }
-  }
-}
+const LatticeKernels kLatticeKernels = {decode, vector};
 
 }  // namespace nibble::avx512

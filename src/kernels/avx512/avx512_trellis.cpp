@@ -266,7 +266,7 @@ template <unsigned K, class Tiles, class Decoder>
 }
 
 template <unsigned K, class Tiles, class Decoder>
-[[gnu::noinline]] void vector_of(const TrellisOperands& operands, const TrellisVector& p) {
+[[gnu::noinline]] void vector_of(const TrellisOperands& operands, const TileVector& p) {
   const Tiles source;
   const Decoder decoder(operands);
   __m512 total[kVectors];
@@ -357,7 +357,7 @@ void decode(const TrellisOperands& operands, const std::uint8_t* tiles, std::siz
   });
 }
 
-void vector(const TrellisOperands& operands, const TrellisVector& product) {
+void vector(const TrellisOperands& operands, const TileVector& product) {
   with_shape<QuickTiles>(operands.shape, [&]<unsigned K, class Tiles, class Decoder>() {
     vector_of<K, Tiles, Decoder>(operands, product);
   });

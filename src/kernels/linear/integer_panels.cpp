@@ -75,7 +75,7 @@ class IntegerPanels final : public PackedWeights {
         inputs_(form, options, w.cols, machine.isa),
         kernels_(kernel_table(machine.isa)),
         trellis_kernels_(trellis_kernels(machine.isa)),
-        decode_octets_(octet_decoder(machine.isa)),
+        lattice_kernels_(lattice_kernels(machine.isa)),
         num_blocks_(inputs_.num_blocks()),
         panel_bytes_(num_blocks_ == 0 ? 0 : block_offset(num_blocks_ - 1) + stored_bytes(depth_of(num_blocks_ - 1))),
         bytes_(num_panels(w.rows) * panel_bytes_ + (form.trellis ? kTileSlack : 0)),
@@ -176,7 +176,7 @@ class IntegerPanels final : public PackedWeights {
       return decoded;
     }
     if (form_.is_lattice) {
-      decode_octets_(block_at(p, b), depth_of(b) / kLatticeCols, decoded);
+      lattice_kernels_.decode(block_at(p, b), depth_of(b) / kLatticeCols, decoded);
       return decoded;
     }
     if (!has_units()) return block_at(p, b);
@@ -273,7 +273,8 @@ class IntegerPanels final : public PackedWeights {
   // Whether single tokens have kernels of their own.
   bool has_vector() const {
     if (form_.trellis) return trellis_kernels_.vector != nullptr;
-    return kernels_.integer_vector != nullptr && !form_.is_lattice;
+    if (form_.is_lattice) return lattice_kernels_.vector != nullptr;
+    return kernels_.integer_vector != nullptr;
   }
 
   void multiply_tokens(std::size_t p, const ActivationBuffers& activations, std::size_t tokens, const PanelOutput& out,
@@ -299,12 +300,20 @@ class IntegerPanels final : public PackedWeights {
   void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers,
                        bool accumulate) const {
     RowScales row_scales;
-    const bool is_packed = form_.shape.low_bits != 8 || form_.trellis;
+    const bool has_tiles = form_.trellis || form_.is_lattice, is_packed = form_.shape.low_bits != 8 || has_tiles;
     const std::size_t ahead = is_packed ? kernels_.read_ahead.packed : kernels_.read_ahead.whole;
-    if (form_.trellis)
-      return trellis_kernels_.vector(*form_.trellis,
-                                     {block_at(p, 0), padded_cols(), panel_row_scales(p), inputs_.rounding().run,
-                                      inputs_.sums_whole_rows(), activations.at(0), ahead, y, accumulate});
+    if (has_tiles) {
+      const TileVector product{block_at(p, 0),
+                               padded_cols(),
+                               panel_row_scales(p),
+                               inputs_.rounding().run,
+                               inputs_.sums_whole_rows(),
+                               activations.at(0),
+                               ahead,
+                               y,
+                               accumulate};
+      return form_.trellis ? trellis_kernels_.vector(*form_.trellis, product) : lattice_kernels_.vector(product);
+    }
     if (has_nested_scales() && !nested_.has_one_base_a_row()) {
       for (std::size_t b = 0; b < num_blocks_; ++b)
         kernels_.integer_vector(form_.shape, block_at(p, b), block_row_scales(p, b, row_scales), depth_of(b),
@@ -390,7 +399,7 @@ class IntegerPanels final : public PackedWeights {
   InputCodes inputs_;
   const KernelTable& kernels_;
   const TrellisKernels& trellis_kernels_;
-  const OctetDecoder decode_octets_;
+  const LatticeKernels& lattice_kernels_;
   std::size_t num_blocks_, panel_bytes_;
   ResidentBytes bytes_, row_scales_;
   NestedScales nested_;          // of doubly quantized scales

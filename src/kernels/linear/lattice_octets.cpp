@@ -35,17 +35,17 @@ const OctetTables& octet_tables() {
   return tables;
 }
 
-OctetDecoder octet_decoder(Isa isa) {
+const LatticeKernels& lattice_kernels(Isa isa) {
   switch (isa) {
     case Isa::scalar:
       break;
     case Isa::avx2:
     case Isa::avxvnni:
-      return avx2::decode_octets;
+      return avx2::kLatticeKernels;
     case Isa::avx512:
-      return avx512::decode_octets;
+      return avx512::kLatticeKernels;
   }
-  return scalar::decode_octets;
+  return scalar::kLatticeKernels;
 }
 
 }  // namespace nibble

@@ -4,13 +4,14 @@
 // octet of columns after octet, and what is multiplied are the values plus a middle. Eight operands are one word: of a
 // row of the table, reflected at the middle where a column is negative.
 //
-//   octet_decoder(machine.isa)(codes, 32, panel);   // 256 columns of 64 rows
+//   lattice_kernels(machine.isa).decode(codes, 32, panel);   // 256 columns of 64 rows
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "base/cpu.h"
+#include "kernels/linear/tile_vector.h"
 
 namespace nibble {
 
@@ -23,21 +24,25 @@ struct OctetTables {
 };
 const OctetTables& octet_tables();
 
-// codes [octets, 64] of two bytes each, little-endian; panel [2 * octets, 64, 4] as integer_shape.h has quads of
-// columns.
-using OctetDecoder = void (*)(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel);
+struct LatticeKernels {
+  // codes [octets, 64] of two bytes each, little-endian; panel [2 * octets, 64, 4] as integer_shape.h has quads of
+  // columns.
+  void (*decode)(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel);
+  // Of such codes. Null where panels that are decoded first serve single tokens as well.
+  void (*vector)(const TileVector& product);
+};
 
 // The processor must have the set.
-OctetDecoder octet_decoder(Isa isa);
+const LatticeKernels& lattice_kernels(Isa isa);
 
 namespace scalar {
-void decode_octets(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel);
+extern const LatticeKernels kLatticeKernels;
 }
 namespace avx2 {
-void decode_octets(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel);
+extern const LatticeKernels kLatticeKernels;
 }
 namespace avx512 {
-void decode_octets(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel);
+extern const LatticeKernels kLatticeKernels;
 }
 
 }  // namespace nibble

@@ -14,6 +14,7 @@
 #include "base/cpu.h"
 #include "format/trellis/trellis_shape.h"
 #include "kernels/linear/integer_shape.h"
+#include "kernels/linear/tile_vector.h"
 
 namespace nibble {
 
@@ -30,26 +31,13 @@ struct TrellisOperands {
 // Those of a shape; tables are made when they are first asked for, and stay.
 TrellisOperands trellis_operands(const TrellisShape& shape);
 
-// One token times one panel: y[64]. The arithmetic of IntegerProduct, of one group to a run.
-struct TrellisVector {
-  const std::uint8_t* tiles;  // [columns / 4]
-  std::size_t columns;        // padded to kDepthUnit
-  const float* scales;        // [64]
-  std::size_t run;            // columns that share a scale of the activations
-  bool sums_whole_rows;       // in place of runs
-  QuantizedActivations x;     // the blocks of the token, one after the other
-  std::size_t read_ahead;     // bytes by which lines are asked for before they are read, or 0
-  float* y;
-  bool accumulate;  // to what y has
-};
-
 // Tiles of both functions have kTileSlack readable bytes behind the last.
 struct TrellisKernels {
   const char* name;  // of the instructions
   // Operands of `quads` tiles: panel [quads, 64, 4].
   void (*decode)(const TrellisOperands& operands, const std::uint8_t* tiles, std::size_t quads, std::uint8_t* panel);
   // Null where panels that are decoded first serve single tokens as well.
-  void (*vector)(const TrellisOperands& operands, const TrellisVector& product);
+  void (*vector)(const TrellisOperands& operands, const TileVector& product);
 };
 
 // Those of a set on a processor with these features, which include the set's own.

@@ -7,10 +7,11 @@
 #include "kernels/linear/lattice_octets.h"
 
 namespace nibble::scalar {
+namespace {
 
 static_assert(std::endian::native == std::endian::little);  // the first column in the lowest byte
 
-void decode_octets(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel) {
+void decode(const std::uint8_t* codes, std::size_t octets, std::uint8_t* panel) {
   constexpr std::size_t kRows = 64, kQuadBytes = kRows * 4;
   constexpr std::uint64_t kOnes = 0x0101010101010101u, kReflection = 2 * kLatticeMiddle * kOnes;
   const OctetTables& tables = octet_tables();
@@ -25,5 +26,9 @@ void decode_octets(const std::uint8_t* codes, std::size_t octets, std::uint8_t* 
       std::memcpy(panel + kQuadBytes + 4 * r, &upper, 4);
     }
 }
+
+}  // namespace
+
+const LatticeKernels kLatticeKernels = {decode, nullptr};
 
 }  // namespace nibble::scalar
