@@ -5,7 +5,7 @@
 Usage: net_demos.py files|lines|voice OUT [--sound A.wav --test B.wav]     writes OUT/net.onnx, OUT/samples.npz (to calibrate with), OUT/test.npz and, of files, OUT/labels.npy
        net_demos.py files|lines|voice OUT --judge NET.onnx...              prints how each does on what it has not seen, in ONNX Runtime
 
-files: kinds of files (package magika), of /usr, labelled by their endings. lines: text in pictures (rapidocr-onnxruntime), words of this project's pages, rendered.
+files: kinds of files (package magika), of /usr, labelled by their endings. lines: text in pictures (rapidocr-onnxruntime), words of tools/words/pages.txt, rendered.
 voice: whether someone speaks (silero-vad), in mono recordings at 16 kHz; each frame is heard with the state that the file itself has made.
 Python with numpy, onnxruntime; pillow for lines.
 """
@@ -15,7 +15,6 @@ import importlib.util
 import json
 import pathlib
 import random
-import re
 import shutil
 import wave
 
@@ -83,8 +82,7 @@ def line_samples(count):
     from PIL import Image, ImageDraw, ImageFont
 
     draw_lots, noise = random.Random(7), np.random.default_rng(7)
-    pages = sorted((pathlib.Path(__file__).resolve().parent.parent / "docs").glob("*.md"))
-    words = sorted({word for page in pages for word in re.findall(r"[A-Za-z]{2,12}", page.read_text())})
+    words = (pathlib.Path(__file__).resolve().parent / "words/pages.txt").read_text().split()
     faces = sorted(pathlib.Path("/usr/share/fonts/truetype/dejavu").glob("DejaVuS*.ttf"))
     pictures, texts = [], []
     while len(texts) < count:
