@@ -30,6 +30,7 @@ from ._matrices import EncodedMatrix, Plane, decode, encode, formats
 from ._models import Checkpoint, Model, ModelInfo, TensorInfo, Tokenizer, load, open_model
 from ._progress import Progress, ProgressFunction
 from ._quantization import Quantized, Statistics, calibrate, containers, fits, load_statistics, methods, quantize, recipe
+from ._server import Server, serve
 from ._verdicts import Acceptance, Candidate, Comparison, Figure, Verdict, compare, evaluate, metrics
 
 __version__: str = _native.version()
@@ -60,6 +61,7 @@ __all__ = [
     "Quantized",
     "ResourceError",
     "SamplingOptions",
+    "Server",
     "Statistics",
     "TensorInfo",
     "Tokenizer",
@@ -83,4 +85,5 @@ __all__ = [
     "plan",
     "quantize",
     "recipe",
+    "serve",
 ]
