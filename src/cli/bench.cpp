@@ -5,13 +5,16 @@
 #include <optional>
 
 #include "base/elapsed.h"
+#include "cli/bench_energy.h"
 #include "cli/bench_serve.h"
 #include "cli/net_command.h"
 #include "cli/option_checks.h"
 #include "cli/verbs.h"
+#include "evaluate/metrics.h"
 #include "evaluate/speed.h"
 #include "kernels/limits.h"
 #include "nibble/error.h"
+#include "pipeline/export/model_card.h"
 #include "pipeline/tell/inspect.h"
 #include "pipeline/tell/token_work.h"
 #include "report/number_text.h"
@@ -25,14 +28,15 @@ struct Options {
   NetArguments net;
   double seconds = 1;  // of a net
   SpeedOptions speed;
-  bool limits = false;
+  bool limits = false, energy = false;
   std::size_t trained_tokens = 0;
   ServeBench serve;
 };
 
 // Short prompts where nothing is said: those of many clients at once.
 void bench_server(const CLI::App& verb, Options& options, Session& session) {
-  for (const char* const option : {"--batch", "--depth", "--repetitions", "--train", "--limits", "--seconds"})
+  for (const char* const option :
+       {"--batch", "--depth", "--repetitions", "--train", "--limits", "--seconds", "--energy"})
     refuse_without_effect(verb, option, false, "with --serve");
   if (verb.count("--prompt") > 0) options.serve.load.prompt_tokens = options.speed.prompt_tokens;
   if (verb.count("--generate") > 0) options.serve.load.new_tokens = options.speed.generated_tokens;
@@ -139,7 +143,8 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
     refuse_without_effect(verb, option, false, "without --serve");
   if (options.model.empty()) throw Error(ErrorKind::invalid_argument, "the model is missing");
   if (is_net(options.model)) {
-    for (const char* const option : {"--prompt", "--generate", "--batch", "--depth", "--repetitions", "--train"})
+    for (const char* const option :
+         {"--prompt", "--generate", "--batch", "--depth", "--repetitions", "--train", "--energy"})
       refuse_without_effect(verb, option, false, "of nets");
     return bench_net(options.model, net_options(options.net),
                      {.least_seconds = options.seconds, .measures_limits = options.limits}, session);
@@ -159,6 +164,9 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
   session.note_reading(checkpoint);
   session.note_unused_activations(options.model, checkpoint);
   options.speed.progress = session.progress();
+  std::optional<BenchEnergy> energy;
+  if (options.energy) energy.emplace(session);
+  if (energy) energy->prepare(options.speed);
   std::vector<Speed> speeds;
   if (options.speed.prompt_tokens != 0 || options.speed.generated_tokens != 0)
     speeds = measure_speed(decoder, options.speed);
@@ -182,28 +190,36 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
                  {"results", Json::array()}};
     for (const Speed& speed : speeds) {
       json["results"].push_back(to_json(speed));
+      if (energy) energy->add_to(json["results"].back(), speed);
       const Arithmetic used = arithmetic_of(speed, arithmetic, session.machine().isa);
       if (trains(speed)) json["results"].back()["arithmetic"] = name_of(used);
       if (limits) json["results"].back()["share_of_limit"] = share_of_limit(speed, work, *limits, used);
     }
     if (limits) json["limits"] = limits_json(*limits);
+    if (energy) energy->add_to(json);
+    if (energy) json["verdict"] = verdict_of_card(checkpoint);
     return session.print_json(json);
   }
+  const bool is_measured = energy && energy->is_measured();
   Table table({{"model"},
                {"size", Align::right},
                {"in memory", Align::right},
                {"threads", Align::right},
                {"test"},
                {"tok/s", Align::right},
-               {limits ? "of the limit" : "", Align::right}});
+               {limits ? "of the limit" : "", Align::right},
+               {is_measured ? "per token" : "", Align::right},
+               {is_measured ? "above idle" : "", Align::right}});
   for (const Speed& speed : speeds) {
     const Arithmetic used = arithmetic_of(speed, arithmetic, session.machine().isa);
+    const std::vector<std::string> joules = is_measured ? energy->cells(speed) : std::vector<std::string>(2);
     table.add({std::filesystem::path(options.model).filename().string(), bytes_text(checkpoint.file_bytes()),
                bytes_text(decoder.resident_bytes()), std::to_string(session.pool().num_threads()), speed.test,
                fmt::format("{} ± {}", speed_text(speed.tokens_per_second), speed_text(speed.spread)),
                limits ? fmt::format("{} of {}", percent_text(share_of_limit(speed, work, *limits, used)),
                                     reads_prompt(speed) || trains(speed) ? name_of(used) : "reading")
-                      : ""});
+                      : "",
+               joules[0], joules[1]});
   }
   std::string text = table.text(session.style());
   text += fmt::format("\nloaded in {:.2f} s, first token after {:.2f} s\n", load_seconds, first_token_seconds);
@@ -211,6 +227,9 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
     text += fmt::format("machine: reads {}/s; {:.2f} TOPS int8, {:.3f} TFLOPS f32, {:.2f} TFLOPS bf16\n",
                         bytes_text(static_cast<std::uint64_t>(limits->read_stream)), limits->int8_peak * 1e-12,
                         limits->f32_peak * 1e-12, limits->bf16_peak * 1e-12);
+  if (is_measured) text += energy->footnote();
+  if (const std::string loss = figure_of_verdict(verdict_of_card(checkpoint), Metric::kl_mean); energy && !loss.empty())
+    text += fmt::format("lost by the model's card: {} {}\n", describe(Metric::kl_mean).title, loss);
   session.print(text);
 }
 
@@ -248,6 +267,8 @@ void add_bench(CLI::App& app, Session& session) {
   verb->add_option("--train", options->trained_tokens, "Tokens of a step of training, in sequences of 512")
       ->check(count_within(1, kMostTokens));
   verb->add_flag("--limits", options->limits, "Measure what the machine can do, too, and show the share of it");
+  verb->add_flag("--energy", options->energy,
+                 "Measure the joules of a token, too, where the machine tells them (RAPL, hwmon, a battery)");
   verb->add_option("--seconds", options->seconds, "Of a net: for how long it is run, at least 10 times")
       ->check(number_within(0, 3600))
       ->capture_default_str();

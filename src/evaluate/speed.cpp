@@ -84,12 +84,16 @@ std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options) 
       start_afresh();
       pass(test == "pp" ? count : std::size_t{1}, sequences);
     }
-    for (std::size_t i = 0; i < options.repetitions; ++i) {
-      meter.report(done++, speed.test);
+    for (std::size_t i = 0; i < options.repetitions || speed.seconds < options.least_seconds; ++i) {
+      meter.report(i < options.repetitions ? done++ : done, speed.test);
       start_afresh();
+      const double joules = options.joules ? options.joules() : 0;
       const auto start = std::chrono::steady_clock::now();
       pass(count, sequences);
-      speed.samples.push_back(static_cast<double>(speed.tokens) / seconds_since(start));
+      const double seconds = seconds_since(start);
+      if (options.joules) speed.joules = speed.joules.value_or(0) + options.joules() - joules;
+      speed.seconds += seconds;
+      speed.samples.push_back(static_cast<double>(speed.tokens) / seconds);
     }
     summarise_samples(speed);
     speeds.push_back(std::move(speed));

@@ -10,6 +10,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,17 +26,21 @@ struct SpeedOptions {
   std::size_t sequences = 1;           // above 1: generation of that many at once is tested, too
   std::size_t depth = 0;               // positions filled before each test, with random keys and values
   std::size_t repetitions = 5;
+  double least_seconds = 0;  // of all repetitions; there are more of them until then
   bool warm_up = true;
-  ProgressCallback progress = {};  // stage "bench", in runs
+  std::function<double()> joules = {};  // that the machine has used until now; none: not measured
+  ProgressCallback progress = {};       // stage "bench", in runs
 };
 
 struct Speed {
   std::string test;        // "pp512", "tg128", "tg128x8", "tg32 @ d8192"
   std::size_t tokens = 0;  // of all sequences
   std::size_t sequences = 1;
-  double tokens_per_second = 0;  // median of the samples
-  double spread = 0;             // their standard deviation
-  std::vector<double> samples;   // tokens per second of each repetition
+  double tokens_per_second = 0;    // median of the samples
+  double spread = 0;               // their standard deviation
+  std::vector<double> samples;     // tokens per second of each repetition
+  double seconds = 0;              // of all repetitions
+  std::optional<double> joules{};  // of all repetitions
 };
 
 // Error(invalid_argument): no repetitions, no or more than 1024 sequences. Error(cancelled).

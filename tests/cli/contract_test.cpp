@@ -11,6 +11,7 @@
 #include <cctype>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 
 #include "cli/command.h"
 #include "cli/option_hints.h"
@@ -182,6 +183,33 @@ TEST(OptionHints, KnowEverySettingThatAnErrorNames) {
     }
   }
   EXPECT_GT(named, 8u);
+}
+
+// Joules by a sensor that always says 100 W: what a run takes is its time, and nothing above what idleness takes.
+TEST_F(Contract, EnergyIsWhatTheMachineTellsOrNothing) {
+  CommandResult result =
+      nibble_command(scratch_, "bench m -p 8 -n 0 -r 1 -t 1 --energy --json", "NIBBLE_ENERGY_ROOT=/nowhere");
+  EXPECT_EQ(result.code, 0) << result.error;
+  EXPECT_TRUE(result.json()["energy_source"].is_null());
+  EXPECT_EQ(result.json()["energy_obstacles"].size(), 4u);
+  EXPECT_FALSE(result.json()["results"][0].contains("joules_per_token"));
+  EXPECT_NE(result.error.find("battery: "), std::string::npos) << result.error;
+  const auto sensor = scratch_ / "sys/class/hwmon/hwmon0";
+  std::filesystem::create_directories(sensor);
+  std::ofstream(sensor / "name") << "power_meter\n";
+  std::ofstream(sensor / "power1_average") << "100000000\n";
+  result = nibble_command(scratch_, "bench m -p 8 -n 0 -r 1 -t 1 --energy --json", "NIBBLE_ENERGY_ROOT=.");
+  EXPECT_EQ(result.code, 0) << result.error;
+  const auto told = result.json(), test = told["results"][0];
+  EXPECT_EQ(told["energy_source"], "hwmon");
+  EXPECT_EQ(told["energy_domains"], nlohmann::json({"machine"}));
+  EXPECT_LE(told["energy_idle_watts"], 100.0001);
+  EXPECT_GT(told["energy_idle_watts"], 50);
+  EXPECT_GE(test["energy_seconds"], 2);
+  EXPECT_GE(test["energy_joules"].get<double>(), 99.9999 * test["energy_seconds"].get<double>());
+  const double tokens = 8.0 * static_cast<double>(test["samples"].size());
+  EXPECT_DOUBLE_EQ(test["joules_per_token"].get<double>() * tokens, test["energy_joules"].get<double>());
+  EXPECT_LT(test["joules_per_token_above_idle"], test["joules_per_token"]);
 }
 
 }  // namespace

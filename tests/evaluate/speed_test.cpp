@@ -53,5 +53,22 @@ TEST(Speed, RunsWhatWasAskedFor) {
   EXPECT_EQ(error_of([&] { measure_speed(decoder, {.repetitions = 0}); }).first, ErrorKind::invalid_argument);
 }
 
+// A joule each time that somebody looks: before and after a run.
+TEST(Speed, EnergyIsThatOfTheRunsAlone) {
+  Machine machine(chosen_isa(), 1);
+  Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), machine);
+  double used = 0;
+  const std::vector<Speed> speeds = measure_speed(
+      decoder, {.prompt_tokens = 16, .generated_tokens = 4, .repetitions = 3, .least_seconds = 0.05, .joules = [&] {
+                  return ++used;
+                }});
+  for (const Speed& speed : speeds) {
+    EXPECT_EQ(speed.joules, static_cast<double>(speed.samples.size()));
+    EXPECT_GE(speed.samples.size(), 3u);
+    EXPECT_GE(speed.seconds, 0.05);
+  }
+  EXPECT_FALSE(measure_speed(decoder, {.prompt_tokens = 4, .generated_tokens = 0, .repetitions = 1})[0].joules);
+}
+
 }  // namespace
 }  // namespace nibble

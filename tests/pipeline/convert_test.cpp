@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 #include <set>
 #include <string>
@@ -15,6 +16,7 @@
 #include "kernels/chosen_isa.h"
 #include "model/stored_activations.h"
 #include "model/tiny_models.h"
+#include "pipeline/export/model_card.h"
 #include "pipeline/models.h"
 #include "pipeline/tell/inspect.h"
 
@@ -195,6 +197,13 @@ TEST_F(Convert, JudgesWhatRoundingCost) {
   EXPECT_EQ(found[Metric::kl_mean].value, same[Metric::kl_mean].value);
   EXPECT_EQ(found[Metric::perplexity].value, same[Metric::perplexity].value);
   EXPECT_NE(read_text(scratch_ / "half" / "README.md").find("## What it lost"), std::string::npos);
+  const std::string told = verdict_of_card(half);
+  EXPECT_TRUE(told.starts_with("Beside the original, on 4 windows of 32 tokens")) << told;
+  EXPECT_TRUE(told.ends_with("Texts: `lines`.\n")) << told;
+  const double kl = std::strtod(figure_of_verdict(told, Metric::kl_mean).c_str(), nullptr);
+  EXPECT_NEAR(kl, found[Metric::kl_mean].value, 1e-3 * kl);
+  EXPECT_EQ(figure_of_verdict(told, Metric::kl_maximum), "");  // the card has others
+  EXPECT_EQ(verdict_of_card(rows), "");
 
   const ConvertSummary exact = convert(scratch_ / "rows", "plain", {.dtype = "f32", .lossy = true, .verify = verify});
   EXPECT_TRUE(exact.is_exact());

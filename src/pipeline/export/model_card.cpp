@@ -200,6 +200,14 @@ std::string verdict_of_card(const SourceModel& model) {
   return replace_invalid_utf8(card->substr(begin, card->find("\n## ", begin) - begin));
 }
 
+std::string figure_of_verdict(std::string_view verdict, Metric metric) {
+  const std::string row = fmt::format("\n| {} | ", describe(metric).title);
+  const std::size_t at = verdict.find(row);
+  if (at == std::string_view::npos) return {};
+  const std::size_t begin = at + row.size();
+  return std::string(verdict.substr(begin, verdict.find(" |", begin) - begin));
+}
+
 void add_verdict(const std::filesystem::path& directory, const PairedVerdict& verdict) {
   const std::filesystem::path path = directory / kModelCardFile;
   std::error_code ignored;

@@ -45,5 +45,7 @@ std::string make_model_card(const ContainerContents& contents, std::string_view 
 void add_verdict(const std::filesystem::path& directory, const PairedVerdict& verdict);
 // What it found, as Markdown; empty where a model's directory has no card that says so.
 std::string verdict_of_card(const SourceModel& model);
+// Of such a verdict a metric's figure, as it stands there: "0.01234 (0.01198 to 0.0127)"; empty where it has none.
+std::string figure_of_verdict(std::string_view verdict, Metric metric);
 
 }  // namespace nibble
