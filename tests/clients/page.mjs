@@ -277,6 +277,28 @@ async function compare(browser, server) {
   await page.context().close();
 }
 
+// Where a server tells of several models, each side has one of its own, and asks for it by its name.
+async function twoModels(browser, server) {
+  const page = await open(browser, server);
+  const asked = [];
+  await page.route(/models$/, (route) => route.fulfill({ json: { object: "list", data: [{ id: "small" }, { id: "smaller" }] } }));
+  await changing(page, (body) => {
+    asked.push(body.model);
+    delete body.model;
+  });
+  await page.click("nav a[href='#compare']");
+  await page.waitForSelector("#model-b");
+  await page.waitForFunction(() => document.querySelector("#model-b").value === "smaller");
+  check("each side has a model", (await page.inputValue("#model-a")) === "small" && !(await page.isVisible("#one-model")));
+  await page.fill("#compare-prompt", "Once");
+  await page.fill("#compare-settings input >> nth=1", "8");
+  await page.click("#compare-run");
+  await page.waitForSelector("#parting p");
+  check(`both are asked: ${asked}`, asked.sort().join() === "small,smaller");
+  await looksWhole(page, "two models");
+  await page.context().close();
+}
+
 async function status(browser, server) {
   const page = await open(browser, server, { at: "/#status" });
   await page.waitForSelector(".tile");
@@ -374,7 +396,7 @@ const executablePath = ["/usr/lib/chromium/chromium", "/usr/bin/chromium"].find(
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"] });
 const server = await serve("--template", template, "--threads", "1");
 try {
-  for (const part of [chat, markdown, compare, status, looks]) await part(browser, server).catch((error) => failures.push(`${part.name}: ${error.message}`));
+  for (const part of [chat, markdown, compare, twoModels, status, looks]) await part(browser, server).catch((error) => failures.push(`${part.name}: ${error.message}`));
   await keys(browser).catch((error) => failures.push(`keys: ${error.message}`));
 } finally {
   await browser.close();

@@ -44,7 +44,6 @@ std::optional<HttpAnswer> page_answer(const HttpRequest& request) {
                                 {"Cache-Control", "no-cache"},
                                 {"Content-Security-Policy", kPolicy},
                                 {"Referrer-Policy", "no-referrer"},
-                                {"Cross-Origin-Opener-Policy", "same-origin"},
                                 {"Cross-Origin-Resource-Policy", "same-origin"}}};
   // What a browser has goes by its tag, with others or marked as weak.
   if (request.header("if-none-match").find(tag) != std::string_view::npos)
