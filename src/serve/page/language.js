@@ -10,7 +10,7 @@ if (!texts[language]) language = "en";
 export const currentLanguage = () => language;
 
 // {name} in a text is values.name.
-export const text = (key, values = {}) => texts[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+export const text = (key, values = {}) => (texts[language][key] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 
 // Makes a node show a text from here on.
 export function say(node, key, values) {
