@@ -87,12 +87,13 @@ std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options) 
     for (std::size_t i = 0; i < options.repetitions || speed.seconds < options.least_seconds; ++i) {
       meter.report(i < options.repetitions ? done++ : done, speed.test);
       start_afresh();
+      const auto begin = std::chrono::steady_clock::now();
       const double joules = options.joules ? options.joules() : 0;
       const auto start = std::chrono::steady_clock::now();
       pass(count, sequences);
       const double seconds = seconds_since(start);
       if (options.joules) speed.joules = speed.joules.value_or(0) + options.joules() - joules;
-      speed.seconds += seconds;
+      speed.seconds += seconds_since(begin);
       speed.samples.push_back(static_cast<double>(speed.tokens) / seconds);
     }
     summarise_samples(speed);
