@@ -91,9 +91,9 @@ std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options) 
       const double joules = options.joules ? options.joules() : 0;
       const auto start = std::chrono::steady_clock::now();
       pass(count, sequences);
-      const double seconds = seconds_since(start);
+      const double seconds = seconds_since(start), between_readings = seconds_since(begin);
       if (options.joules) speed.joules = speed.joules.value_or(0) + options.joules() - joules;
-      speed.seconds += seconds_since(begin);
+      speed.seconds += between_readings;
       speed.samples.push_back(static_cast<double>(speed.tokens) / seconds);
     }
     summarise_samples(speed);
