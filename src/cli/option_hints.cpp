@@ -10,6 +10,7 @@ namespace {
 constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
                                                    {"calibration", "--text FILE, --stats FILE or --imatrix FILE"},
                                                    {"second_moments", "calibrate --full, or --text FILE"},
+                                                   {"verify", "--verify FILE"},
                                                    {"verify.texts", "a longer --text, or --verify FILE"},
                                                    {"length", "--length"},
                                                    {"size", "--size"},
