@@ -85,7 +85,7 @@ class ChatMemory:
     def __init__(self, native: _native.LoadedModel) -> None:
         self._native = native
         self._lock = threading.Lock()
-        self._held: dict[tuple[int, str], _native.Chat] = {}
+        self._held: dict[tuple[object, ...], _native.Chat] = {}
 
     @contextmanager
     def lend(self, context: int, chat_template: str) -> Iterator[_native.Chat]:
@@ -94,9 +94,18 @@ class ChatMemory:
             yield _native.Chat(self._native, context, chat_template)
             return
         try:
-            key = (context, chat_template)
+            key = (context, chat_template, _written(chat_template))
             if key not in self._held:
                 self._held = {key: _native.Chat(self._native, context, chat_template)}
             yield self._held[key]
         finally:
             self._lock.release()
+
+
+def _written(chat_template: str) -> tuple[int, int, int] | None:
+    """What tells one content of a template's file from the next; None: it names no file."""
+    try:
+        found = os.stat(chat_template) if chat_template else None
+    except (OSError, ValueError):
+        return None
+    return None if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _native
 from ._errors import InvalidArgumentError
-from ._models import Checkpoint, Model, PathLike, checkpoint_of, machine_options
+from ._models import Checkpoint, Model, PathLike, checkpoint_of, listed, machine_options
 from ._progress import Progress, reporting
 from ._texts import Texts, named_texts
 from ._verdicts import Verdict
@@ -125,7 +125,7 @@ def plan(
     context: int = 0,
     headroom: int | None = None,
     bandwidth: float = 0,
-    formats: Sequence[str] = (),
+    formats: str | Sequence[str] = (),
 ) -> Plan:
     """Which formats of a model fit into a memory, with what context, and how fast they can decode at best.
 
@@ -138,7 +138,7 @@ def plan(
         "memory": int(memory),
         "context": context,
         "bandwidth": float(bandwidth),
-        "formats": list(formats),
+        "formats": listed(formats),
     }
     if headroom is not None:
         options["headroom"] = int(headroom)

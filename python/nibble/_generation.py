@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict, TypeVar, Union
+from typing import Any, Generic, TypedDict, TypeVar, Union
 
-from ._progress import ProgressFunction
+from ._progress import Progress, ProgressFunction, reporting
 
 
 @dataclass(frozen=True)
@@ -64,41 +65,87 @@ def sampling_options(
 
 Piece = TypeVar("Piece")
 
+# Pieces that wait for a reader; a model that is further ahead waits itself.
+_AHEAD = 64
+
 
 class _Failed:
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
-def streamed(make: Callable[[Callable[[Piece], bool], ProgressFunction], object]) -> Iterator[Piece]:
-    """The pieces that make() tells, which runs in a thread of its own until the caller leaves the loop."""
-    pieces: queue.SimpleQueue[Union[Piece, _Failed, None]] = queue.SimpleQueue()
-    left = threading.Event()
+class _Stream(Generic[Piece]):
+    """Pieces on their way from the thread that makes them."""
 
-    def tell(piece: Piece) -> bool:
-        pieces.put(piece)
-        return not left.is_set()
+    # Those that a script leaves open are stopped before the interpreter goes: nothing may run in it then.
+    _running: set[_Stream[Any]] = set()
 
-    def report(stage: str, item: str, done: int, total: int) -> bool:
-        return not left.is_set()
+    def __init__(self, make: Callable[[Callable[[Piece], bool], ProgressFunction], object], progress: Progress) -> None:
+        self._make = make
+        self._progress = progress
+        self._pieces: queue.Queue[Union[Piece, _Failed, None]] = queue.Queue(_AHEAD)
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="nibble-stream", daemon=True)
 
-    def work() -> None:
+    def start(self) -> None:
+        _Stream._running.add(self)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the model has stopped."""
+        self._left.set()
+        if threading.current_thread() is not self._thread:  # where a generator is collected there
+            self._thread.join()
+        _Stream._running.discard(self)
+
+    def next(self) -> Piece | None:
+        """None behind the last one. What was raised where they are made is raised here."""
+        piece = self._pieces.get()
+        if isinstance(piece, _Failed):
+            raise piece.error
+        return piece
+
+    def _put(self, piece: Union[Piece, _Failed, None]) -> bool:
+        while not self._left.is_set():
+            try:
+                self._pieces.put(piece, timeout=0.05)
+                break
+            except queue.Full:
+                continue
+        return not self._left.is_set()
+
+    def _work(self) -> None:
         try:
-            make(tell, report)
-            pieces.put(None)
+            with reporting(self._progress) as told:
+
+                def report(stage: str, item: str, done: int, total: int) -> object:
+                    return not self._left.is_set() and (told is None or told(stage, item, done, total))
+
+                self._make(self._put, report)
+            self._put(None)
         except BaseException as error:  # the caller's to see
-            pieces.put(_Failed(error))
+            self._put(_Failed(error))
 
-    def pull() -> Iterator[Piece]:
-        thread = threading.Thread(target=work, name="nibble-stream")
-        thread.start()
-        try:
-            while (piece := pieces.get()) is not None:
-                if isinstance(piece, _Failed):
-                    raise piece.error
-                yield piece
-        finally:
-            left.set()
-            thread.join()
+    @staticmethod
+    def stop_all() -> None:
+        for stream in list(_Stream._running):
+            stream.stop()
 
-    return pull()
+
+atexit.register(_Stream.stop_all)
+
+
+def streamed(
+    make: Callable[[Callable[[Piece], bool], ProgressFunction], object], progress: Progress = False
+) -> Generator[Piece, None, None]:
+    """The pieces that make() tells, which runs in a thread of its own until the caller leaves the loop, or the interpreter.
+
+    make is given what to tell pieces to, and what to report progress to, which comes to `progress` in that thread.
+    """
+    stream = _Stream(make, progress)
+    stream.start()
+    try:
+        while (piece := stream.next()) is not None:
+            yield piece
+    finally:
+        stream.stop()

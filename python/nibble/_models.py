@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, overload
@@ -79,6 +80,11 @@ def machine_options(threads: int, instruction_set: str | None) -> dict[str, obje
     """The environment's NIBBLE_ISA decides where the caller does not, as on the command line."""
     chosen = instruction_set or os.environ.get("NIBBLE_ISA") or "best"
     return {"threads": threads, "instruction_set": chosen}
+
+
+def listed(names: str | Iterable[str]) -> list[str]:
+    """One name alone is a list of it, not of its letters."""
+    return [names] if isinstance(names, str) else list(names)
 
 
 class Tokenizer:
@@ -274,7 +280,7 @@ class Model:
         ids = token_array(prompt)
         options = sampling_options(max_tokens, temperature, top_p, seed, stop, more)
         if stream:
-            return streamed(lambda tell, report: _native.generate(self._native, ids, options, tell, report))
+            return streamed(lambda tell, report: _native.generate(self._native, ids, options, tell, report), progress)
         with reporting(progress) as report:
             return Generation(**_native.generate(self._native, ids, options, None, report))
 
@@ -351,12 +357,17 @@ class Model:
                 with self._memory.lend(context, choice) as chat:
                     chat.answer(text, rendering, options, lambda thought, new: tell(AnswerPiece(new, thought)), report)
 
-            return (piece for piece in streamed(make) if piece.text)
+            return _with_text(streamed(make, progress))
         with reporting(progress) as report, self._memory.lend(context, choice) as chat:
             return Answer(**chat.answer(text, rendering, options, None, report))
 
     def __repr__(self) -> str:
         return f"<nibble.Model of {self._source!r}>"
+
+
+def _with_text(pieces: Generator[AnswerPiece, None, None]) -> Iterator[AnswerPiece]:
+    with closing(pieces):
+        yield from (piece for piece in pieces if piece.text)
 
 
 def open_model(path: PathLike) -> Checkpoint:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
-from ._errors import InvalidArgumentError
-from ._models import Checkpoint, Model, PathLike, checkpoint_of, machine_options
+from ._errors import InvalidArgumentError, NotFoundError
+from ._models import Checkpoint, Model, PathLike, checkpoint_of, listed, machine_options
 from ._progress import Progress, reporting
 from ._texts import Texts, calibration_texts, named_texts
 
@@ -116,11 +116,14 @@ class Quantized:
 
     @property
     def output(self) -> Path:
+        """NotFoundError of what compare() made and dropped again."""
+        if "output" not in self._fields:
+            raise NotFoundError("compare() keeps no files; quantize() writes one")
         return Path(self._fields["output"])
 
     @property
     def written(self) -> bool:
-        """False after a dry run, or where a requirement was not met."""
+        """False after a dry run, where a requirement was not met, and of compare(), whose files are gone."""
         return bool(self._fields["written"])
 
     @property
@@ -147,8 +150,13 @@ class Quantized:
         return fields
 
     def __repr__(self) -> str:
-        done = "written" if self.written else "not written"
-        return f"<nibble.Quantized {self.bits_per_weight:.2f} bits per weight, {self.output_bytes:,} bytes, {done}: {self.output}>"
+        done = f"written: {self.output}" if self.written else "not written"
+        return f"<nibble.Quantized {self.bits_per_weight:.2f} bits per weight, {self.output_bytes:,} bytes, {done}>"
+
+    def _dropped(self) -> Quantized:
+        """The same, its file being gone."""
+        fields = {name: value for name, value in self._fields.items() if name != "output"}
+        return Quantized(fields | {"written": False}, self.verdict)
 
     def _repr_html_(self) -> str | None:
         return None if self.verdict is None else self.verdict._repr_html_()
@@ -181,8 +189,8 @@ def quantize(
     calibration_arithmetic: str = "automatic",
     verify: Texts | None = None,
     accept: str = "",
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     embedding: str = "",
     head: str = "",
     activation_fit: str = "",
@@ -229,8 +237,8 @@ def quantize(
         "parse_special": parse_special,
         "calibration_arithmetic": calibration_arithmetic,
         "accept": accept,
-        "include": list(include),
-        "exclude": list(exclude),
+        "include": listed(include),
+        "exclude": listed(exclude),
         "embedding": embedding,
         "head": head,
         "activation_fit": activation_fit,

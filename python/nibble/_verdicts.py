@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from . import _native
-from ._models import Checkpoint, Model, PathLike, checkpoint_of, machine_options
+from ._models import Checkpoint, Model, PathLike, checkpoint_of, listed, machine_options
 from ._progress import Progress, reporting
-from ._quantization import Quantized, quantize
+from ._quantization import Quantized, Statistics, quantize
 from ._texts import Texts, named_texts
 from ._verdict_page import verdict_html
 
@@ -252,10 +252,10 @@ _SIZES = ("bits_per_weight", "linear_bits_per_weight", "output_bytes", "substitu
 def compare(
     model: AnyModel,
     texts: Texts,
-    formats: Sequence[str] = ("q8_0", "q6_k", "q4_k_m", "q4_0", "int4:g32"),
+    formats: str | Sequence[str] = ("q8_0", "q6_k", "q4_k_m", "q4_0", "int4:g32"),
     *,
     method: str = "rtn",
-    calibration: Texts | None = None,
+    calibration: Statistics | Texts | None = None,
     protocol: Literal["llama.cpp", "paper"] = "llama.cpp",
     context: int = 0,
     max_windows: int = 0,
@@ -266,23 +266,26 @@ def compare(
     """Quantizes a model to every format in turn, in a temporary directory, and reads the texts with all of them side by side."""
     original = checkpoint_of(model)
     whole = {one["name"] for one in _native.list_formats() if one["group"] != "planar"}
+    # Each quantization reads it anew, and an iterator could be read but once.
+    told = calibration if isinstance(calibration, Statistics) else _kept(calibration)
+    judged = _kept(texts)
     with tempfile.TemporaryDirectory(prefix="nibble-") as scratch:
         made: dict[str, Quantized] = {}
-        for number, name in enumerate(formats):
+        for number, name in enumerate(listed(formats)):
             output = Path(scratch) / (f"{number}.gguf" if name in whole else str(number))
             made[name] = quantize(
                 original,
                 name,
                 output,
                 method=method,
-                calibration=calibration,
+                calibration=told,
                 threads=threads,
                 instruction_set=instruction_set,
                 progress=progress,
             )
         verdict = evaluate(
             {name: one.output for name, one in made.items()},
-            texts,
+            judged,
             against=original,
             protocol=protocol,
             context=context,
@@ -291,4 +294,10 @@ def compare(
             instruction_set=instruction_set,
             progress=progress,
         )
-    return Comparison(verdict, made)
+    return Comparison(verdict, {name: one._dropped() for name, one in made.items()})
+
+
+def _kept(texts: Any) -> Any:
+    """Texts that may be read more than once."""
+    is_kept = texts is None or isinstance(texts, (str, os.PathLike, Mapping, Sequence))
+    return texts if is_kept else list(texts)

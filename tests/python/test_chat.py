@@ -65,6 +65,19 @@ def test_streams_of_two_conversations_at_once(model: nibble.Model, lines: Path) 
     assert "".join(map(str, begun + list(first))) == model.chat(HELLO, max_tokens=12, chat_template=lines).text
 
 
+def test_a_template_that_was_rewritten_is_read_again(model: nibble.Model, tmp_path: Path) -> None:
+    template = tmp_path / "own.jinja"
+    for text in (LINES, "{{ messages[0].content }} A dog said: "):
+        template.write_text(text)
+        answer = model.chat(HELLO, max_tokens=8, chat_template=template)
+        assert answer.text == nibble.load(MODEL).chat(HELLO, max_tokens=8, chat_template=template).text
+        assert answer.prompt_tokens == len(
+            model.tokenizer.encode(
+                model.tokenizer.apply_chat_template(HELLO, chat_template=template), add_special=False, parse_special=True
+            )
+        )
+
+
 def test_thoughts_come_apart(model: nibble.Model, lines: Path) -> None:
     options: dict[str, Any] = {"max_tokens": 12, "chat_template": lines, "variables": {"think": True}, "ignore_end": True}
     answer = model.chat(HELLO, **options)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import signal
@@ -48,6 +49,61 @@ def test_leaving_a_stream_stops_the_model(model: nibble.Model) -> None:
     for _ in model.generate("The dog", max_tokens=100_000, ignore_end=True, stream=True):
         break
     assert not [thread for thread in threading.enumerate() if thread.name == "nibble-stream"]
+
+
+def test_a_stream_that_is_dropped_or_closed_stops(model: nibble.Model) -> None:
+    for end in ("close", "drop"):
+        pieces = model.generate("The dog", max_tokens=100_000, ignore_end=True, stream=True)
+        next(pieces)
+        assert [thread for thread in threading.enumerate() if thread.name == "nibble-stream"]
+        if end == "close":
+            pieces.close()  # type: ignore[attr-defined]
+        del pieces
+        assert not [thread for thread in threading.enumerate() if thread.name == "nibble-stream"]
+
+
+def test_a_model_waits_for_the_reader_of_its_stream(model: nibble.Model) -> None:
+    """What nobody reads is not made without end, and keeps nobody else from the model."""
+    from nibble._generation import streamed
+
+    told = 0
+
+    def make(tell: Callable[[int], bool], report: object) -> None:
+        nonlocal told
+        while tell(told):
+            told += 1
+
+    pieces = streamed(make)
+    assert next(pieces) == 0
+    time.sleep(0.3)
+    assert told < 200
+    assert [next(pieces) for _ in range(300)] == list(range(1, 301))
+    pieces.close()
+    text = model.generate("The dog", max_tokens=200, ignore_end=True, stream=True)
+    first = next(text)
+    whole = model.generate("The dog", max_tokens=200, ignore_end=True).text
+    assert first + "".join(text) == whole
+
+
+def test_a_stream_left_open_keeps_no_script_from_its_end() -> None:
+    code = f"""
+import nibble
+model = nibble.load({str(MODEL)!r})
+pieces = model.generate("The dog", max_tokens=10**9, ignore_end=True, stream=True)
+print(bool(next(pieces)))
+"""
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (made.returncode, made.stdout, made.stderr) == (0, "True\n", "")
+
+
+def test_progress_of_a_stream_is_told(model: nibble.Model) -> None:
+    told: list[str] = []
+    list(model.generate("The dog", max_tokens=3, stream=True, progress=lambda stage, *more: told.append(stage)))
+    assert told
+    with pytest.raises(ZeroDivisionError):
+        list(model.generate("The dog", max_tokens=3, stream=True, progress=lambda *report: 1 // 0))
+    with pytest.raises(nibble.Cancelled):
+        list(model.generate("The dog", max_tokens=3, stream=True, progress=lambda *report: False))
 
 
 def test_errors_come_out_of_a_stream(model: nibble.Model) -> None:
@@ -135,8 +191,8 @@ def test_threads_take_turns(model: nibble.Model) -> None:
     assert [together[prompt] for prompt in prompts] == alone
 
 
-def test_other_threads_run_meanwhile(model: nibble.Model) -> None:
-    """The interpreter's lock is free while the model works."""
+def runs_beside(call: Callable[[], object]) -> bool:
+    """Whether another thread gets on while calls last, and not only between them."""
     counted = 0
     done = threading.Event()
 
@@ -148,11 +204,26 @@ def test_other_threads_run_meanwhile(model: nibble.Model) -> None:
 
     thread = threading.Thread(target=count)
     thread.start()
-    model.logits(np.zeros(model.context, np.int32))
-    at_the_end = counted
+    meanwhile, calls = 0, 0
+    while calls < 50 and meanwhile <= 3 * calls + 3:  # a call that keeps the lock lets it count once or not at all
+        before = counted
+        call()
+        meanwhile += counted - before
+        calls += 1
     done.set()
     thread.join()
-    assert at_the_end > 0
+    return meanwhile > 3 * calls + 3
+
+
+def test_other_threads_run_meanwhile(model: nibble.Model) -> None:
+    """The interpreter's lock is free while the model works."""
+    assert runs_beside(lambda: model.logits(np.zeros(model.context, np.int32), last=True))
+    weights = np.zeros((2048, 2048), np.float32)
+    assert runs_beside(lambda: nibble.encode(weights, "q4_k", method="mse"))
+
+
+def test_a_call_that_keeps_the_lock_is_seen() -> None:
+    assert not runs_beside(lambda: ctypes.PyDLL(None).usleep(20_000))
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -160,8 +231,8 @@ def test_ctrl_c_stops_it(stream: bool) -> None:
     code = f"""
 import nibble, sys
 model = nibble.load({str(MODEL)!r})
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     while True:
         made = model.generate("The dog", max_tokens=500, ignore_end=True, stream={stream})
         list(made) if {stream} else made

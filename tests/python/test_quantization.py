@@ -91,6 +91,12 @@ def test_requests_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_one_name_is_no_list_of_letters() -> None:
+    alone, listed = (nibble.quantize(MODEL, "q4_k", dry_run=True, exclude=names) for names in ("*down_proj*", ["*down_proj*"]))
+    assert alone.to_dict()["tensors"] == listed.to_dict()["tensors"]
+    assert alone.bits_per_weight > nibble.quantize(MODEL, "q4_k", dry_run=True).bits_per_weight
+
+
 def test_a_stop_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(nibble.Cancelled):
         nibble.quantize(MODEL, "q4_k", tmp_path / "x.gguf", progress=lambda *report: False)

@@ -79,6 +79,20 @@ def test_a_comparison_is_the_command_lines(command: Command) -> None:
     assert list(made.to_dict()["formats"]) == formats
 
 
+def test_a_comparison_reads_texts_that_come_once() -> None:
+    """Every format is calibrated on the same text, and no file is named that is gone."""
+    text = HELD_OUT.read_text()[:20000].split("\n")
+    options: dict[str, Any] = {"method": "imatrix", "max_windows": 1}
+    made = nibble.compare(MODEL, iter(text), ["q4_0", "q4_1"], calibration=iter(text), **options)
+    listed = nibble.compare(MODEL, text, ["q4_1"], calibration=text, **options)
+    assert made.verdict["q4_1"].kl.value == listed.verdict["q4_1"].kl.value
+    for one in made.formats.values():
+        assert not one.written and "output" not in one.to_dict() and "not written" in repr(one)
+        with pytest.raises(FileNotFoundError, match="keeps no files"):
+            one.output
+    assert list(nibble.compare(MODEL, text, "q4_0", max_windows=1).formats) == ["q4_0"]
+
+
 def test_notebooks_show_a_table(verdict: nibble.Verdict) -> None:
     html = verdict._repr_html_()
     assert "&lt;q4_0&gt;" in html and "<script" not in html and html.count("<svg") == 1
