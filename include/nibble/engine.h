@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nibble/model.h"
@@ -105,11 +106,27 @@ class LoadedModel {
   std::vector<float> next_logits(Sequence& sequence, std::span<const std::int32_t> tokens,
                                  const ProgressCallback& progress = {});
 
+  // Of a text from its beginning: [tokens.size() - first, vocabulary], what follows each token from `first` on. Errors:
+  // unusable_input (no tokens behind `first`, more than the context has room for), resource (more numbers than memory
+  // holds), and those of step.
+  std::vector<float> text_logits(std::span<const std::int32_t> tokens, std::size_t first = 0,
+                                 const ProgressCallback& progress = {});
+
   struct State;
   State& state() noexcept { return *state_; }  // the library's own
 
  private:
   std::unique_ptr<State> state_;
 };
+
+// A file of text, before a model reads it: UTF-8, without a byte order mark.
+struct PlainText {
+  std::string text;
+  std::size_t replaced = 0;  // sequences of bytes that were no UTF-8, and are U+FFFD
+};
+
+// name: what messages call it. Error(unsupported) where the bytes look like something else than text, and says what:
+// UTF-16, JSON, weights, anything binary. Figures of such are figures of nothing.
+PlainText judge_text(std::string_view bytes, const std::string& name);
 
 }  // namespace nibble

@@ -73,13 +73,15 @@ struct MemoryPlan {
   std::vector<std::string> notes;   // sentences: of a checkpoint, what keeps it from being used
 
   std::uint64_t usable() const {
-    const std::uint64_t taken = headroom + activations + saved_bytes;
-    return memory > taken ? memory - taken : 0;
+    std::uint64_t left = memory;
+    for (const std::uint64_t taken : {headroom, activations, saved_bytes}) left -= left < taken ? left : taken;
+    return left;
   }
 };
 
 // Reads a checkpoint's headers only. Error(invalid_argument): neither a path nor a shape nor a size (lists the shapes),
-// no memory, a context of more than 2^24. Errors of opening a model.
+// no memory, a context of more than 2^24, a bandwidth
+// that is no finite number from 0. Errors of opening a model.
 MemoryPlan plan(const MemoryPlanRequest& request);
 
 }  // namespace nibble

@@ -2,8 +2,6 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
 #include <cmath>
@@ -14,6 +12,7 @@
 #include "nibble/convert.h"
 #include "nibble/plan.h"
 #include "parts.h"
+#include "text_caster.h"
 #include "watch.h"
 
 namespace nibble::python {
@@ -43,7 +42,7 @@ Fields to_fields(const ConvertedTensor& tensor) {
 
 Fields to_fields(const ConvertSummary& summary) {
   Fields fields;
-  fields["output"] = summary.output.output.string();
+  fields["output"] = file_name_of(summary.output.output.string());
   fields["bytes"] = summary.output.output_bytes;
   fields["source_bytes"] = summary.output.source_bytes;
   fields["exact"] = summary.is_exact();

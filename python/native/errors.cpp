@@ -3,9 +3,10 @@
 
 #include <nanobind/nanobind.h>
 
-#include <cstring>
+#include <string>
 
 #include "parts.h"
+#include "text_caster.h"
 
 namespace nibble::python {
 
@@ -37,11 +38,6 @@ const char* name_of(ErrorKind kind) {
   return "internal";
 }
 
-// A message may name a file whose name is no UTF-8.
-nb::object text_of(const char* bytes) {
-  return nb::steal(PyUnicode_DecodeUTF8(bytes, static_cast<Py_ssize_t>(std::strlen(bytes)), "replace"));
-}
-
 }  // namespace
 
 void bind_errors(nb::module_&) {
@@ -49,8 +45,8 @@ void bind_errors(nb::module_&) {
     try {
       std::rethrow_exception(thrown);
     } catch (const Error& error) {
-      const nb::object raised = nb::module_::import_("nibble._errors")
-                                    .attr("error_of")(name_of(error.kind()), text_of(error.what()), error.setting());
+      const nb::object error_of = nb::module_::import_("nibble._errors").attr("error_of");
+      const nb::object raised = error_of(name_of(error.kind()), std::string(error.what()), error.setting());
       PyErr_SetObject(raised.type().ptr(), raised.ptr());
     }
   });

@@ -9,7 +9,9 @@
 #include <nanobind/nanobind.h>
 
 #include <cstddef>
+#include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "nibble/error.h"
@@ -22,13 +24,21 @@ using Fields = nanobind::typed<nanobind::dict, nanobind::str, nanobind::any>;
 template <typename Value>
 using Choice = std::pair<const char*, Value>;
 
+template <typename Field>
+inline constexpr bool kIsNumber = std::is_arithmetic_v<Field> && !std::is_same_v<Field, bool>;
+template <typename Field>
+inline constexpr bool kIsNumber<std::optional<Field>> = kIsNumber<Field>;
+
 // Left as it is where the dictionary has no such key.
 template <typename Field>
 void read_field(const nanobind::dict& options, const char* name, Field& field) {
   if (!options.contains(name)) return;
   const nanobind::object value = options[name];
-  if (!nanobind::try_cast(value, field))
-    throw nanobind::type_error((std::string(name) + " is of another type: " + nanobind::repr(value).c_str()).c_str());
+  if (nanobind::try_cast(value, field)) return;
+  const std::string given = nanobind::repr(value).c_str();
+  if (kIsNumber<Field> && nanobind::isinstance<nanobind::int_>(value))
+    throw Error(ErrorKind::invalid_argument, std::string(name) + " is outside the numbers that it can be: " + given);
+  throw nanobind::type_error((std::string(name) + " is of another type: " + given).c_str());
 }
 
 template <typename Value, std::size_t N>

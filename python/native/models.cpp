@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/filesystem.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
 #include <utility>
@@ -14,6 +12,7 @@
 #include "nibble/engine.h"
 #include "nibble/model.h"
 #include "parts.h"
+#include "text_caster.h"
 #include "watch.h"
 
 namespace nibble::python {
@@ -88,13 +87,7 @@ LoadedModel load(const Model& model, const ArithmeticOptions& arithmetic, const 
 NumpyMatrix<float> logits(LoadedModel& model, const Tokens& tokens, bool last, nb::object progress) {
   Watch watch(std::move(progress));
   const std::size_t first = last && tokens.size() > 0 ? tokens.size() - 1 : 0, rows = tokens.size() - first;
-  std::vector<float> values = watch.run([&] {
-    std::vector<float> made(rows * model.vocabulary());
-    Sequence sequence = model.new_sequence(std::max<std::size_t>(tokens.size(), 1));
-    const SequenceInput input{&sequence, span_of(tokens), first};
-    model.step(std::span(&input, 1), made, watch.progress());
-    return made;
-  });
+  std::vector<float> values = watch.run([&] { return model.text_logits(span_of(tokens), first, watch.progress()); });
   return to_numpy(std::move(values), rows, model.vocabulary());
 }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <nanobind/stl/string.h>
-
 #include <string>
 
 #include "nibble/model.h"
 #include "parts.h"
+#include "text_caster.h"
 
 NB_MODULE(_native, module) {
   module.def("version", [] { return std::string(nibble::version()); });

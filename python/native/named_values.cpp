@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "named_values.h"
 
-#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include "fields.h"
+#include "text_caster.h"
 
 namespace nibble::python {
 

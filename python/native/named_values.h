@@ -7,7 +7,6 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/pair.h>
-#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <string>
@@ -18,6 +17,7 @@
 #include "nibble/engine.h"
 #include "nibble/generate.h"
 #include "nibble/model.h"
+#include "text_caster.h"
 
 namespace nibble::python {
 

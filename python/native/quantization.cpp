@@ -4,8 +4,6 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
 #include <utility>
@@ -15,6 +13,7 @@
 #include "named_values.h"
 #include "nibble/calibrate.h"
 #include "parts.h"
+#include "text_caster.h"
 #include "verdict_fields.h"
 #include "watch.h"
 
@@ -175,7 +174,7 @@ nb::list learnt_list(const std::vector<LearntLayer>& layers) {
 
 Fields to_fields(const QuantizeSummary& summary) {
   Fields fields;
-  fields["output"] = summary.output.string();
+  fields["output"] = file_name_of(summary.output.string());
   fields["recipe"] = summary.recipe;
   fields["activations"] = summary.activations;
   fields["parameters"] = summary.parameters;

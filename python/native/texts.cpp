@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
 #include <utility>
@@ -13,6 +11,7 @@
 #include "nibble/engine.h"
 #include "nibble/generate.h"
 #include "parts.h"
+#include "text_caster.h"
 #include "watch.h"
 
 namespace nibble::python {
@@ -85,9 +84,20 @@ Fields answer(Chat& chat, std::string_view messages, const Fields& conversation,
   return fields;
 }
 
+// The text, and how many sequences of bytes were no UTF-8.
+nb::typed<nb::tuple, nb::str, nb::int_> judge(const nb::bytes& bytes, const std::string& name) {
+  const std::string_view given(bytes.c_str(), bytes.size());
+  const PlainText judged = [&] {
+    const nb::gil_scoped_release released;
+    return judge_text(given, name);
+  }();
+  return nb::make_tuple(judged.text, judged.replaced);
+}
+
 }  // namespace
 
 void bind_texts(nb::module_& module) {
+  module.def("judge_text", &judge, "data"_a, "name"_a);
   module.def("generate", &generate, "model"_a, "prompt"_a, "options"_a, "on_text"_a.none(), "progress"_a.none());
   nb::class_<Chat>(module, "Chat")
       .def(nb::init<LoadedModel&, std::size_t, const std::string&>(), "model"_a, "context"_a, "chat_template"_a,

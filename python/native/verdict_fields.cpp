@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verdict_fields.h"
 
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
 #include <cmath>
+
+#include "text_caster.h"
 
 namespace nibble::python {
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/pair.h>
-#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <string>
@@ -11,6 +10,7 @@
 #include "named_values.h"
 #include "nibble/evaluate.h"
 #include "parts.h"
+#include "text_caster.h"
 #include "verdict_fields.h"
 #include "watch.h"
 

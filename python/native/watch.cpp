@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "text_caster.h"
+
 namespace nibble::python {
 
 namespace nb = nanobind;
@@ -24,8 +26,7 @@ ProgressCallback Watch::progress() {
   return [this](const Progress& now) {
     return ask([&]() -> nb::object {
       if (callback_.is_none()) return nb::none();
-      return callback_(nb::str(now.stage.data(), now.stage.size()), nb::str(now.item.data(), now.item.size()), now.done,
-                       now.total);
+      return callback_(now.stage, now.item, now.done, now.total);
     });
   };
 }

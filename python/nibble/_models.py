@@ -215,8 +215,6 @@ class Model:
         tokens: ids, or a text, which the model's tokenizer reads. They are a sequence of their own, from its beginning.
         """
         ids = token_array(self.tokenizer.encode(tokens) if isinstance(tokens, str) else tokens)
-        if ids.size == 0:
-            raise InvalidArgumentError("there are no tokens that something could follow; give one at least")
         with reporting(progress) as report:
             made: npt.NDArray[np.float32] = self._native.logits(ids, last, report)
         return made[0] if last else made

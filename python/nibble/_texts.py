@@ -3,23 +3,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Union
 
-from ._errors import NotFoundError
+from . import _native
+from ._errors import FileError, NotFoundError
 
 # A path (or several) names files; a mapping has texts by their names; any other iterable gives the pieces of one text.
 Texts = Union[str, "os.PathLike[str]", Mapping[str, str], Iterable[str], Iterable["os.PathLike[str]"]]
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[str, str]:
+    name = os.fspath(path)
+    shown = name if len(name) <= 120 else name[:100] + "..."
     try:
-        text = Path(path).read_bytes().decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        raise NotFoundError(f"{os.fspath(path)}: no such text file; a text itself is given as [text]") from None
-    return os.fspath(path), text.removeprefix("\ufeff")
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a zero in it
+        if isinstance(error, ValueError) or error.errno in (errno.ENOENT, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EINVAL):
+            raise NotFoundError(f"{shown!r}: no such text file; a text itself is given as [text]") from None
+        raise FileError(error.errno, f"{error.strerror}; texts are read from files", shown) from None
+    text, replaced = _native.judge_text(data, name)
+    if replaced:
+        warnings.warn(f"{shown}: sequences of bytes that are no UTF-8, read as U+FFFD: {replaced}", stacklevel=4)
+    return name, text
 
 
 def calibration_texts(texts: Texts | None) -> list[tuple[str, str]]:

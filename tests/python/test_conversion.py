@@ -41,3 +41,7 @@ def test_a_plan_is_the_command_lines(command: Command) -> None:
     assert made.best == listed["best"]["format"]
     with pytest.raises(nibble.InvalidArgumentError, match="memory"):
         nibble.plan("7B", memory=0)
+    for bandwidth in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(nibble.InvalidArgumentError, match="bandwidth"):
+            nibble.plan("7B", memory=8_000_000_000, bandwidth=bandwidth)
+    assert nibble.plan("7B", memory=8_000_000_000, headroom=2**64 - 1).best is None

@@ -142,6 +142,20 @@ def test_the_last_logits_are_those_of_the_whole(model: nibble.Model) -> None:
     assert np.array_equal(model.logits("Once upon", last=True), model.logits("Once upon")[-1])
 
 
+def test_logits_are_refused_where_they_have_no_room(model: nibble.Model) -> None:
+    assert model.logits([5] * model.context, last=True).shape == (model.vocabulary,)
+    with pytest.raises(nibble.UnusableInputError, match="no room in the context"):
+        model.logits([5] * (model.context + 1))
+    with pytest.raises(nibble.UnusableInputError, match="no tokens"):
+        model.logits([])
+
+
+def test_surrogates_are_no_utf_8(model: nibble.Model) -> None:
+    encode = model.tokenizer.encode
+    assert encode("a \ud800 b") == encode("a \ufffd\ufffd\ufffd b")  # three bytes, none of which begins a character
+    assert encode("a \udcff b") == encode("a \ufffd b")
+
+
 def test_a_checkpoint_tells_what_is_in_it(command: Command) -> None:
     checkpoint = nibble.open_model(MODEL)
     listed = command("inspect", MODEL)

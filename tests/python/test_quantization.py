@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 from typing import Any, Callable
@@ -63,6 +64,53 @@ def test_texts_may_be_given_as_they_are(tmp_path: Path) -> None:
         nibble.calibrate(MODEL, "Once upon a time")
 
 
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    """As by the command line, in its words."""
+    text = CALIBRATION.read_text()
+    bad = {
+        "u16.txt": ("UTF-16", text.encode("utf-16-le")),
+        "lines.jsonl": ("JSON lines", b'{"text": "a"}\n{"text": "b"}\n'),
+        "zeros.bin": ("binary", bytes(4000)),
+    }
+    for name, (kind, data) in bad.items():
+        (tmp_path / name).write_bytes(data)
+        refused = subprocess.run(
+            [program(), "eval", MODEL, "--text", tmp_path / name], capture_output=True, text=True, check=False
+        )
+        with pytest.raises(nibble.UnsupportedError, match=f"looks like {kind}") as caught:
+            nibble.evaluate(MODEL, tmp_path / name)
+        assert str(caught.value).split(": ")[-1] in refused.stderr
+    (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbf" + text[:4000].encode() + b"\xff and \xfe.")
+    with pytest.warns(UserWarning, match="U\\+FFFD: 2"):
+        made = nibble.calibrate(MODEL, tmp_path / "marked.txt", **FEW)
+    clean = nibble.calibrate(MODEL, [text[:4000] + "\ufffd and \ufffd."], **FEW)
+    assert np.array_equal(made.mean_squares(made.sites[0]), clean.mean_squares(made.sites[0]))
+
+
+def test_texts_that_are_no_files_are_nibbles_errors(tmp_path: Path) -> None:
+    for given in ("Once upon a time. " * 300, "Once\0upon", str(tmp_path / "nothing.txt")):
+        with pytest.raises(nibble.NotFoundError, match=r"\[text\]"):
+            nibble.calibrate(MODEL, given, **FEW)
+    with pytest.raises(nibble.FileError):
+        nibble.calibrate(MODEL, tmp_path, **FEW)
+
+
+def test_names_may_be_any_bytes(tmp_path: Path) -> None:
+    output = tmp_path / os.fsdecode(b"\xff.gguf")
+    made = nibble.quantize(MODEL, "q4_0", output)
+    assert made.output == output and output.exists()
+    again = nibble.convert(output, tmp_path / os.fsdecode(b"\xfe.gguf"))
+    assert again.output.exists() and nibble.open_model(again.output).path == again.output
+    # An architecture that is no UTF-8: GGUF has lengths before texts.
+    data = output.read_bytes()
+    assert b"general.architecture" in data[:4000]
+    at = data.index(b"llama", data.index(b"general.architecture"))
+    output.write_bytes(data[:at] + b"ll\xffma" + data[at + 5 :])
+    assert "\ufffd" in nibble.open_model(output).info.architecture
+    with pytest.raises(nibble.Error):
+        nibble.load(output)
+
+
 def test_a_bad_output_is_not_written(tmp_path: Path) -> None:
     output = tmp_path / "out.gguf"
     text = {"held out": HELD_OUT.read_text()[:60000]}
@@ -87,6 +135,8 @@ def test_requests_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         nibble.quantize(MODEL, "q4_k")
     with pytest.raises(TypeError, match="samples"):
         nibble.calibrate(MODEL, CALIBRATION, samples="many")  # type: ignore[arg-type]
+    with pytest.raises(nibble.InvalidArgumentError, match="samples is outside the numbers .*: -1"):
+        nibble.calibrate(MODEL, CALIBRATION, samples=-1)
     assert nibble.quantize(MODEL, "q4_k", dry_run=True).bits_per_weight > 4
     assert not list(tmp_path.iterdir())
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include "base/memory.h"
+#include "base/plain_text.h"
+#include "base/utf8.h"
 #include "nibble/engine.h"
 #include "nibble/error.h"
 #include "pipeline/api/loaded_state.h"
@@ -132,6 +135,38 @@ std::vector<float> LoadedModel::next_logits(Sequence& sequence, std::span<const 
   const SequenceInput input{&sequence, tokens, tokens.size() - 1};
   step(std::span(&input, 1), logits, progress);
   return logits;
+}
+
+std::vector<float> LoadedModel::text_logits(std::span<const std::int32_t> tokens, std::size_t first,
+                                            const ProgressCallback& progress) {
+  if (first >= tokens.size())
+    throw Error(ErrorKind::unusable_input, "there are no tokens that something could follow; give one at least");
+  if (tokens.size() > context())
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("the text has no room in the context; shorten it: tokens {}, context {}", tokens.size(),
+                            context()));
+  const std::size_t rows = tokens.size() - first;
+  const std::uint64_t bytes = std::uint64_t{rows} * vocabulary() * sizeof(float), available = available_memory();
+  if (bytes > available)
+    throw Error(ErrorKind::resource,
+                fmt::format("the logits take more memory than there is; ask for those of fewer tokens: {} bytes for {} "
+                            "tokens, available {}",
+                            bytes, rows, available));
+  Sequence sequence = new_sequence(tokens.size());
+  std::vector<float> logits(rows * vocabulary());
+  const SequenceInput input{&sequence, tokens, first};
+  step(std::span(&input, 1), logits, progress);
+  return logits;
+}
+
+PlainText judge_text(std::string_view bytes, const std::string& name) {
+  if (const std::string kind = foreign_text_kind(bytes); !kind.empty())
+    throw Error(ErrorKind::unsupported, fmt::format("{}: looks like {}", name, kind));
+  PlainText judged{std::string(bytes)};
+  drop_byte_order_mark(judged.text);
+  judged.replaced = count_invalid_utf8(judged.text);
+  if (judged.replaced > 0) judged.text = replace_invalid_utf8(judged.text);
+  return judged;
 }
 
 }  // namespace nibble

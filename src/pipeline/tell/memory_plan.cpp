@@ -180,6 +180,10 @@ void judge(const MemoryPlanRequest& request) {
   if (request.context > kLongestContext)
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("a context has at most {} tokens: {}", kLongestContext, request.context));
+  if (!(request.bandwidth >= 0) || std::isinf(request.bandwidth))
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("a bandwidth is a finite number of bytes per second, 0 where it is not known: {}",
+                            request.bandwidth));
 }
 
 void measure_against(const MemoryPlan& plan, const Memory& memory, PlannedWeights& weights) {
