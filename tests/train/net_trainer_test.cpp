@@ -257,10 +257,30 @@ TEST_F(NetTraining, LabelsThatAreNoClassesAreRefused) {
   };
   EXPECT_EQ(refused(brief()), "label 5 of the examples to learn from is no class of lines, which has 2: 2");
   training_.labels[4] = 0;
+  EXPECT_EQ(refused(brief()), "");  // nothing that is held out needs no labels
   NetTrainerSettings settings = brief();
   settings.batch = 300;
   EXPECT_EQ(refused(settings),
             "there are fewer examples than a batch takes; give more, or take smaller batches: 200 of 300");
+}
+
+TEST_F(NetTraining, ANetWithoutWeightsIsNamed) {
+  NetPen pen;
+  NetValue h = pen.input("x", NumberType::f32, {1, 1, 6, 6});
+  pen.output("y", pen.apply(Softmax{1}, {pen.reshape(h, Extents{1, 36})}));
+  Net net = std::move(pen).finish();
+  net.source = "empty.onnx";
+  Machine machine(chosen_isa(), 1);
+  NetworkWeights weights(weights_of(net));
+  weights.train(is_learnt);
+  try {
+    const NetTrainer trainer(net, weights, {training_.view(), held_out_.view()}, brief(), machine);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "empty.onnx: has no weights that training reaches; give a net with matrices or convolutions of its "
+                 "own");
+  }
 }
 
 // A factor of a norm that is negative turns the codes of its row.

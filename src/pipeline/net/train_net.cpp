@@ -79,6 +79,12 @@ std::map<std::string, FormatPtr> choose_formats(const TrainNetRequest& request,
     formats.emplace(products[i].part, find_format(format_of(format)));
     summary.parts.push_back({products[i].name, format, products[i].numbers, reads_signs[i]});
   }
+  const bool rounds = std::ranges::any_of(
+      summary.parts, [&](const auto& part) { return format_of(part.format) == format_of(request.quantize); });
+  if (!request.quantize.empty() && !rounds && request.note)
+    request.note(fmt::format("{}: no weights become {}: {}", request.net.string(), request.quantize,
+                             products.empty() ? "it has no matrices or convolutions that are rounded in training"
+                                              : "the first and the last product alone have any, and keep more bits"));
   return formats;
 }
 

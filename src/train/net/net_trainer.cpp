@@ -120,10 +120,15 @@ NetTrainer::NetTrainer(const Net& net, NetworkWeights& weights, const NetTrainin
   add_weights(matrices, settings_.weight_decay);
   add_weights(others, 0);
   for (RoundedWeights& rounded : help_.rounded) add_group(rounded.scales(), settings_.scale_rate, 0);
-  require(!groups_.empty(), "train", "nothing of the net is to be trained");
+  if (groups_.empty())
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: has no weights that training reaches; give a net with matrices or convolutions of its "
+                            "own",
+                            net.source));
 }
 
 void NetTrainer::require_labels(const NetExamples& examples, const char* what) const {
+  if (examples.samples.empty()) return;
   if (examples.labels.empty()) {
     require(help_.teacher != nullptr, "labels", "a net learns from labels or from a teacher");
     return;
@@ -250,7 +255,7 @@ double NetTrainer::step() {
         fmt::format("training has gone astray in step {}: the loss is not finite; lower the rate, or the longest "
                     "gradient: {}",
                     step_ + 1, std::isnan(loss) ? "NaN" : "infinite"),
-        "rate");
+        "net_rate");
   tape_.backward({{decision_, std::move(logits)}});
   for (RoundedWeights& rounded : help_.rounded) rounded.pull_back(machine_.pool);
   std::vector<Parameter> all;
