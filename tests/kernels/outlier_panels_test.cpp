@@ -95,6 +95,36 @@ TEST_P(OutlierPanels, AreResidentInTheirOwnBytesAndDecoded) {
   }
 }
 
+// More than kernels take at once: of rounds, in which more than eight rows take part, and of the others behind them.
+TEST(OutlierPanelsOfMany, AddBatchByBatch) {
+  constexpr std::size_t kFull = 4, kOfFull = 330, kSome = 16, kRounds = 20;
+  static_assert(kSome > 8 && kRounds > 16 && kFull * (kOfFull - kRounds) > 1024);
+  const std::size_t rows = kOutlierRows;
+  const FormatPtr format = find_format("int4:g128+outliers:5%");
+  QuantizedTensor tensor = encode_tensor(format, normal_numbers(rows * kCols, 41), rows, FitRule::absmax);
+  Random random(41);
+  std::vector<Outlier> outliers;
+  for (std::size_t row = 0; row < kSome; ++row)
+    for (std::size_t i = 0; i < (row < kFull ? kOfFull : kRounds); ++i)
+      outliers.push_back({static_cast<std::uint16_t>(row), static_cast<std::uint16_t>(row + i),
+                          static_cast<float>(5 * random.normal())});
+  dynamic_cast<const OutlierFormat&>(*format).write(outliers, kCols, tensor.row(0));
+  const QuantizedTensor codes = codes_of(tensor);
+  for (const std::size_t tokens : {1, 2, 17}) {
+    const std::vector<float> x = normal_numbers(tokens * kCols, 42), sparse = added(tensor, x);
+    for (const Isa isa : runnable_sets()) {
+      Machine machine(isa, 1);
+      const PackedLinear packed = PackedLinear::pack(tensor.view(), {}, machine),
+                         dense = PackedLinear::pack(codes.view(), {}, machine);
+      std::vector<float> made(tokens * rows), expected(tokens * rows);
+      packed.multiply(x.data(), tokens, made.data(), machine);
+      dense.multiply(x.data(), tokens, expected.data(), machine);
+      for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += sparse[i];
+      EXPECT_TRUE(same_bits(made, expected)) << tokens << " tokens, " << isa_name(isa);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, OutlierPanels,
                          testing::Values("int3:g128", "int2:g64:half", "int4:g32:asym", "ternary:row", "nf4:g64",
                                          "fp8:row"));
