@@ -15,7 +15,7 @@ TokenChooser::TokenChooser(const GenerationRequest& request, const TokenList& to
       frequency_(request.frequency_penalty),
       bias_(request.logit_bias),
       told_chances_(request.told_chances) {
-  if (request.grammar) hold_.emplace(tokens, *request.grammar, request.grammar_start);
+  if (request.grammar) hold_.emplace(tokens, request.grammar, request.grammar_start);
 }
 
 std::int32_t TokenChooser::choose(std::span<const float> logits, std::span<const std::int32_t> history) {

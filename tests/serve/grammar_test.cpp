@@ -147,6 +147,45 @@ TEST(JsonSchema, AdmitsWhatItSaysAndNothingElse) {
   EXPECT_FALSE(admits(objects, R"({"a": 1} )"));
 }
 
+// Arguments are objects whatever else their schema's root admits, and no schema costs more than is sensible.
+TEST(JsonSchema, LooseOnesAreObjectsOfWhatIsKnown) {
+  const auto loosely = [](const std::string& schema, const char* text) {
+    GrammarMachine machine(grammar_of_loose_objects(Json::parse(schema)));
+    return admits(machine, text);
+  };
+  for (const char* const schema :
+       {R"({"type": ["object", "null"], "properties": {"a": {"type": "integer"}}})",
+        R"({"type": "string", "properties": {"a": {"type": "integer"}}})",
+        R"({"const": 7, "properties": {"a": {"type": "integer"}}})",
+        R"({"$ref": "#/$defs/x", "$defs": {"x": {"type": "integer"}}, "properties": {"a": {"type": "integer"}}})"}) {
+    EXPECT_TRUE(loosely(schema, R"({"a": 1})")) << schema;
+    for (const char* const no : {"null", "7", R"("x")", R"({"a": "x"})"}) EXPECT_FALSE(loosely(schema, no)) << schema;
+  }
+  constexpr const char* kBeyond = R"({"properties": {"n": {"type": "integer", "minimum": 1}, "w": {"oneOf": [
+      {"const": "x"}]}, "p": {"type": "array", "prefixItems": [{"const": 1}]}, "o": {"type": "object",
+      "additionalProperties": {"type": "string"}}}, "required": ["n", 5, "gone", "n"]})";
+  EXPECT_TRUE(loosely(kBeyond, R"({"n": 0, "w": "x", "p": [2], "o": {"k": "v"}})"));
+  for (const char* const no : {"{}", R"({"n": 0, "w": "y"})", R"({"n": 0, "p": 2})", R"({"n": 0, "o": {"k": 1}})"})
+    EXPECT_FALSE(loosely(kBeyond, no)) << no;
+  // A definition that comes to itself before any text says nothing.
+  constexpr const char* kRound = R"({"properties": {"x": {"$ref": "#/$defs/y"}}, "$defs": {
+      "y": {"anyOf": [{"$ref": "#/$defs/y"}, {"type": "null"}]}}})";
+  EXPECT_TRUE(loosely(kRound, R"({"x": 1})"));
+  EXPECT_FALSE(loosely(kRound, "null"));
+  const auto fault = [](const std::string& schema) {
+    return message_of([&] { grammar_of_loose_objects(Json::parse(schema)); });
+  };
+  std::string list = "[]", nested;
+  for (int i = 0; i < 200'000; ++i) list += ",[]";
+  nested = "{\"enum\":[" + list + "]}";
+  for (int i = 0; i < 15; ++i) nested = "{\"properties\":{\"a\":" + nested + "}}";
+  EXPECT_NE(fault(nested).find("too large"), std::string::npos);
+  EXPECT_NE(fault("{\"properties\":{\"a\":{\"const\":\"" + std::string(300'000, 'x') + "\"}}}").find("too large"),
+            std::string::npos);
+  EXPECT_NE(fault("{\"properties\":{\"" + std::string(300'000, 'x') + "\":true}}").find("too large"),
+            std::string::npos);
+}
+
 TEST(JsonSchema, RefusesByNameWhatItDoesNotKnow) {
   const auto refusal = [](const char* schema) { return message_of([&] { grammar_of_schema(Json::parse(schema)); }); };
   for (const auto& [schema, part] : std::vector<std::pair<const char*, const char*>>{
@@ -158,6 +197,8 @@ TEST(JsonSchema, RefusesByNameWhatItDoesNotKnow) {
            {R"({"type": "object", "properties": {"a": {"type": "array", "uniqueItems": true}}})",
             "#/properties/a has what is not supported: the keyword uniqueItems"},
            {R"({"allOf": [{}, {}]})", "allOf"},
+           {R"({"$ref": "#/$defs/y", "$defs": {"y": {"anyOf": [{"$ref": "#/$defs/y"}, {"type": "null"}]}}})",
+            "'#/$defs/y'"},
            {R"({"$ref": "https://example.org/x"})", "elsewhere"},
            {R"({"$ref": "#/nowhere"})", "nowhere"},
            {R"({"$ref": "#"})", "begins with itself"},
@@ -241,7 +282,7 @@ TEST(GrammarHold, BeginsWhereItIsToldTo) {
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(NIBBLE_SOURCE_DIR "/tests/data/tale-4M"));
   const TokenList list(tokenizer, tokenizer.vocab_size());
   const auto write = [&](const char* grammar, const GrammarStart& start, const char* wish) {
-    GrammarHold hold(list, parse_gbnf(grammar), start);
+    GrammarHold hold(list, std::make_shared<const GrammarRules>(parse_gbnf(grammar)), start);
     return written(tokenizer, list, hold, wish);
   };
   constexpr const char* kCall = "root ::= \"<call>a\" | \"<call>b\"";
@@ -295,8 +336,13 @@ TEST(GrammarHold, ControlTokensAreThemselves) {
     EXPECT_TRUE(mark.starts_with(tokenizer.piece(static_cast<std::int32_t>(id))));
   }
   EXPECT_GE(left, 1u);
-  GrammarHold hold(list, rules, {.opening = mark});
+  const auto shared = std::make_shared<const GrammarRules>(rules);
+  GrammarHold hold(list, shared, {.opening = mark});
   EXPECT_EQ(written(tokenizer, list, hold, "So" + mark + "f[ARGS]{}"), "So" + mark + "f[ARGS]{}");
+  // Marks of thoughts may be several tokens, control tokens among them.
+  const std::string thought = mark + "x" + mark + "It is " + mark + "f[ARGS].</t>So";
+  GrammarHold thinks(list, shared, {.thought_open = mark + "x" + mark, .thought_close = "</t>", .opening = mark});
+  EXPECT_EQ(written(tokenizer, list, thinks, thought), thought);
 }
 
 TEST(GrammarMachine, DeepTextsEndInAnError) {

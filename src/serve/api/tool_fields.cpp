@@ -12,7 +12,7 @@ namespace nibble::serve {
 
 namespace {
 
-constexpr std::size_t kMostTools = 128, kLongestName = 128, kMostSymbols = 1U << 20U;
+constexpr std::size_t kMostTools = 128, kLongestName = 128;
 
 bool is_name(std::string_view name) {
   const auto is_part = [](char c) {
@@ -31,6 +31,9 @@ CallableTool read_tool(const Json& tool, const std::string& place) {
   const auto function = tool.find("function");
   if (function == tool.end() || !function->is_object()) refuse("its function is missing");
   const RequestFields fields(*function);
+  if (const Json* const name = fields.find("name"); name != nullptr && !name->is_string()) refuse("a name is a text");
+  if (const Json* const strict = fields.find("strict"); strict != nullptr && !strict->is_boolean())
+    refuse("strict is true or false");
   CallableTool read{.name = fields.text("name", ""), .arguments = {}};
   if (!is_name(read.name)) refuse(fmt::format("a name has up to {} letters, digits, '_', '-' and '.'", kLongestName));
   const Json* const parameters = fields.find("parameters");
@@ -84,7 +87,8 @@ ToolFields read_tools(const RequestFields& fields) {
     if (std::ranges::find(read.tools, tool.name, &CallableTool::name) != read.tools.end())
       throw ApiError(400, fmt::format("{}: there are two tools of this name: {}", place, tool.name), place);
     symbols += tool.arguments.symbols();
-    if (symbols > kMostSymbols) throw ApiError(400, place + ": the schemas of all tools are too large", place);
+    if (symbols > GrammarRules::kMostSymbols)
+      throw ApiError(400, place + ": the schemas of all tools are too large", place);
     read.tools.push_back(std::move(tool));
   }
   read.choice = ToolFields::Choice::required;

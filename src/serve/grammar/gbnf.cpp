@@ -12,7 +12,7 @@ namespace nibble::serve {
 
 namespace {
 
-constexpr std::size_t kMostBytes = 1U << 18U, kMostRepeats = 2000, kMostSymbols = 1U << 20U, kMostDepth = 64;
+constexpr std::size_t kMostBytes = 1U << 18U, kMostRepeats = 2000, kMostDepth = 64;
 constexpr char32_t kLastCharacter = 0x10ffff;
 
 class GbnfReader {
@@ -108,7 +108,7 @@ class GbnfReader {
       skip_blanks(in_group);
       item = read_repeats(std::move(item), in_group);
       sequence.insert(sequence.end(), item.begin(), item.end());
-      if (rules_.symbols() + sequence.size() > kMostSymbols) fail("the grammar is too large");
+      if (rules_.symbols() + sequence.size() > GrammarRules::kMostSymbols) fail("the grammar is too large");
     }
   }
 
@@ -128,7 +128,8 @@ class GbnfReader {
       } else if (!take("*")) {
         return item;
       }
-      if (item.size() * (least + (most == SIZE_MAX ? 0 : most)) > kMostSymbols) fail("the grammar is too large");
+      if (item.size() * (least + (most == SIZE_MAX ? 0 : most)) > GrammarRules::kMostSymbols)
+        fail("the grammar is too large");
       item = {GrammarRules::use(rules_.repeat(item, least, most))};
       skip_blanks(in_group);
     }

@@ -185,16 +185,19 @@ void GrammarRules::judge() const {
   }
 }
 
-GrammarMachine::GrammarMachine(GrammarRules rules) : rules_(std::move(rules)) {
-  rules_.judge();
+GrammarMachine::GrammarMachine(GrammarRules rules)
+    : GrammarMachine(std::make_shared<const GrammarRules>(std::move(rules))) {}
+
+GrammarMachine::GrammarMachine(std::shared_ptr<const GrammarRules> rules) : rules_(std::move(rules)) {
+  rules_->judge();
   Places places;
-  for (std::size_t i = 0; i < rules_.alternatives(rules_.root()).size(); ++i)
-    add_places(rules_.root(), static_cast<std::int32_t>(i), 0, kEnd, places);
+  for (std::size_t i = 0; i < rules_->alternatives(rules_->root()).size(); ++i)
+    add_places(rules_->root(), static_cast<std::int32_t>(i), 0, kEnd, places);
   begin_ = state_of(std::move(places));
 }
 
 const GrammarSequence& GrammarMachine::sequence_of(const Node& node) const {
-  return rules_.alternatives(node.rule)[static_cast<std::size_t>(node.alternative)];
+  return rules_->alternatives(node.rule)[static_cast<std::size_t>(node.alternative)];
 }
 
 std::int32_t GrammarMachine::node(const Node& node) {
@@ -228,7 +231,7 @@ void GrammarMachine::add_places(std::int32_t rule, std::int32_t alternative, std
       // Nothing is kept of a sequence that is at its end.
       const bool is_last = static_cast<std::size_t>(here.at) + 1 == sequence.size();
       const std::int32_t rest = is_last ? here.below : node({here.rule, here.alternative, here.at + 1, here.below});
-      for (std::size_t i = 0; i < rules_.alternatives(symbol.rule).size(); ++i)
+      for (std::size_t i = 0; i < rules_->alternatives(symbol.rule).size(); ++i)
         open.push_back({symbol.rule, static_cast<std::int32_t>(i), 0, rest});
     }
     if (places.size() + open.size() > kMostPlaces)

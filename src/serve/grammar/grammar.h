@@ -16,6 +16,7 @@
 #include <bitset>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,6 +37,9 @@ using GrammarSequence = std::vector<GrammarSymbol>;
 
 class GrammarRules {
  public:
+  // Of grammars that are asked for; about 50 bytes each.
+  static constexpr std::size_t kMostSymbols = std::size_t{1} << 18U;
+
   // The rule of this name, made when it is first named.
   std::int32_t name(const std::string& name);
   std::int32_t make();  // without a name
@@ -82,6 +86,8 @@ class GrammarMachine {
 
   // Errors as GrammarRules::judge's.
   explicit GrammarMachine(GrammarRules rules);
+  // Rules of several texts, which are not null.
+  explicit GrammarMachine(std::shared_ptr<const GrammarRules> rules);
 
   State begin() const noexcept { return begin_; }
   State next(State state, unsigned char byte);
@@ -110,7 +116,7 @@ class GrammarMachine {
   void add_places(std::int32_t rule, std::int32_t alternative, std::int32_t at, std::int32_t below, Places& places);
   State state_of(Places places);
 
-  GrammarRules rules_;
+  std::shared_ptr<const GrammarRules> rules_;
   std::vector<Node> nodes_;
   std::map<Node, std::int32_t> known_nodes_;
   std::vector<Facts> states_;

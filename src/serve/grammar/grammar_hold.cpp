@@ -17,9 +17,20 @@ std::size_t skip_blanks(std::string_view text, std::size_t at) {
   return at;
 }
 
+// Behind a mark that the text has at `at`, whatever of it are control tokens. The text's length and one more: it
+// ends before the mark does; nothing: it has something else there.
+std::optional<std::size_t> behind_mark(std::string_view text, std::size_t at, std::string_view mark) {
+  for (const char c : mark) {
+    while (at < text.size() && text[at] == TokenList::kControl) ++at;
+    if (at == text.size()) return text.size() + 1;
+    if (text[at++] != c) return std::nullopt;
+  }
+  return at;
+}
+
 }  // namespace
 
-GrammarHold::GrammarHold(const TokenList& list, GrammarRules rules, GrammarStart start)
+GrammarHold::GrammarHold(const TokenList& list, std::shared_ptr<const GrammarRules> rules, GrammarStart start)
     : list_(list), constraint_(list, std::move(rules)), start_(std::move(start)), holds_(find_begin().has_value()) {}
 
 // Nothing: thoughts have not ended, or it is not told yet whether they begin.
@@ -28,11 +39,10 @@ std::optional<std::size_t> GrammarHold::behind_thoughts() const {
   if (!start_.begins_in_thought) {
     if (start_.opening.empty() || start_.thought_open.empty()) return 0;
     at = skip_blanks(text_, 0);
-    if (!text_from(at).starts_with(start_.thought_open)) {
-      if (start_.thought_open.starts_with(text_from(at))) return std::nullopt;
-      return 0;
-    }
-    at += start_.thought_open.size();
+    const std::optional<std::size_t> behind = behind_mark(text_, at, start_.thought_open);
+    if (!behind) return 0;
+    if (*behind > text_.size()) return std::nullopt;
+    at = *behind;
   }
   const std::size_t end = text_.find(start_.thought_close, at);
   if (end == std::string::npos) return std::nullopt;

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,7 +25,7 @@ namespace nibble::serve {
 class GrammarHold {
  public:
   // list must outlive this. Errors as TokenConstraint's.
-  GrammarHold(const TokenList& list, GrammarRules rules, GrammarStart start);
+  GrammarHold(const TokenList& list, std::shared_ptr<const GrammarRules> rules, GrammarStart start);
 
   // Leaves of the logits what may come next.
   void restrict(std::span<float> logits);

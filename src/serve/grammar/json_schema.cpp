@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "nibble/error.h"
+#include "serve/grammar/schema_keywords.h"
 
 namespace nibble::serve {
 
@@ -15,16 +17,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kMostItems = 1000, kMostLength = 10'000, kMostSymbols = 1U << 20U, kMostDepth = 64,
-                      kMostLooseDepth = 16;
-
-// Say something to people, and nothing about texts.
-constexpr auto kDescribing = std::to_array<std::string_view>(
-    {"title", "description", "default", "examples", "example", "$schema", "$id", "$comment", "$defs", "definitions",
-     "deprecated", "readOnly", "writeOnly", "nullable", "strict", "name"});
-constexpr auto kKnown = std::to_array<std::string_view>(
-    {"type", "enum", "const", "properties", "required", "additionalProperties", "items", "prefixItems", "minItems",
-     "maxItems", "minLength", "maxLength", "anyOf", "allOf", "$ref"});
+constexpr std::size_t kMostItems = 1000, kMostLength = 10'000, kMostTypes = 7, kMostDepth = 64, kMostLooseDepth = 16;
 
 // What is done with what is not supported.
 enum class Beyond { is_refused, is_left_open };
@@ -66,31 +59,46 @@ class SchemaPen {
   }
 
   std::int32_t value(const Json& schema, const std::string& where, std::size_t depth = 0) {
-    if (!is_loose_) return strict_value(schema, where, depth);
+    if (!is_loose_) return judged_value(schema, where, depth);
     if (depth > kMostLooseDepth) return any_value();
     try {
-      return strict_value(loosened(schema), where, depth);
+      return judged_value(schema, where, depth);
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::resource) throw;
       return any_value();
     }
   }
 
+  // Of a schema that has properties; -1: they are none.
+  std::int32_t object_with_properties(const Json& schema) {
+    try {
+      return object(SchemaKeywords(schema).of_object(), "#", 0);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::resource) throw;
+      return -1;
+    }
+  }
+
  private:
-  std::int32_t strict_value(const Json& schema, const std::string& where, std::size_t depth) {
-    if (depth > kMostDepth || rules_.symbols() > kMostSymbols)
-      throw Error(ErrorKind::resource, fmt::format("the schema is too large, or nests too deeply, at {}", where));
+  std::int32_t judged_value(const Json& schema, const std::string& where, std::size_t depth) {
+    if (depth > kMostDepth) too_large(where);
+    expect_room(where, 0);
     if (schema.is_boolean() && schema.get<bool>()) return any_value();
     if (!schema.is_object()) {
       if (schema.is_boolean()) unsupported(where, "a schema that admits nothing");
       malformed(where, "a schema is an object");
     }
-    for (const auto& [key, unused] : schema.items())
-      if (std::ranges::find(kKnown, key) == kKnown.end() && std::ranges::find(kDescribing, key) == kDescribing.end())
-        unsupported(where, "the keyword " + key);
+    const SchemaKeywords keywords(schema);
+    return of_keywords(is_loose_ ? keywords.loosened() : keywords, where, depth);
+  }
+
+  std::int32_t of_keywords(const SchemaKeywords& schema, const std::string& where, std::size_t depth) {
+    for (const auto& [key, unused] : schema)
+      if (!SchemaKeywords::is_known(key) && !SchemaKeywords::describes(key))
+        unsupported(where, "the keyword " + std::string(key));
     const auto alone = [&](const char* key) {
-      for (const auto& [other, unused] : schema.items())
-        if (other != key && std::ranges::find(kDescribing, other) == kDescribing.end())
+      for (const auto& [other, unused] : schema)
+        if (other != key && !SchemaKeywords::describes(other))
           unsupported(where, fmt::format("{} beside {}", other, key));
     };
     if (schema.contains("$ref")) return alone("$ref"), reference(schema["$ref"], where, depth);
@@ -100,59 +108,22 @@ class SchemaPen {
       if (!schema["allOf"].is_array() || schema["allOf"].size() != 1) unsupported(where, "allOf of several schemas");
       return value(schema["allOf"][0], where + "/allOf/0", depth + 1);
     }
-    if (schema.contains("const")) return literals(Json::array({schema["const"]}), schema, where);
-    if (schema.contains("enum")) return literals(schema["enum"], schema, where);
+    if (schema.contains("const")) return literals({&schema["const"], 1}, schema, where);
+    if (schema.contains("enum")) {
+      if (!schema["enum"].is_array()) malformed(where, "enum is a list of values");
+      return literals(schema["enum"].get_ref<const Json::array_t&>(), schema, where);
+    }
     return typed(schema, where, depth);
   }
 
-  // The same without what is not supported where the rest says enough.
-  Json loosened(const Json& schema) const {
-    if (!schema.is_object()) return schema;
-    Json loose = Json::object();
-    for (const auto& [key, unused] : schema.items())
-      if (std::ranges::find(kKnown, key) != kKnown.end()) loose[key] = unused;
-    if (schema.contains("oneOf") && !loose.contains("anyOf")) loose["anyOf"] = schema["oneOf"];
-    if (loose.contains("properties") && !loose.contains("type")) loose["type"] = "object";
-    if (loose.contains("items") && !loose.contains("type")) loose["type"] = "array";
-    const auto keep = [&](std::initializer_list<std::string_view> keys) {
-      Json kept = Json::object();
-      for (const auto& [key, value] : loose.items())
-        if (std::ranges::find(keys, key) != keys.end()) kept[key] = value;
-      loose = std::move(kept);
-    };
-    for (const char* const whole : {"$ref", "const", "enum"})
-      if (loose.contains(whole)) {
-        keep({whole});
-        return loose;
-      }
-    for (const char* const combined : {"anyOf", "allOf"})
-      if (loose.contains(combined)) {
-        if (loose.contains("type"))
-          loose.erase(combined);
-        else
-          keep({combined});
-      }
-    loosen_members(loose);
-    return loose;
+  [[noreturn]] static void too_large(const std::string& where) {
+    throw Error(ErrorKind::resource, fmt::format("the schema is too large, or nests too deeply, at {}", where));
   }
-
-  static void loosen_members(Json& loose) {
-    if (loose.contains("properties") && loose["properties"].is_object()) {
-      loose.erase("additionalProperties");
-      Json required = Json::array();
-      if (loose.contains("required") && loose["required"].is_array())
-        for (const Json& name : loose["required"])
-          if (name.is_string() && loose["properties"].contains(name.get<std::string>())) required.push_back(name);
-      loose["required"] = std::move(required);
-    } else {
-      loose.erase("required");
-    }
-    if (loose.contains("prefixItems")) {
-      loose.erase("prefixItems");
-      loose.erase("items");
-    }
+  // For so many symbols more.
+  void expect_room(const std::string& where, std::size_t symbols) const {
+    if (symbols > GrammarRules::kMostSymbols || rules_.symbols() > GrammarRules::kMostSymbols - symbols)
+      too_large(where);
   }
-
   [[noreturn]] static void unsupported(const std::string& where, const std::string& what) {
     throw Error(ErrorKind::unsupported, fmt::format("the schema at {} has what is not supported: {}", where, what));
   }
@@ -194,7 +165,7 @@ class SchemaPen {
     } catch (const Json::exception&) {
       malformed(where, "$ref leads nowhere: " + path);
     }
-    const std::int32_t rule = rules_.make();
+    const std::int32_t rule = rules_.name(path);  // by which a rule that begins with itself is told
     references_[path] = rule;
     const std::int32_t inner = value(*target, path, depth + 1);
     rules_.set(rule, {{GrammarRules::use(inner)}});
@@ -203,6 +174,7 @@ class SchemaPen {
 
   std::int32_t any_of(const Json& schemas, const std::string& where, std::size_t depth) {
     if (!schemas.is_array() || schemas.empty()) malformed(where, "anyOf is a list of schemas");
+    expect_room(where, 2 * schemas.size());
     std::vector<GrammarSequence> alternatives;
     for (std::size_t i = 0; i < schemas.size(); ++i)
       alternatives.push_back({GrammarRules::use(value(schemas[i], fmt::format("{}/{}", where, i), depth + 1))});
@@ -210,15 +182,16 @@ class SchemaPen {
   }
 
   // Beside a type only those of that type are admitted.
-  std::int32_t literals(const Json& values, const Json& schema, const std::string& where) {
-    if (!values.is_array() || values.empty()) malformed(where, "enum is a list of values");
-    for (const auto& [key, unused] : schema.items())
-      if (key != "enum" && key != "const" && key != "type" && std::ranges::find(kDescribing, key) == kDescribing.end())
-        unsupported(where, key + " beside enum or const");
+  std::int32_t literals(std::span<const Json> values, const SchemaKeywords& schema, const std::string& where) {
+    if (values.empty()) malformed(where, "enum is a list of values");
+    for (const auto& [key, unused] : schema)
+      if (key != "enum" && key != "const" && key != "type" && !SchemaKeywords::describes(key))
+        unsupported(where, std::string(key) + " beside enum or const");
     if (schema.contains("enum") && schema.contains("const")) unsupported(where, "const beside enum");
     const std::vector<std::string> types =
         schema.contains("type") ? types_of(schema["type"], where) : std::vector<std::string>();
     std::vector<GrammarSequence> alternatives;
+    std::size_t symbols = 0;
     for (const Json& one : values) {
       const auto is_of = [&](const std::string& type) {
         return type == "string"    ? one.is_string()
@@ -229,7 +202,10 @@ class SchemaPen {
                : type == "array"   ? one.is_array()
                                    : one.is_object();
       };
-      if (types.empty() || std::ranges::any_of(types, is_of)) alternatives.push_back(GrammarRules::text(one.dump()));
+      if (!types.empty() && std::ranges::none_of(types, is_of)) continue;
+      const std::string text = one.dump();
+      expect_room(where, symbols += text.size() + 1);
+      alternatives.push_back(GrammarRules::text(text));
     }
     if (alternatives.empty()) unsupported(where, "a schema that admits nothing");
     return add(std::move(alternatives));
@@ -239,6 +215,7 @@ class SchemaPen {
     constexpr auto kTypes =
         std::to_array<std::string_view>({"string", "number", "integer", "boolean", "null", "array", "object"});
     std::vector<std::string> types;
+    if (type.is_array() && type.size() > kMostTypes) malformed(where, "type names one twice");
     for (const Json& one : type.is_array() ? type : Json::array({type})) {
       if (!one.is_string() || std::ranges::find(kTypes, one.get<std::string>()) == kTypes.end())
         malformed(where, "there is no such type: " + one.dump());
@@ -248,7 +225,7 @@ class SchemaPen {
     return types;
   }
 
-  std::int32_t typed(const Json& schema, const std::string& where, std::size_t depth) {
+  std::int32_t typed(const SchemaKeywords& schema, const std::string& where, std::size_t depth) {
     const bool says_type = schema.contains("type");
     std::vector<std::string> types;
     if (says_type)
@@ -275,7 +252,7 @@ class SchemaPen {
     return add(std::move(alternatives));
   }
 
-  std::size_t count(const Json& schema, const char* key, std::size_t otherwise, std::size_t most,
+  std::size_t count(const SchemaKeywords& schema, const char* key, std::size_t otherwise, std::size_t most,
                     const std::string& where) const {
     if (!schema.contains(key)) return otherwise;
     if (!schema[key].is_number_unsigned()) malformed(where, fmt::format("{} is a whole number", key));
@@ -336,7 +313,7 @@ class SchemaPen {
     return add({std::move(some), join({GrammarRules::text("["), blank(), GrammarRules::text("]")})});
   }
 
-  std::int32_t array(const Json& schema, const std::string& where, std::size_t depth) {
+  std::int32_t array(const SchemaKeywords& schema, const std::string& where, std::size_t depth) {
     const std::size_t least = count(schema, "minItems", 0, kMostItems, where),
                       most = count(schema, "maxItems", SIZE_MAX, kMostItems, where);
     if (most < least) unsupported(where, "maxItems below minItems");
@@ -364,15 +341,19 @@ class SchemaPen {
     bool is_required;
   };
 
-  std::int32_t object(const Json& schema, const std::string& where, std::size_t depth) {
+  std::int32_t object(const SchemaKeywords& schema, const std::string& where, std::size_t depth) {
     std::vector<Property> properties;
     const Json none = Json::object(), nothing = Json::array();
     const Json& named = schema.contains("properties") ? schema["properties"] : none;
     const Json& required = schema.contains("required") ? schema["required"] : nothing;
     if (!named.is_object()) malformed(where, "properties is an object");
-    if (!required.is_array()) malformed(where, "required is a list of names");
-    for (const auto& [name, property] : named.items())
+    if (!required.is_array() && !is_loose_) malformed(where, "required is a list of names");
+    std::map<std::string, std::size_t, std::less<>> places;
+    for (const auto& [name, property] : named.items()) {
+      expect_room(where, 2 * name.size());
+      places[name] = properties.size();
       properties.push_back({name, value(property, where + "/properties/" + name, depth + 1), false});
+    }
     std::int32_t further = -1;
     if (!schema.contains("additionalProperties") || schema["additionalProperties"] == true) {
       further = properties.empty() ? any_value() : -1;  // beside named ones none is as good as some: all are optional
@@ -380,11 +361,13 @@ class SchemaPen {
       if (!properties.empty()) unsupported(where, "additionalProperties with a schema beside properties");
       further = value(schema["additionalProperties"], where + "/additionalProperties", depth + 1);
     }
-    for (const Json& name : required) {
-      if (!name.is_string()) malformed(where, "required is a list of names");
-      const auto found = std::ranges::find(properties, name.get<std::string>(), &Property::name);
-      if (found == properties.end()) unsupported(where, "a required property that is not described: " + name.dump());
-      found->is_required = true;
+    for (const Json& name : required.is_array() ? required : nothing) {
+      if (!name.is_string() && !is_loose_) malformed(where, "required is a list of names");
+      const auto found = name.is_string() ? places.find(name.get_ref<const std::string&>()) : places.end();
+      if (found != places.end())
+        properties[found->second].is_required = true;
+      else if (!is_loose_)
+        unsupported(where, "a required property that is not described: " + name.dump());
     }
     return object_of(properties, further);
   }
@@ -437,10 +420,19 @@ GrammarRules grammar_of_schema(const nlohmann::ordered_json& schema) {
 }
 
 GrammarRules grammar_of_loose_objects(const nlohmann::ordered_json& schema) {
+  const auto any = [&] {
+    SchemaPen pen(schema);
+    return pen.finish(pen.any_object());
+  };
+  if (!schema.is_object() || !schema.contains("properties")) return any();
   SchemaPen pen(schema, Beyond::is_left_open);
-  if (!schema.is_object() || !schema.contains("properties")) return pen.finish(pen.any_object());
-  const std::int32_t rule = pen.value(schema, "#");
-  return pen.finish(rule == pen.any_value() ? pen.any_object() : rule);
+  const std::int32_t rule = pen.object_with_properties(schema);
+  if (rule < 0) return any();
+  try {
+    return pen.finish(rule);
+  } catch (const Error&) {  // a definition that begins with itself
+    return any();
+  }
 }
 
 GrammarRules grammar_of_objects() {

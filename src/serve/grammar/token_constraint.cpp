@@ -37,6 +37,9 @@ std::string_view TokenList::bytes_of(std::int32_t id) const noexcept {
 }
 
 TokenConstraint::TokenConstraint(const TokenList& list, GrammarRules rules)
+    : TokenConstraint(list, std::make_shared<const GrammarRules>(std::move(rules))) {}
+
+TokenConstraint::TokenConstraint(const TokenList& list, std::shared_ptr<const GrammarRules> rules)
     : list_(list), machine_(std::move(rules)), state_(machine_.begin()) {}
 
 // Of a token only the bytes are walked that it does not share with the one before.

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -52,6 +53,7 @@ class TokenConstraint {
  public:
   // list must outlive this. Errors as GrammarMachine's.
   TokenConstraint(const TokenList& list, GrammarRules rules);
+  TokenConstraint(const TokenList& list, std::shared_ptr<const GrammarRules> rules);
 
   // logits: [vocabulary]. Error(unusable_input): the vocabulary has no token that goes on.
   void restrict(std::span<float> logits);
