@@ -11,7 +11,7 @@ using Kind = ToolCallPart::Kind;
 
 // What a text has, however it is cut: "text|name(arguments)name(arguments)".
 std::string taken_apart(const ToolCallForm& form, std::string_view text, std::size_t size) {
-  ToolCallStream stream(form);
+  ToolCallStream stream(form, {"get", "put", "f", "g"});
   std::string said, calls;
   const auto add = [&](const std::vector<ToolCallPart>& parts) {
     for (const ToolCallPart& part : parts) {
@@ -68,6 +68,15 @@ TEST(ToolCalls, WhatIsNoneIsText) {
   expect_apart(llama, "See {\"name\": \"f\", \"parameters\": {}}", "See {\"name\": \"f\", \"parameters\": {}}|");
   expect_apart(llama, "{\"nam", "{\"nam|");
   expect_apart(llama, "{\"year\": 1}", "{\"year\": 1}|");
+  // What opens like a call and is of no tool, or has no arguments.
+  expect_apart(llama, "{\"name\": \"Bob\", \"age\": 3}", "{\"name\": \"Bob\", \"age\": 3}|");
+  expect_apart(llama, " {\"name\": \"f\", \"age\": 3}", " {\"name\": \"f\", \"age\": 3}|");
+  expect_apart(llama, "{\"name\": \"f\", \"parameters\": 3}", "{\"name\": \"f\", \"parameters\": 3}|");
+  expect_apart(llama, "{\"name\": \"f", "{\"name\": \"f|");
+  expect_apart(hermes, "a <tool_call> b", "a <tool_call> b|");
+  ToolCallForm whole = hermes;
+  whole.opens_text = true;
+  expect_apart(whole, "{\"doc\": \"<tool_call>\n{\"", "{\"doc\": \"<tool_call>\n{\"|");
 }
 
 // What a limit has cut: no markup comes as text.
@@ -76,6 +85,17 @@ TEST(ToolCalls, MayBeCut) {
   expect_apart(hermes, "<tool_call>\n{\"name\": \"ge", "|");
   expect_apart(hermes, "<tool_call>\n{\"name\": \"get\", \"arguments\": {\"a\": [1", R"(|get({"a": [1))");
   expect_apart(hermes, "<tool_call>\n{\"name\": \"get\", \"arguments\": {}}\n</tool_c", "|get({})");
+}
+
+TEST(ToolCalls, AreWholeWhereTheirArgumentsAre) {
+  ToolCallStream stream(tool_call_form(kQwen), {"f"});
+  EXPECT_FALSE(stream.has_whole_calls());
+  stream.push("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": {}");
+  EXPECT_FALSE(stream.has_whole_calls());
+  stream.push("}");
+  EXPECT_TRUE(stream.has_whole_calls());
+  stream.push("}\n</tool_call>\n<tool_call>\n{\"name\": \"f\", \"arguments\": {");
+  EXPECT_FALSE(stream.has_whole_calls());
 }
 
 TEST(ToolCalls, AreToldAsTextWhereTheTemplateKnowsNoTools) {
@@ -103,6 +123,11 @@ TEST(ToolCalls, AreToldAsTextWhereTheTemplateKnowsNoTools) {
   EXPECT_EQ(told[3], Json::parse(R"({"role": "user", "content":
       "<tool_response>\none\n</tool_response>\n<tool_response>\ntwo\n</tool_response>"})"));
   EXPECT_EQ(told[4]["content"], "2?");
+  Conversation without = with_system;
+  without.tools = nullptr;
+  tell_tools_as_text(without);
+  EXPECT_EQ(without.messages[0]["content"], "Be brief.");
+  EXPECT_EQ(without.messages[3], told[3]);
   tell_tools_as_text(with_system);
   ASSERT_EQ(with_system.messages.size(), 5u);
   EXPECT_TRUE(with_system.messages[0]["content"].get<std::string>().starts_with("Be brief.\n\nYou can call"));

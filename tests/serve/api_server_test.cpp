@@ -311,7 +311,8 @@ TEST_F(Api, MessagesAreReadAsClientsWriteThem) {
         "function": {"name": "f", "arguments": "{\"broken"}}]},
       {"role": "tool", "tool_call_id": "1", "content": "9"}])");
   EXPECT_EQ(json(post("/apply-template", body))["prompt"],
-            "system: Be brief.\nuser: One\ntwo\nassistant: \ntool: 9\nassistant:");
+            "system: Be brief.\nuser: One\ntwo\nassistant: <tool_call>\n{\"name\": \"f\", \"arguments\": {\"broken}\n"
+            "</tool_call>\nuser: <tool_response>\n9\n</tool_response>\nassistant:");
   const auto refused = [&](const char* messages, const char* why, int status = 400) {
     body["messages"] = Json::parse(messages);
     const std::string message = json(post("/v1/chat/completions", body), status)["error"]["message"];

@@ -71,8 +71,10 @@ TEST_F(Interfaces, MessagesOfBlocksAreReadAndRefusedByName) {
         {"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}}]},
       {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "9"}]}]})");
   json(post("/v1/messages", body));
-  const std::vector<std::int32_t> ids =
-      tokenizer.encode("system: Be brief.\nuser: One\ntwo\nassistant: \ntool: 9\nassistant:", kRenderedText);
+  const std::vector<std::int32_t> ids = tokenizer.encode(
+      "system: Be brief.\nuser: One\ntwo\nassistant: <tool_call>\n{\"name\": \"f\", \"arguments\": "
+      "{\"a\":1}}\n</tool_call>\nuser: <tool_response>\n9\n</tool_response>\nassistant:",
+      kRenderedText);
   EXPECT_EQ(json(post("/v1/messages/count_tokens", body))["input_tokens"], ids.size());
   const auto refused = [&](const Json& changes, const char* part) {
     Json changed = body;

@@ -199,25 +199,59 @@ TEST_F(Tools, WhichAndHowManyAreAskedFor) {
   EXPECT_EQ(cut["finish_reason"], "length");
 }
 
-// What is said before a call is text, in a form that is asked for, too.
-TEST_F(Tools, TextAndCallsComeOneBehindTheOther) {
+// Beside tools a form is answered by texts of that form, whatever they look like, or by calls.
+TEST_F(Tools, NothingOfAFormIsACall) {
   use_template("<tool_call>");
   start();
   Json body = asking("auto");
-  body["grammar"] =
-      "root ::= \"Let me see. \\n<tool_call>\\n{\\\"name\\\": \\\"get_weather\\\", \\\"arguments\\\": "
-      "{\\\"x\\\": 1}}\\n</tool_call>\"";
-  body["logit_bias"] = {{std::to_string(tokenizer.encode("<").back()), -100}};  // or it would call at once
+  body["response_format"] = Json::parse(R"({"type": "json_schema", "json_schema": {"schema": {"type": "object",
+      "properties": {"doc": {"const": "a <tool_call> b"}}, "required": ["doc"], "additionalProperties": false}}})");
+  const std::string mark = std::to_string(tokenizer.encode("<").back());
+  body["logit_bias"] = {{mark, -100}};  // or it would call at once
   const Json whole = json(post("/v1/chat/completions", body))["choices"][0];
-  EXPECT_EQ(whole["message"]["content"], "Let me see.");
-  ASSERT_EQ(whole["message"]["tool_calls"].size(), 1u);
-  EXPECT_EQ(whole["message"]["tool_calls"][0]["function"]["arguments"], R"({"x": 1})");
-  EXPECT_EQ(whole["finish_reason"], "tool_calls");
-  body.erase("grammar");
+  EXPECT_EQ(Json::parse(whole["message"]["content"].get<std::string>())["doc"], "a <tool_call> b");
+  EXPECT_FALSE(whole["message"].contains("tool_calls"));
+  EXPECT_EQ(whole["finish_reason"], "stop");
+  body.erase("response_format");
   const Json free = json(post("/v1/chat/completions", body))["choices"][0];
   EXPECT_FALSE(free["message"].contains("tool_calls"));
   body["tools"] = Json::array();
   EXPECT_NE(free["message"]["content"], "");
+}
+
+// Where calls begin as the form does.
+TEST_F(Tools, AFormIsToldFromCallsByWhatFollows) {
+  use_template(R"("parameters": )");
+  start();
+  Json body = asking("auto");
+  body["grammar"] = R"(root ::= "{\"name\": \"Bob\", \"old\": 3}")";
+  const std::string text = R"({"name": "Bob", "old": 3})";
+  for (const std::int32_t id : tokenizer.encode(text)) body["logit_bias"][std::to_string(id)] = 100;
+  const Json whole = json(post("/v1/chat/completions", body))["choices"][0];
+  EXPECT_EQ(whole["message"]["content"], text);
+  EXPECT_FALSE(whole["message"].contains("tool_calls"));
+  body.erase("logit_bias");
+  body["logit_bias"][std::to_string(tokenizer.encode("B").back())] = -100;
+  body["tool_choice"] = "required";
+  body.erase("grammar");
+  EXPECT_EQ(json(post("/v1/chat/completions", body))["choices"][0]["finish_reason"], "tool_calls");
+}
+
+// A stop text within a call leaves none that may be carried out.
+TEST_F(Tools, AStopTextCutsThemAsALimitDoes) {
+  use_template("<tool_call>");
+  start();
+  Json body = asking();
+  body["stop"] = Json::array({"Paris", "Rome"});
+  const Json cut = json(post("/v1/chat/completions", body))["choices"][0];
+  EXPECT_EQ(cut["finish_reason"], "stop");
+  body = {{"max_output_tokens", 200}, {"temperature", 0}, {"input", "Will it rain?"}, {"tool_choice", "required"}};
+  body["stop"] = Json::array({"Paris", "Rome"});
+  body["tools"].push_back({{"type", "function"}, {"name", "get_weather"}, {"parameters", weather()}});
+  const Json whole = json(post("/v1/responses", body));
+  EXPECT_EQ(whole["status"], "incomplete");
+  ASSERT_EQ(whole["output"].size(), 1u);
+  EXPECT_EQ(whole["output"][0]["status"], "incomplete");
 }
 
 TEST_F(Tools, AreToldByTheTemplateOrAsText) {
@@ -243,6 +277,11 @@ TEST_F(Tools, AreToldByTheTemplateOrAsText) {
             std::string::npos)
       << told;
   EXPECT_NE(told.find("user: <tool_response>\nSun.\n</tool_response>"), std::string::npos) << told;
+  // What was called before is told where no tools are, too.
+  body["tool_choice"] = "none";
+  EXPECT_EQ(rendered(body),
+            "user: Will it rain?\nassistant: <tool_call>\n{\"name\": \"get_weather\", \"arguments\": "
+            "{\"city\":\"Rome\"}}\n</tool_call>\nuser: <tool_response>\nSun.\n</tool_response>\nassistant:");
 }
 
 TEST_F(Tools, WhatIsWrongWithThemIsNamed) {
@@ -273,9 +312,41 @@ TEST_F(Tools, WhatIsWrongWithThemIsNamed) {
   Json messages = {{"max_tokens", 9}, {"messages", asking()["messages"]}};
   messages["tools"] = Json::parse(R"([{"type": "web_search_20260209", "name": "web_search"}])");
   EXPECT_NE(refusal("/v1/messages", messages).find("tools[0]"), std::string::npos);
+  messages["tools"] = Json::parse(R"([{"name": 5, "input_schema": {"type": "object"}}])");
+  EXPECT_NE(refusal("/v1/messages", messages).find("tools[0]: a name is a text"), std::string::npos);
   messages["tools"] = Json::parse(R"([{"name": "f", "input_schema": {"type": "object"}}])");
   messages["tool_choice"] = {{"type", "sometimes"}};
   EXPECT_NE(refusal("/v1/messages", messages).find("tool_choice"), std::string::npos);
+}
+
+// Arguments of earlier calls are JSON within JSON, and of no more members than the rest.
+TEST_F(Tools, ArgumentsOfAHistoryHaveTheSameLimits) {
+  use_template("<tool_call>");
+  start();
+  Json body = asking("auto");
+  const auto call_with = [&](std::size_t keys) {
+    Json arguments = Json::object();
+    for (std::size_t i = 0; i < keys; ++i) arguments[std::to_string(i)] = 0;
+    Json call = {{"id", "a"}, {"type", "function"}, {"function", {{"name", "f"}, {"arguments", arguments.dump()}}}};
+    body["messages"][1] = {{"role", "assistant"}, {"content", nullptr}, {"tool_calls", Json::array({call})}};
+  };
+  call_with(1000);
+  EXPECT_NE(rendered(body).find("\"999\": 0"), std::string::npos);
+  call_with(1100);
+  EXPECT_NE(refusal("/apply-template", body).find("1024 keys"), std::string::npos);
+}
+
+TEST_F(Tools, WhatFailedIsToldAsAnError) {
+  use_template("<tool_call>");
+  start();
+  Json body = Json::parse(R"({"max_tokens": 1, "messages": [{"role": "user", "content": "1?"},
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]},
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "no such city"}]}]})");
+  const std::size_t read = json(post("/v1/messages/count_tokens", body))["input_tokens"];
+  body["messages"][2]["content"][0]["is_error"] = true;
+  EXPECT_GT(json(post("/v1/messages/count_tokens", body))["input_tokens"], read);
+  const Json input = Json::parse(R"({"input": [{"role": 5, "content": "x"}]})");
+  EXPECT_NE(refusal("/v1/responses", input).find("input[0]"), std::string::npos);
 }
 
 // Clients send schemas that go beyond what is kept; who has not asked for strictness gets what there is of them.

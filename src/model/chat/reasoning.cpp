@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/chat/begun_mark.h"
+
 namespace nibble {
 
 namespace {
@@ -26,13 +28,6 @@ std::size_t count_blanks_at_end(std::string_view text) {
   std::size_t count = 0;
   while (count < text.size() && is_blank(text[text.size() - 1 - count])) ++count;
   return count;
-}
-
-// How many bytes at the end of a text may be the beginning of a mark.
-std::size_t begun_mark(std::string_view text, std::string_view mark) {
-  for (std::size_t length = std::min(text.size(), mark.size() - 1); length > 0; --length)
-    if (text.ends_with(mark.substr(0, length))) return length;
-  return 0;
 }
 
 // Templates spell channels in pieces: what all of them have is the channel's name in a mark.

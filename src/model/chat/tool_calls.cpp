@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/chat/begun_mark.h"
+
 namespace nibble {
 
 namespace {
@@ -30,13 +32,6 @@ ToolCallForm hermes() {
 
 std::string text_of(const Json& json) {
   return json.is_string() ? json.get<std::string>() : json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-// How much of the end of a text may be the beginning of a mark.
-std::size_t begun_mark(std::string_view text, std::string_view mark) {
-  for (std::size_t length = std::min(text.size(), mark.size() - 1); length > 0; --length)
-    if (text.ends_with(mark.substr(0, length))) return length;
-  return 0;
 }
 
 std::string instructions(const Json& tools) {
@@ -105,12 +100,13 @@ ToolCallForm tool_call_form(std::string_view template_text) {
 void tell_tools_as_text(Conversation& conversation) {
   const ToolCallForm form = hermes();
   Json told = Json::array();
-  const std::string text = instructions(conversation.tools);
+  const bool tells = !conversation.tools.is_null();
+  const std::string text = tells ? instructions(conversation.tools) : std::string();
   const bool has_system = !conversation.messages.empty() && conversation.messages[0].value("role", Json()) == "system";
-  if (!has_system) told.push_back({{"role", "system"}, {"content", text}});
+  if (tells && !has_system) told.push_back({{"role", "system"}, {"content", text}});
   for (Json& message : conversation.messages) {
     const Json role = message.value("role", Json());
-    if (has_system && told.empty()) {
+    if (tells && has_system && told.empty()) {
       message["content"] = text_of(message.value("content", Json(""))) + "\n\n" + text;
     } else if (role == "tool" || role == "function") {
       // Those that follow on one another are one message of the user, whose turn it is.
@@ -142,8 +138,7 @@ bool ToolCallStream::advance_text(std::vector<ToolCallPart>& parts) {
   const std::size_t first = std::min(held.find_first_not_of(kBlanks), held.size());
   if (form_.opens_text) {
     if (!has_text_ && held.substr(first).starts_with(form_.opening)) {
-      held_.erase(0, first);
-      stage_ = Stage::head;
+      stage_ = Stage::opening;
       return true;
     }
     if (!has_text_ && form_.opening.starts_with(held.substr(first))) return false;
@@ -157,8 +152,28 @@ bool ToolCallStream::advance_text(std::vector<ToolCallPart>& parts) {
   const std::size_t last = before.find_last_not_of(kBlanks);
   give(ToolCallPart::Kind::text, last == std::string_view::npos ? 0 : last + 1, parts);
   if (!is_found) return false;
-  held_.erase(0, held_.find(form_.opening));
-  stage_ = Stage::head;
+  stage_ = Stage::opening;
+  return true;
+}
+
+// What opens like a call is one where it goes on as a call of one of the tools; else it is text like any other.
+bool ToolCallStream::advance_opening(std::vector<ToolCallPart>& parts) {
+  const std::size_t first = held_.find(form_.opening);
+  const std::string_view opened = std::string_view(held_).substr(first);
+  bool may_be = false;
+  for (const std::string& name : names_) {
+    const std::string begun = form_.begin + form_.head + name + form_.middle + "{";
+    if (opened.starts_with(begun)) {
+      held_.erase(0, first + form_.begin.size());
+      stage_ = Stage::head;
+      return true;
+    }
+    may_be = may_be || begun.starts_with(opened);
+  }
+  if (may_be) return false;
+  has_text_ = true;
+  give(ToolCallPart::Kind::text, first + form_.opening.size(), parts);
+  stage_ = Stage::text;
   return true;
 }
 
@@ -167,6 +182,8 @@ bool ToolCallStream::advance(std::vector<ToolCallPart>& parts) {
   switch (stage_) {
     case Stage::text:
       return advance_text(parts);
+    case Stage::opening:
+      return advance_opening(parts);
     case Stage::head: {
       const std::size_t found = held_.find(form_.head);
       if (found == std::string::npos) return false;
@@ -211,7 +228,9 @@ std::vector<ToolCallPart> ToolCallStream::push(std::string_view text) {
 
 std::vector<ToolCallPart> ToolCallStream::finish() {
   std::vector<ToolCallPart> parts;
-  if (stage_ == Stage::text) give(ToolCallPart::Kind::text, held_.size(), parts);
+  // A mark of its own is not told as text; what opens like other texts is.
+  if (stage_ == Stage::text || (stage_ == Stage::opening && form_.marks.empty()))
+    give(ToolCallPart::Kind::text, held_.size(), parts);
   held_.clear();
   return parts;
 }

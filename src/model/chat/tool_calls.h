@@ -4,7 +4,7 @@
 // Immutable data, safe from many threads; a stream is of one thread.
 //
 //   const ToolCallForm& form = tool_call_form(template_text);
-//   ToolCallStream stream(form);
+//   ToolCallStream stream(form, {"get_weather"});
 //   for (const ToolCallPart& part : stream.push(text)) ...
 #pragma once
 
@@ -33,8 +33,8 @@ struct ToolCallForm {
 // and a list), "mistral_args" ([TOOL_CALLS]name[ARGS]arguments); "plain" where the template knows none of them.
 ToolCallForm tool_call_form(std::string_view template_text);
 
-// Tools, earlier calls and what came of them as texts of system, assistant and user, for templates that know nothing of
-// tools: calls as in "hermes".
+// Tools, where there are some, earlier calls and what came of them as texts of system, assistant and user, for
+// templates that know nothing of tools: calls as in "hermes".
 void tell_tools_as_text(Conversation& conversation);
 
 struct ToolCallPart {
@@ -44,24 +44,30 @@ struct ToolCallPart {
   bool operator==(const ToolCallPart&) const = default;
 };
 
-// White space around calls belongs to neither text nor calls; behind the first call there is no text. A name that is
-// cut is not given.
+// White space around calls belongs to neither text nor calls; behind the first call there is no text. What opens like
+// a call and goes on as none of these tools is text. A name that is cut is not given.
 class ToolCallStream {
  public:
-  explicit ToolCallStream(ToolCallForm form) : form_(std::move(form)) {}
+  // names: of the tools that there are.
+  ToolCallStream(ToolCallForm form, std::vector<std::string> names)
+      : form_(std::move(form)), names_(std::move(names)) {}
 
   // Takes new text and returns what is now certain.
   std::vector<ToolCallPart> push(std::string_view text);
   // What is left when no more comes.
   std::vector<ToolCallPart> finish();
+  // Whether there are calls, the last of them with all of its arguments.
+  bool has_whole_calls() const noexcept { return stage_ == Stage::head || stage_ == Stage::name; }
 
  private:
-  enum class Stage { text, head, name, arguments };
+  enum class Stage { text, opening, head, name, arguments };
   bool advance(std::vector<ToolCallPart>& parts);
   bool advance_text(std::vector<ToolCallPart>& parts);
+  bool advance_opening(std::vector<ToolCallPart>& parts);
   void give(ToolCallPart::Kind kind, std::size_t count, std::vector<ToolCallPart>& parts);
 
   ToolCallForm form_;
+  std::vector<std::string> names_;
   Stage stage_ = Stage::text;
   bool has_text_ = false, is_in_string_ = false, is_escaped_ = false;
   std::size_t depth_ = 0;

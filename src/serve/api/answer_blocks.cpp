@@ -27,7 +27,7 @@ std::string call_id(std::string_view seed, std::size_t number) {
 
 AnswerBlocks::AnswerBlocks(const AnswerSyntax& syntax, std::string seed)
     : thoughts_(syntax.marks, syntax.begins_in_reasoning), seed_(std::move(seed)) {
-  if (syntax.calls) call_stream_.emplace(*syntax.calls);
+  if (syntax.calls) call_stream_.emplace(*syntax.calls, syntax.tools);
 }
 
 void AnswerBlocks::open(AnswerBlock block, std::vector<BlockChange>& changes) {

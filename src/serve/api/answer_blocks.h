@@ -22,6 +22,7 @@ struct AnswerSyntax {
   std::optional<ReasoningMarks> marks = {};
   bool begins_in_reasoning = false;
   std::optional<ToolCallForm> calls = {};  // none: what looks like a call is text
+  std::vector<std::string> tools = {};     // that may be called
 };
 
 struct AnswerBlock {
@@ -52,6 +53,8 @@ class AnswerBlocks {
   // Texts of all blocks of a kind.
   std::string text_of(AnswerBlock::Kind kind) const;
   bool has_calls() const noexcept { return calls_ > 0; }
+  // Whether there are calls that may be carried out: none of them was cut.
+  bool has_whole_calls() const noexcept { return calls_ > 0 && call_stream_->has_whole_calls(); }
   // Tokens before the first of what the model says, marks among them, where it thinks at all.
   std::size_t reasoning_tokens() const noexcept;
 

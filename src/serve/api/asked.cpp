@@ -81,7 +81,11 @@ void hold_to_form(PreparedChat& chat, const ToolFields& tools, const ServedModel
     chat.syntax.calls = form;
     GrammarRules calls = grammar_of_calls(form, tools.tools, tools.several_calls, *model.tokenizer);
     const bool is_free = tools.choice == ToolFields::Choice::automatic;
-    if (is_free && request.grammar) calls = either(*request.grammar, calls);
+    for (const CallableTool& tool : tools.tools) chat.syntax.tools.push_back(tool.name);
+    if (is_free && request.grammar) {
+      calls = either(*request.grammar, calls);
+      chat.syntax.calls->opens_text = true;  // within the form that was asked for nothing is a call
+    }
     if (is_free && !request.grammar) {
       start.opening = form.opening;
       start.opens_text = form.opens_text;
@@ -98,7 +102,8 @@ void hold_to_form(PreparedChat& chat, const ToolFields& tools, const ServedModel
     throw ApiError(400,
                    "this conversation begins with the model's thoughts, behind which no form can begin; ask the "
                    "template for none (chat_template_kwargs)",
-                   "response_format", "unsupported_parameter");
+                   tools.choice == ToolFields::Choice::required ? "tool_choice" : "response_format",
+                   "unsupported_parameter");
   request.grammar = std::make_shared<const GrammarRules>(behind_new_lines(*request.grammar));
 }
 

@@ -44,9 +44,9 @@ ChatAnswer::ChatAnswer(std::shared_ptr<HttpExchange> exchange, ChatAnswerSetting
 std::vector<BlockChange> ChatAnswer::take_event(Choice& choice, const GenerationEvent& event) {
   std::vector<BlockChange> changes = choice.blocks.take(event);
   if (event.finish) {
-    // What a limit has cut is no call that may be carried out.
-    choice.finish =
-        choice.blocks.has_calls() && event.finish == FinishReason::stop ? "tool_calls" : finish_name(*event.finish);
+    // What a limit or a stop text has cut is no call that may be carried out.
+    choice.finish = choice.blocks.has_whole_calls() && event.finish == FinishReason::stop ? "tool_calls"
+                                                                                          : finish_name(*event.finish);
     usage().reasoning_tokens += choice.blocks.reasoning_tokens();
   }
   return changes;

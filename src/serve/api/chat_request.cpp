@@ -37,23 +37,26 @@ std::string text_of_parts(const Json& parts, std::size_t i) {
 }
 
 // A call whose arguments are no JSON stays as the model wrote it: a conversation goes on from what was said.
-void read_calls(Json& message) {
+void read_calls(Json& message, MemberCount& members) {
   const auto calls = message.find("tool_calls");
   if (calls == message.end() || !calls->is_array()) return;
   for (Json& call : *calls) {
     if (!call.is_object() || !call.contains("function") || !call["function"].is_object()) continue;
     Json& function = call["function"];
     if (!function.contains("arguments") || !function["arguments"].is_string()) continue;
+    std::string plain;
+    if (judge_json(function["arguments"].get_ref<const std::string&>(), plain)) continue;
+    members.add(plain);
     try {
-      Json arguments = parse_json(function["arguments"].get<std::string>(), "arguments");
+      Json arguments = Json::parse(plain);
       if (arguments.is_object()) function["arguments"] = std::move(arguments);
-    } catch (const Error&) {
+    } catch (const Json::exception&) {
       continue;
     }
   }
 }
 
-Json read_message(const Json& given, std::size_t i) {
+Json read_message(const Json& given, std::size_t i, MemberCount& members) {
   if (!given.is_object()) refuse(i, "a message is an object");
   if (!given.contains("role") || !given["role"].is_string()) refuse(i, "the role is missing");
   Json message = given;
@@ -68,7 +71,7 @@ Json read_message(const Json& given, std::size_t i) {
   } else if (!message["content"].is_string()) {
     refuse(i, "the content is a text, or a list of parts");
   }
-  read_calls(message);
+  read_calls(message, members);
   return message;
 }
 
@@ -80,7 +83,9 @@ Conversation read_conversation(const RequestFields& fields, Json tools, const Se
     throw ApiError(400, "messages must be a list with a message in it", "messages");
   Conversation conversation;
   conversation.tools = std::move(tools);
-  for (std::size_t i = 0; i < messages->size(); ++i) conversation.messages.push_back(read_message((*messages)[i], i));
+  MemberCount members;
+  for (std::size_t i = 0; i < messages->size(); ++i)
+    conversation.messages.push_back(read_message((*messages)[i], i, members));
   if (const Json* const documents = fields.find("documents")) conversation.documents = *documents;
   conversation.variables = model.template_variables;
   if (const std::string effort = fields.text("reasoning_effort", ""); !effort.empty())
@@ -98,8 +103,7 @@ RenderedChat render_chat(Conversation conversation, const ServedModel& model) {
                    "the model has no chat template, so it does not chat; /v1/completions continues texts, or start the "
                    "server with a template");
   conversation.add_generation_prompt = true;
-  if (!conversation.tools.is_null() && !model.chat_template->tool_calls().is_told_by_template)
-    tell_tools_as_text(conversation);
+  if (!model.chat_template->tool_calls().is_told_by_template) tell_tools_as_text(conversation);
   RenderedChat rendered;
   rendered.text = model.chat_template->render(std::move(conversation));
   rendered.ids = model.tokenizer->encode(rendered.text, kRenderedText);

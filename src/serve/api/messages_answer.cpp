@@ -54,7 +54,7 @@ Json MessagesAnswer::usage_of(const GenerationUsage& usage) const {
 Json MessagesAnswer::stop_of(const GenerationEvent& event) const {
   const char* reason = event.finish == FinishReason::length ? "max_tokens"
                        : !event.stop_text.empty()           ? "stop_sequence"
-                       : blocks_.has_calls()                ? "tool_use"
+                       : blocks_.has_whole_calls()          ? "tool_use"
                                                             : "end_turn";
   return {{"stop_reason", reason},
           {"stop_sequence", event.stop_text.empty() ? Json(nullptr) : Json(std::string(event.stop_text))}};

@@ -19,6 +19,17 @@ std::string type_of(const Json& block) {
                                                                                   : std::string();
 }
 
+// Templates know no sign of a tool that has failed but what it gave back.
+Json result_of(const Json& block) {
+  Json content = block.value("content", Json(""));
+  if (block.value("is_error", Json()) != true) return content;
+  if (content.is_array())
+    content.insert(content.begin(), Json{{"type", "text"}, {"text", "Error:"}});
+  else if (content.is_string())
+    content = "Error: " + content.get<std::string>();
+  return content;
+}
+
 // What tools gave back are messages of their own; what they were asked is part of an answer.
 void add_message(const Json& given, std::size_t i, Json& messages) {
   if (!given.is_object() || !given.contains("role") || !given.contains("content"))
@@ -30,9 +41,8 @@ void add_message(const Json& given, std::size_t i, Json& messages) {
   for (const Json& block : content) {
     const std::string type = type_of(block);
     if (type == "tool_result") {
-      messages.push_back({{"role", "tool"},
-                          {"tool_call_id", block.value("tool_use_id", Json(""))},
-                          {"content", block.value("content", Json(""))}});
+      messages.push_back(
+          {{"role", "tool"}, {"tool_call_id", block.value("tool_use_id", Json(""))}, {"content", result_of(block)}});
     } else if (type == "tool_use") {
       calls.push_back(
           {{"id", block.value("id", Json(""))},

@@ -44,13 +44,16 @@ constexpr auto kUndone = std::to_array<UndoneField>({
     {"lora", "[]"},
 });
 
-// What is put into an object is looked for in it first.
 constexpr std::size_t kMostMembers = 1024, kMostMembersInAll = 1U << 16U;
 
-// json: sound. Its members are the colons outside of strings.
-void refuse_many_members(std::string_view json) {
+[[noreturn]] void refuse(std::string_view name, const std::string& what) {
+  throw ApiError(400, fmt::format("{} must be {}", name, what), std::string(name));
+}
+
+}  // namespace
+
+void MemberCount::add(std::string_view json) {
   std::vector<std::size_t> open;
-  std::size_t all = 0;
   for (std::size_t i = 0; i < json.size(); ++i) {
     if (json[i] == '"') {
       for (++i; json[i] != '"'; ++i)
@@ -59,25 +62,19 @@ void refuse_many_members(std::string_view json) {
       open.push_back(0);
     } else if (json[i] == '}') {
       open.pop_back();
-    } else if (json[i] == ':' && (++open.back() > kMostMembers || ++all > kMostMembersInAll)) {
+    } else if (json[i] == ':' && (++open.back() > kMostMembers || ++all_ > kMostMembersInAll)) {
       throw ApiError(400, fmt::format("the body has an object of more than {} keys, or more than {} in all",
                                       kMostMembers, kMostMembersInAll));
     }
   }
 }
 
-[[noreturn]] void refuse(std::string_view name, const std::string& what) {
-  throw ApiError(400, fmt::format("{} must be {}", name, what), std::string(name));
-}
-
-}  // namespace
-
 Json parse_body(std::string_view body) {
   if (body.empty()) throw ApiError(400, "the request has no body; send JSON");
   Json parsed;
   try {
     const std::string plain = plain_json(body, "the body");
-    refuse_many_members(plain);
+    MemberCount().add(plain);
     parsed = Json::parse(plain);
   } catch (const Error& error) {
     throw ApiError(400, error.what());

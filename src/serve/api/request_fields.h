@@ -20,6 +20,16 @@ namespace nibble::serve {
 // ApiError(400): no JSON, no object, or one of more members than anybody needs.
 Json parse_body(std::string_view body);
 
+// Of JSON in a body, also of what lies in its texts: what is put into an object is looked for in it first.
+class MemberCount {
+ public:
+  // json: sound, and not parsed yet. ApiError(400): an object of more members than anybody needs, or that many in all.
+  void add(std::string_view json);
+
+ private:
+  std::size_t all_ = 0;
+};
+
 class RequestFields {
  public:
   // body: an object; must outlive this.

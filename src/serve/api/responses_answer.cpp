@@ -29,14 +29,21 @@ std::string ResponsesAnswer::event(const char* type, Json fields) {
   return fmt::format("event: {}\n{}", type, server_event(data));
 }
 
+// By a limit, or by a stop text within a call, which then may not be carried out.
+bool ResponsesAnswer::is_cut() const noexcept {
+  return finish_ == FinishReason::length ||
+         (finish_ == FinishReason::stop && blocks_.has_calls() && !blocks_.has_whole_calls());
+}
+
 Json ResponsesAnswer::response(const char* status) const {
-  const bool is_cut = finish_ == FinishReason::length;
+  Json details = nullptr;
+  if (is_cut()) details = {{"reason", finish_ == FinishReason::length ? "max_output_tokens" : "stop"}};
   Json answer = {{"id", "resp_" + settings_.id},
                  {"object", "response"},
                  {"created_at", settings_.created},
                  {"status", status},
                  {"error", nullptr},
-                 {"incomplete_details", is_cut ? Json{{"reason", "max_output_tokens"}} : Json(nullptr)},
+                 {"incomplete_details", std::move(details)},
                  {"model", settings_.model},
                  {"output", output_},
                  {"parallel_tool_calls", true},
@@ -103,8 +110,8 @@ std::string ResponsesAnswer::opened(std::size_t block) {
 
 std::string ResponsesAnswer::closed(std::size_t block) {
   const AnswerBlock& one = blocks_.all()[block];
-  const bool is_cut = finish_ == FinishReason::length && block + 1 == blocks_.all().size();
-  const Json whole = item(block, is_cut ? "incomplete" : "completed");
+  const bool is_last_cut = is_cut() && block + 1 == blocks_.all().size();
+  const Json whole = item(block, is_last_cut ? "incomplete" : "completed");
   Json done = place(block);
   std::string text;
   if (one.kind == AnswerBlock::Kind::call) {
@@ -158,9 +165,8 @@ std::string ResponsesAnswer::begin_stream() {
 std::string ResponsesAnswer::stream_event(const GenerationEvent& given) {
   std::string text = take_event(given);
   if (!given.finish) return text;
-  const bool is_cut = finish_ == FinishReason::length;
-  return text + event(is_cut ? "response.incomplete" : "response.completed",
-                      {{"response", response(is_cut ? "incomplete" : "completed")}});
+  return text + event(is_cut() ? "response.incomplete" : "response.completed",
+                      {{"response", response(is_cut() ? "incomplete" : "completed")}});
 }
 
 std::string ResponsesAnswer::stream_error(const ApiError& error) {
@@ -169,6 +175,6 @@ std::string ResponsesAnswer::stream_error(const ApiError& error) {
 
 void ResponsesAnswer::collect(const GenerationEvent& given) { take_event(given); }
 
-Json ResponsesAnswer::whole() { return response(finish_ == FinishReason::length ? "incomplete" : "completed"); }
+Json ResponsesAnswer::whole() { return response(is_cut() ? "incomplete" : "completed"); }
 
 }  // namespace nibble::serve

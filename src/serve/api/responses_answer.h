@@ -38,6 +38,7 @@ class ResponsesAnswer final : public Answer {
   Json place(std::size_t block) const;
   std::string event(const char* type, Json fields);
   Json response(const char* status) const;
+  bool is_cut() const noexcept;
 
   ResponsesAnswerSettings settings_;
   AnswerBlocks blocks_;          // an item each

@@ -16,6 +16,8 @@ void add_item(const Json& item, std::size_t i, Json& messages) {
   if (!item.is_object()) refuse("an item is an object");
   const Json type = item.value("type", Json("message"));
   if (type == "message") {
+    if (!item.value("role", Json()).is_string()) refuse("the role is missing");
+    if (item.value("content", Json()).is_null() && item["role"] != "assistant") refuse("the content is missing");
     messages.push_back(
         {{"role", item.value("role", Json(nullptr))}, {"content", item.value("content", Json(nullptr))}});
   } else if (type == "function_call") {
