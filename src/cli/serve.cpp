@@ -216,7 +216,8 @@ void add_serve(CLI::App& app, Session& session) {
       ->check(count_within(1, std::uint64_t{1} << 31));
   verb->add_option(
       "--memory", options->memory,
-      "For keys and values of all texts, those held for what comes next too (default: half of what is free)");
+      "For keys and values, recurrent states and points to go back to of all texts, those held for what comes next too "
+      "(default: half of what is free)");
   verb->add_option("--held", options->held, "Texts that are held for what comes next; 0: none")
       ->check(count_within(0, 1U << 16U))
       ->capture_default_str();
