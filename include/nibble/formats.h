@@ -71,8 +71,9 @@ struct EncodeMatrixRequest {
 EncodedMatrix encode_matrix(std::span<const float> weights, std::uint64_t rows, std::uint64_t cols,
                             const EncodeMatrixRequest& request);
 
-// [rows * cols]. Errors: invalid_argument (an unknown format, no rows or no columns), corrupt (planes of another size
-// than the format's, or bytes that no writer stores).
+// [rows * cols]. Planes go by their names, in any order; types and shapes may be left empty. Errors: invalid_argument
+// (an unknown format, no rows or no columns, a plane of another name, type or shape than the format's), corrupt (planes
+// of another number or size, or bytes that no writer stores).
 std::vector<float> decode_matrix(const EncodedMatrix& matrix);
 
 struct RoundTripError {

@@ -108,7 +108,7 @@ def decode(
         flat = np.frombuffer(data, np.uint8)
         if rows <= 0 or flat.size % rows != 0:
             raise InvalidArgumentError(f"bytes of {rows} rows are a multiple of {rows}; given {flat.size}")
-        planes = [{"name": "", "type": "U8", "shape": (rows, flat.size // rows), "bytes": flat}]
+        planes = [{"name": "", "type": "", "shape": (), "bytes": flat}]
     return _native.decode_matrix(format, rows, cols, planes)
 
 

@@ -91,6 +91,14 @@ TEST_F(TrainNetCommand, WritesWhatHasLearnt) {
   EXPECT_NE(text.out.find("ternary"), std::string::npos);
 }
 
+TEST_F(TrainNetCommand, MayHoldNothingOut) {
+  const std::string line = "train-net net.onnx --data x.npy --labels y.txt --batch 5 --epochs 1 --held-out 0 --json ";
+  const auto json = nlohmann::json::parse(run(line + "-o whole.onnx", 0).out);
+  EXPECT_EQ(json["examples"], 40);
+  EXPECT_EQ(json["held_out"], 0);
+  EXPECT_TRUE(std::filesystem::exists(scratch_ / "whole.onnx"));
+}
+
 // Without labels it goes on deciding as it did.
 TEST_F(TrainNetCommand, LearnsFromItselfWithoutLabels) {
   const auto json = nlohmann::json::parse(run(train("--epochs 2 -q int4 -o f.onnx --qdq --json"), 0).out);

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,21 @@ def test_there_and_back(format: str, weights: Matrix) -> None:
     if len(encoded.planes) == 1:
         assert np.array_equal(nibble.decode(encoded.tobytes(), format, encoded.shape), stored)
         assert np.array_equal(nibble.decode(memoryview(encoded.tobytes()), format, encoded.shape), stored)
+
+
+def test_planes_are_what_they_say(weights: Matrix) -> None:
+    encoded = nibble.encode(weights, "int4:g32:asym")
+    turned = dict(reversed(list(encoded.planes.items())))
+    assert list(turned) != list(encoded.planes)
+    assert np.array_equal(nibble.decode(turned, encoded.format, encoded.shape), encoded.decode())
+    scales = encoded.planes["scales"]
+    for wrong in (
+        replace(scales, name="scale"),
+        replace(scales, type="F32" if scales.type != "F32" else "F16"),
+        replace(scales, shape=scales.shape[::-1]),
+    ):
+        with pytest.raises(nibble.InvalidArgumentError, match="scales"):
+            nibble.decode({**encoded.planes, "scales": wrong}, encoded.format, encoded.shape)
 
 
 def test_q8_0_is_what_its_definition_says(weights: Matrix) -> None:

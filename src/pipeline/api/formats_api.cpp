@@ -54,6 +54,28 @@ SiteStatistics inputs_of(std::span<const float> importance, std::uint64_t cols) 
   return inputs;
 }
 
+// By their names, in the format's order. An empty type or shape says nothing.
+std::vector<std::span<const std::byte>> planes_of(const EncodedMatrix& matrix, const Format& format) {
+  std::vector<std::span<const std::byte>> planes;
+  const std::vector<PlaneSpec> specs = format.planes(matrix.rows, matrix.cols);
+  if (matrix.planes.size() != specs.size())
+    throw Error(ErrorKind::corrupt, fmt::format("the matrix: {} is stored in {} planes, given: {}", format.name(),
+                                                specs.size(), matrix.planes.size()));
+  for (const PlaneSpec& spec : specs) {
+    const auto plane = std::ranges::find(matrix.planes, spec.suffix, &EncodedPlane::name);
+    if (plane == matrix.planes.end())
+      refuse(fmt::format("the matrix: there is no plane '{}', which {} is stored in", spec.suffix, format.name()));
+    if (!plane->type.empty() && plane->type != dtype_name(spec.dtype))
+      refuse(fmt::format("the matrix: the plane '{}' of {} is of {}; given: {}", spec.suffix, format.name(),
+                         dtype_name(spec.dtype), plane->type));
+    if (!plane->shape.empty() && plane->shape != spec.shape)
+      refuse(fmt::format("the matrix: the plane '{}' of {} has the shape {}; given: {}", spec.suffix, format.name(),
+                         shape_text(spec.shape), shape_text(plane->shape)));
+    planes.emplace_back(plane->bytes);
+  }
+  return planes;
+}
+
 }  // namespace
 
 std::vector<FormatDescription> list_format_descriptions() {
@@ -98,9 +120,7 @@ std::vector<float> decode_matrix(const EncodedMatrix& matrix) {
   const FormatPtr format = find_format(matrix.format);
   if (matrix.rows == 0 || matrix.cols == 0)
     refuse(fmt::format("a matrix has at least one row and one column; given: {} x {}", matrix.rows, matrix.cols));
-  std::vector<std::span<const std::byte>> planes;
-  for (const EncodedPlane& plane : matrix.planes) planes.emplace_back(plane.bytes);
-  const QuantizedView view = make_view(format, matrix.rows, matrix.cols, std::move(planes), "the matrix");
+  const QuantizedView view = make_view(format, matrix.rows, matrix.cols, planes_of(matrix, *format), "the matrix");
   if (const auto defect = format->find_tensor_defect(view.tensor_grid.get()))
     throw Error(ErrorKind::corrupt, "the matrix: " + *defect);
   for (std::uint64_t row = 0; row < matrix.rows; ++row)
