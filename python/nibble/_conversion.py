@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _native
 from ._errors import InvalidArgumentError
-from ._models import Checkpoint, Model, PathLike, checkpoint_of, listed, machine_options
+from ._models import Checkpoint, Model, PathLike, checkpoint_of, file_name, listed, machine_options
 from ._progress import Progress, reporting
 from ._texts import Texts, named_texts
 from ._verdicts import Verdict
@@ -73,7 +73,7 @@ def convert(
     if output is None and not dry_run:
         raise InvalidArgumentError("an output is needed, unless nothing is written (dry_run)")
     options: dict[str, object] = {
-        "output": "dry-run.gguf" if output is None else os.fspath(output),
+        "output": "dry-run.gguf" if output is None else file_name(output),
         "container": container,
         "dtype": dtype,
         "lossy": lossy,

@@ -87,6 +87,14 @@ def listed(names: str | Iterable[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
+def file_name(path: PathLike) -> str:
+    """InvalidArgumentError for what can name no file."""
+    name = os.fspath(path)
+    if "\0" in name:
+        raise InvalidArgumentError(f"a file's name has no zero in it: {name!r}")
+    return name
+
+
 class Tokenizer:
     """A model's own tokenizer. Safe to use from many threads."""
 
@@ -370,7 +378,7 @@ def _with_text(pieces: Generator[AnswerPiece, None, None]) -> Iterator[AnswerPie
 
 def open_model(path: PathLike) -> Checkpoint:
     """Opens a Hugging Face directory, a safetensors file or a GGUF file, and reads no weight of it."""
-    return Checkpoint(_native.open_model(path))
+    return Checkpoint(_native.open_model(file_name(path)))
 
 
 def checkpoint_of(model: PathLike | Checkpoint | Model) -> Checkpoint:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from . import _native
 from ._errors import InvalidArgumentError, NotFoundError
-from ._models import Checkpoint, Model, PathLike, checkpoint_of, listed, machine_options
+from ._models import Checkpoint, Model, PathLike, checkpoint_of, file_name, listed, machine_options
 from ._progress import Progress, reporting
 from ._texts import Texts, calibration_texts, named_texts
 
@@ -225,7 +225,7 @@ def quantize(
         "bits_per_weight": None if bits_per_weight is None else float(bits_per_weight),
         "max_bytes": max_bytes,
         "max_kl": None if max_kl is None else float(max_kl),
-        "output": "dry-run.gguf" if output is None else os.fspath(output),
+        "output": "dry-run.gguf" if output is None else file_name(output),
         "container": container,
         "method": method,
         "fit": fit,

@@ -135,6 +135,10 @@ def test_requests_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         nibble.quantize(MODEL, "q4_k")
     with pytest.raises(TypeError, match="samples"):
         nibble.calibrate(MODEL, CALIBRATION, samples="many")  # type: ignore[arg-type]
+    with pytest.raises(nibble.InvalidArgumentError, match="no zero"):
+        nibble.quantize(MODEL, "q4_k", "a\0b.gguf")
+    with pytest.raises(nibble.InvalidArgumentError, match="no zero"):
+        nibble.open_model("a\0b.gguf")
     with pytest.raises(nibble.InvalidArgumentError, match="samples is outside the numbers .*: -1"):
         nibble.calibrate(MODEL, CALIBRATION, samples=-1)
     assert nibble.quantize(MODEL, "q4_k", dry_run=True).bits_per_weight > 4
