@@ -64,9 +64,9 @@ std::string text_of(const DistillSummary& summary, const DistillRequest& request
   const double before = summary.judgements.front().loss, after = summary.kept->loss;
   if (is_as_it_was)
     return text + fmt::format(
-                      "held-out divergence {:.5f} at the beginning, and no step had less; lower the rate, or "
-                      "give more text\n",
-                      before);
+                      "held-out divergence {:.5f} at the beginning, and no step had less; lower the rate{}, or "
+                      "give more text or steps\n",
+                      before, summary.coded == 0 ? "" : " of codes (--code-rate)");
   return text + fmt::format(
                     "held-out divergence {:.5f} at the beginning, {:.5f} ({:+.1f} %) at step {}, which was "
                     "written\n",

@@ -373,6 +373,10 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
   summary.stopped_early = trainer.stopped_early();
   summary.curve = trainer.curve();
   summary.validations = trainer.validations();
+  if (summary.validations.empty() && settings.validate_every != 0 && request.note)
+    request.note(
+        "warning: nothing was judged: of the text less than a row is held out; give more text, or shorter "
+        "rows");
   if (settings.patience != 0) summary.kept = trainer.best_validation();
   const std::string manifest =
       manifest_of_run(run.identity, trainer, settings, rounded ? &*rounded : nullptr, summary.kept);
