@@ -93,7 +93,7 @@ constexpr std::array kTraining = {
         TermKind::data,
         "distill",
         kNone,
-        {"A verb: what lies beside a quantized model's codes (scales, biases of groups, norms; with --codes the codes, too, "
+        {"A verb: what lies beside a quantized model's codes (scales, biases, norms; with --codes the codes, too, "
          "with --train-embedding the embedding) is trained to predict what its original predicts. The file stays as "
          "large.",
          "一个命令：训练量化模型中编码以外的部分（尺度、分组偏置、归一化；加 --codes 时连同编码，加 --train-embedding "
