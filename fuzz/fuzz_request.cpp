@@ -8,10 +8,17 @@
 #include "serve/api/chat_request.h"
 #include "serve/api/generation_fields.h"
 #include "serve/api/messages_request.h"
+#include "serve/api/tool_fields.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace nibble::serve;
-  static const ServedModel model = {.names = {"m"}, .context = 512, .trained_context = 512, .vocabulary = 1000};
+  static const ServedModel model = [] {
+    ServedModel made{};
+    made.names = {"m"};
+    made.context = made.trained_context = 512;
+    made.vocabulary = 1000;
+    return made;
+  }();
   Json body;
   try {
     body = parse_body({reinterpret_cast<const char*>(data), size});
@@ -26,11 +33,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
   };
   read([&] { (void)read_generation_fields(RequestFields(body), model, 16); });
-  read([&] { (void)read_conversation(RequestFields(body), model); });
+  const auto read_chat = [&](const Json& chat) {
+    const RequestFields fields(chat);
+    (void)read_conversation(fields, read_tools(fields).told, model);
+  };
+  read([&] { read_chat(body); });
   read([&] {
     const Json chat = chat_of_messages(body, true);
     (void)read_generation_fields(RequestFields(chat), model, 16);
-    (void)read_conversation(RequestFields(chat), model);
+    read_chat(chat);
   });
   return 0;
 }
