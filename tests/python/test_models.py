@@ -214,7 +214,7 @@ def runs_beside(call: Callable[[], object]) -> bool:
         nonlocal counted
         while not done.is_set():
             counted += 1
-            time.sleep(0.001)
+            time.sleep(0.0001)  # several times within the shortest of the calls
 
     thread = threading.Thread(target=count)
     thread.start()
