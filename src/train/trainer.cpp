@@ -64,13 +64,13 @@ struct Halves {
 };
 
 // Where it is to be judged on the way, there is a row of the text: known before the first step.
-JudgeSettings judge_settings(const TrainerSettings& s, const TokenStream& held_out) {
+JudgeSettings judge_settings(const TrainerSettings& s, const TrainingText& text) {
   const bool is_asked_for = s.patience != 0 || s.validate_every <= s.steps;
   return {.steps = s.steps,
           .every = s.validate_every,
           .patience = s.patience,
           .keeps_best = s.patience != 0,
-          .is_required = is_asked_for && !held_out.ids.empty(),
+          .is_required = text.is_to_judge || (is_asked_for && !text.held_out.ids.empty()),
           .batch = s.batch,
           .most_rows = (kValidationTokens + s.batch.length - 1) / s.batch.length,
           .name = "validations"};
@@ -99,7 +99,7 @@ Trainer::Trainer(const Network& network, NetworkWeights& weights, const Training
       help_(help),
       tape_(network, weights, {.arithmetic = settings.arithmetic, .kv = settings.kv}, machine),
       batches_(text.training, settings.batch),
-      judge_(text.held_out, judge_settings(settings, text.held_out)),
+      judge_(text.held_out, judge_settings(settings, text)),
       curve_((settings.steps + stride() - 1) / stride()) {
   const Graph& end = network.end().graph;
   vocabulary_ = end.width(end.outputs.front());

@@ -64,6 +64,7 @@ struct TrainerSettings {
 struct TrainingText {
   const TokenStream& training;
   const TokenStream& held_out;
+  bool is_to_judge = false;  // held_out was given to judge by: less than a row of it is an error, whatever the settings
 };
 
 // Borrowed. Null: there is none.

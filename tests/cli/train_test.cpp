@@ -205,6 +205,9 @@ TEST_F(Train, SaysWhatIsWrong) {
   wrong("--config nowhere.json -o x", "nowhere.json");
   wrong("--config shape --batch 2 --length 32 --held-out 0.001 --validate-every 1 -o x",
         "held-out text is shorter than a row");
+  std::ofstream(scratch_ / "short.txt") << "A word.";
+  wrong("--config shape --batch 2 --length 32 --steps 2 --validation short.txt -o x",
+        "held-out text is shorter than a row");
   wrong("--config shape --batch 2 --length 32 --held-out 0 --patience 3 -o x", "--patience");
   wrong(kShape + "-o x.gguf", "written to a directory");
   wrong("-o x", "either --config, a shape, or --from");

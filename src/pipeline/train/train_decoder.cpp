@@ -349,7 +349,8 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
 
   TrainerSettings settings = request.settings;
   settings.begins_trained = sources.model() != nullptr;
-  Trainer trainer(tensors.network(), weights, {sources.training(), sources.held_out()}, settings, machine,
+  Trainer trainer(tensors.network(), weights, {sources.training(), sources.held_out(), !request.validation.empty()},
+                  settings, machine,
                   {.teacher = teacher ? &*teacher : nullptr, .rounded = rounded ? &*rounded : nullptr});
   const ResumableRun run{training_state_path(request.output), sources.identity(request.seed, machine.pool),
                          request.save_every};

@@ -80,12 +80,6 @@ TrainingSources::TrainingSources(const TrainRequest& request) {
   training_ = join_documents(request.text, tokenizer(), request.documents);
   held_out_ = request.validation.empty() ? hold_out(training_, request.held_out)
                                          : join_documents(request.validation, tokenizer(), request.documents);
-  if (!request.validation.empty() && request.settings.validate_every != 0 && held_out_.ids.size() < length)
-    throw Error(ErrorKind::unusable_input,
-                fmt::format("the text to judge by is shorter than a row; give more of it, or shorter rows: {} and {} "
-                            "tokens",
-                            held_out_.ids.size(), length),
-                "held_out");
 }
 
 // A teacher speaks of the same tokens: as many, and the same ones for the same text.
