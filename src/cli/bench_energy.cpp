@@ -17,7 +17,15 @@ std::string root() {
   return given != nullptr && *given != '\0' ? given : "/";
 }
 
-double tokens_of(const Speed& speed) { return static_cast<double>(speed.tokens * speed.samples.size()); }
+struct TokenJoules {
+  double all, above_idle;
+};
+
+std::optional<TokenJoules> joules_of_token(const Speed& speed, double idle_watts) {
+  if (!speed.joules) return std::nullopt;
+  const double tokens = static_cast<double>(speed.tokens * speed.samples.size());
+  return TokenJoules{*speed.joules / tokens, (*speed.joules - idle_watts * speed.seconds) / tokens};
+}
 
 std::string joules_text(double joules) {
   return joules >= 1 ? fmt::format("{:.3g} J", joules) : fmt::format("{:.3g} mJ", joules * 1e3);
@@ -42,9 +50,9 @@ void BenchEnergy::prepare(SpeedOptions& options) {
 }
 
 std::vector<std::string> BenchEnergy::cells(const Speed& speed) const {
-  if (!speed.joules) return {"", ""};
-  const double tokens = tokens_of(speed);
-  return {joules_text(*speed.joules / tokens), joules_text((*speed.joules - idle_watts_ * speed.seconds) / tokens)};
+  const std::optional<TokenJoules> joules = joules_of_token(speed, idle_watts_);
+  if (!joules) return {"", ""};
+  return {joules_text(joules->all), joules_text(joules->above_idle)};
 }
 
 std::string BenchEnergy::footnote() const {
@@ -62,12 +70,12 @@ void BenchEnergy::add_to(Json& whole) const {
 }
 
 void BenchEnergy::add_to(Json& result, const Speed& speed) const {
-  if (!speed.joules) return;
-  const double tokens = tokens_of(speed);
+  const std::optional<TokenJoules> joules = joules_of_token(speed, idle_watts_);
+  if (!joules) return;
   result["energy_joules"] = *speed.joules;
   result["energy_seconds"] = speed.seconds;
-  result["joules_per_token"] = *speed.joules / tokens;
-  result["joules_per_token_above_idle"] = (*speed.joules - idle_watts_ * speed.seconds) / tokens;
+  result["joules_per_token"] = joules->all;
+  result["joules_per_token_above_idle"] = joules->above_idle;
 }
 
 }  // namespace nibble::cli

@@ -127,9 +127,7 @@ void add_serve_bench(CLI::App& verb, ServeBench& bench) {
 void bench_serve(const std::string& model, const ServeBench& bench, Session& session) {
   if (model.empty() == bench.url.empty())
     throw Error(ErrorKind::invalid_argument, "--serve takes a model, or the --url of a server that has one");
-  if (bench.url.empty() && !serve::has_http_server())
-    throw Error(ErrorKind::unsupported,
-                "this nibble is built without its server; install libboost1.81-dev and build it again");
+  if (bench.url.empty()) serve::require_http_server();
   serve::LoadSettings load = bench.load;
   load.progress = session.progress();
   if (const char* const key = std::getenv("NIBBLE_API_KEY"); key != nullptr && !bench.url.empty()) load.key = key;

@@ -131,9 +131,7 @@ std::string log_line(const Json& line) {
 
 void serve_model(Options& options, Session& session) {
   judge_access(options);
-  if (!serve::has_http_server())  // before a model is loaded for nothing
-    throw Error(ErrorKind::unsupported,
-                "this nibble is built without its server; install libboost1.81-dev and build it again");
+  serve::require_http_server();  // before a model is loaded for nothing
   const SourceModel model = SourceModel::open(options.model);
   const std::optional<ModelTemplate> chat_template = open_template(model, options.chat, session);
   const std::size_t most = model.config().context;
@@ -188,9 +186,8 @@ void add_serve(CLI::App& app, Session& session) {
       "  nibble serve small.gguf --host 0.0.0.0 --api-key-file keys.txt\n"
       "  curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": "
       "\"Hello\"}]}'\n\nA browser finds a page for people at the same address. Each request gets the same text alone "
-      "and beside others. SIGTERM and Ctrl-C end the server "
-      "when "
-      "what was begun is done.\nNIBBLE_API_KEY holds a key, besides those of --api-key-file.");
+      "and beside others. SIGTERM and Ctrl-C end the server when what was begun is done.\nNIBBLE_API_KEY holds a key, "
+      "besides those of --api-key-file.");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("--host", options->address.host, "Address to listen on")->capture_default_str();
   verb->add_option("--port", options->address.port, "Port (0: any that is free)")->capture_default_str();

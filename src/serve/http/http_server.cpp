@@ -68,6 +68,7 @@ struct HttpServer::State {
 };
 
 bool has_http_server() noexcept { return true; }
+void require_http_server() {}
 
 HttpServer::HttpServer(const HttpAddress& address, const HttpLimits& limits, HttpHandler& handler)
     : state_(std::make_unique<State>(address, limits, handler)) {}

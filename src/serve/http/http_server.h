@@ -83,8 +83,10 @@ struct HttpAddress {
   std::uint16_t port = 8080;  // 0: any that is free
 };
 
-// False where nibble is built without the server's library; then the constructor below throws Error(unsupported).
+// False where nibble is built without the server's library.
 bool has_http_server() noexcept;
+// Error(unsupported) there, as of the constructor below: for whoever has work to do before that.
+void require_http_server();
 
 class HttpServer {
  public:

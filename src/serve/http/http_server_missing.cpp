@@ -10,10 +10,12 @@ struct HttpServer::State {};
 
 bool has_http_server() noexcept { return false; }
 
-HttpServer::HttpServer(const HttpAddress&, const HttpLimits&, HttpHandler&) {
+void require_http_server() {
   throw Error(ErrorKind::unsupported,
               "this nibble is built without its server; install libboost1.81-dev and build it again");
 }
+
+HttpServer::HttpServer(const HttpAddress&, const HttpLimits&, HttpHandler&) { require_http_server(); }
 HttpServer::~HttpServer() = default;
 std::uint16_t HttpServer::port() const noexcept { return 0; }
 void HttpServer::start() {}
