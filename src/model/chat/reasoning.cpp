@@ -22,12 +22,9 @@ const std::vector<ReasoningMarks>& known_marks() {
   return known;
 }
 
-bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-
 std::size_t count_blanks_at_end(std::string_view text) {
-  std::size_t count = 0;
-  while (count < text.size() && is_blank(text[text.size() - 1 - count])) ++count;
-  return count;
+  const std::size_t last = text.find_last_not_of(kBlanks);
+  return last == std::string_view::npos ? text.size() : text.size() - 1 - last;
 }
 
 // Templates spell channels in pieces: what all of them have is the channel's name in a mark.
@@ -58,10 +55,7 @@ ReasoningStream::ReasoningStream(std::optional<ReasoningMarks> marks, bool begin
                                    : Stage::before),
       skips_blanks_(marks_.has_value() && begins_in_reasoning) {}
 
-void ReasoningStream::skip_blanks() {
-  const auto first = std::ranges::find_if_not(held_, is_blank);
-  held_.erase(held_.begin(), first);
-}
+void ReasoningStream::skip_blanks() { held_.erase(0, held_.find_first_not_of(kBlanks)); }
 
 void ReasoningStream::give(std::size_t count, std::vector<AnswerPart>& parts) {
   if (count > 0) parts.push_back({stage_ == Stage::reasoning, held_.substr(0, count)});
@@ -78,7 +72,7 @@ bool ReasoningStream::advance(std::vector<AnswerPart>& parts) {
   switch (stage_) {
     case Stage::before: {
       std::string_view text = held_;
-      text.remove_prefix(std::min(text.size(), text.find_first_not_of(" \n\t\r")));
+      text.remove_prefix(std::min(text.size(), text.find_first_not_of(kBlanks)));
       if (text.starts_with(marks_->open)) {
         held_ = text.substr(marks_->open.size());
         stage_ = Stage::reasoning;
