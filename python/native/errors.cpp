@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "fields.h"
 #include "parts.h"
 #include "text_caster.h"
 
@@ -14,29 +15,15 @@ namespace nb = nanobind;
 
 namespace {
 
-const char* name_of(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::invalid_argument:
-      return "invalid_argument";
-    case ErrorKind::not_found:
-      return "not_found";
-    case ErrorKind::corrupt:
-      return "corrupt";
-    case ErrorKind::unsupported:
-      return "unsupported";
-    case ErrorKind::unusable_input:
-      return "unusable_input";
-    case ErrorKind::io:
-      return "io";
-    case ErrorKind::resource:
-      return "resource";
-    case ErrorKind::cancelled:
-      return "cancelled";
-    case ErrorKind::internal:
-      break;
-  }
-  return "internal";
-}
+constexpr Choice<ErrorKind> kKinds[] = {{"invalid_argument", ErrorKind::invalid_argument},
+                                        {"not_found", ErrorKind::not_found},
+                                        {"corrupt", ErrorKind::corrupt},
+                                        {"unsupported", ErrorKind::unsupported},
+                                        {"unusable_input", ErrorKind::unusable_input},
+                                        {"io", ErrorKind::io},
+                                        {"resource", ErrorKind::resource},
+                                        {"cancelled", ErrorKind::cancelled},
+                                        {"internal", ErrorKind::internal}};
 
 }  // namespace
 
@@ -46,7 +33,7 @@ void bind_errors(nb::module_&) {
       std::rethrow_exception(thrown);
     } catch (const Error& error) {
       const nb::object error_of = nb::module_::import_("nibble._errors").attr("error_of");
-      const nb::object raised = error_of(name_of(error.kind()), std::string(error.what()), error.setting());
+      const nb::object raised = error_of(spelling_of(error.kind(), kKinds), std::string(error.what()), error.setting());
       PyErr_SetObject(raised.type().ptr(), raised.ptr());
     }
   });

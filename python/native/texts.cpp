@@ -21,20 +21,23 @@ using namespace nb::literals;
 
 namespace {
 
-const char* name_of(StopReason reason) {
-  switch (reason) {
-    case StopReason::end_token:
-      return "end_token";
-    case StopReason::stop_text:
-      return "stop_text";
-    case StopReason::max_tokens:
-      return "max_tokens";
-    case StopReason::context_full:
-      return "context_full";
-    case StopReason::caller:
-      break;
-  }
-  return "caller";
+constexpr Choice<StopReason> kReasons[] = {{"end_token", StopReason::end_token},
+                                           {"stop_text", StopReason::stop_text},
+                                           {"max_tokens", StopReason::max_tokens},
+                                           {"context_full", StopReason::context_full},
+                                           {"caller", StopReason::caller}};
+
+// What texts and answers tell alike.
+template <typename Made>
+Fields to_fields(const Made& made) {
+  Fields fields;
+  fields["text"] = made.text;
+  fields["stop_reason"] = spelling_of(made.reason, kReasons);
+  fields["prompt_tokens"] = made.prompt_tokens;
+  fields["prompt_seconds"] = made.prompt_seconds;
+  fields["decode_seconds"] = made.decode_seconds;
+  fields["decode_tokens"] = made.decode_tokens;
+  return fields;
 }
 
 // on_text: called with new text; False stops. None: nobody is told.
@@ -48,14 +51,8 @@ Fields generate(LoadedModel& model, const Tokens& prompt, const Fields& options,
   };
   const Generated made = watch.run(
       [&] { return nibble::generate(model, span_of(prompt), request, on_text.is_none() ? TextCallback() : tell); });
-  Fields fields;
-  fields["text"] = made.text;
+  Fields fields = to_fields(made);
   fields["tokens"] = made.tokens;
-  fields["stop_reason"] = name_of(made.reason);
-  fields["prompt_tokens"] = made.prompt_tokens;
-  fields["prompt_seconds"] = made.prompt_seconds;
-  fields["decode_seconds"] = made.decode_seconds;
-  fields["decode_tokens"] = made.decode_tokens;
   return fields;
 }
 
@@ -71,16 +68,10 @@ Fields answer(Chat& chat, std::string_view messages, const Fields& conversation,
   };
   const ChatAnswer made =
       watch.run([&] { return chat.answer(messages, rendering, request, on_text.is_none() ? AnswerCallback() : tell); });
-  Fields fields;
-  fields["text"] = made.text;
+  Fields fields = to_fields(made);
   fields["reasoning"] = made.reasoning;
-  fields["stop_reason"] = name_of(made.reason);
-  fields["prompt_tokens"] = made.prompt_tokens;
   fields["kept_tokens"] = made.kept_tokens;
   fields["new_tokens"] = made.new_tokens;
-  fields["prompt_seconds"] = made.prompt_seconds;
-  fields["decode_seconds"] = made.decode_seconds;
-  fields["decode_tokens"] = made.decode_tokens;
   return fields;
 }
 

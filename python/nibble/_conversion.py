@@ -12,16 +12,13 @@ from . import _native
 from ._errors import InvalidArgumentError
 from ._models import Checkpoint, Model, PathLike, checkpoint_of, file_name, listed, machine_options
 from ._progress import Progress, reporting
+from ._results import WithVerdict
 from ._texts import Texts, named_texts
 from ._verdicts import Verdict
 
 
-class Converted:
+class Converted(WithVerdict):
     """What a conversion did; to_dict() has all of it, under the keys of `nibble convert --json`."""
-
-    def __init__(self, fields: dict[str, Any], verdict: Verdict | None) -> None:
-        self._fields = fields
-        self.verdict = verdict  # where numbers were rounded, and texts given
 
     @property
     def output(self) -> Path:
@@ -37,15 +34,8 @@ class Converted:
         """Matrices: name, from, to, conversion ("kept", "exact", "rounded"), and what rounding changed."""
         return list(self._fields["tensors"])
 
-    def to_dict(self) -> dict[str, Any]:
-        fields = dict(self._fields)
-        return fields if self.verdict is None else fields | {"verdict": self.verdict.to_dict()}
-
     def __repr__(self) -> str:
         return f"<nibble.Converted {'exactly' if self.is_exact else 'with rounding'}: {self.output}>"
-
-    def _repr_html_(self) -> str | None:
-        return None if self.verdict is None else self.verdict._repr_html_()
 
 
 def convert(

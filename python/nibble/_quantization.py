@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,8 @@ from . import _native
 from ._errors import InvalidArgumentError, NotFoundError
 from ._models import Checkpoint, Model, PathLike, checkpoint_of, file_name, listed, machine_options
 from ._progress import Progress, reporting
+from ._results import WithVerdict
 from ._texts import Texts, calibration_texts, named_texts
-
-if TYPE_CHECKING:
-    from ._verdicts import Verdict
 
 
 class Statistics:
@@ -107,12 +105,8 @@ def calibrate(
     return Statistics(seen, source, sites, warnings)
 
 
-class Quantized:
+class Quantized(WithVerdict):
     """What a quantization did; to_dict() has all of it, under the keys of `nibble quantize --json`."""
-
-    def __init__(self, fields: dict[str, Any], verdict: Verdict | None) -> None:
-        self._fields = fields
-        self.verdict = verdict  # where it was verified
 
     @property
     def output(self) -> Path:
@@ -143,12 +137,6 @@ class Quantized:
     def warnings(self) -> list[str]:
         return list(self._fields["warnings"])
 
-    def to_dict(self) -> dict[str, Any]:
-        fields = dict(self._fields)
-        if self.verdict is not None:
-            fields["verdict"] = self.verdict.to_dict()
-        return fields
-
     def __repr__(self) -> str:
         done = f"written: {self.output}" if self.written else "not written"
         return f"<nibble.Quantized {self.bits_per_weight:.2f} bits per weight, {self.output_bytes:,} bytes, {done}>"
@@ -157,9 +145,6 @@ class Quantized:
         """The same, its file being gone."""
         fields = {name: value for name, value in self._fields.items() if name != "output"}
         return Quantized(fields | {"written": False}, self.verdict)
-
-    def _repr_html_(self) -> str | None:
-        return None if self.verdict is None else self.verdict._repr_html_()
 
 
 def recipe(format: str) -> Any:
