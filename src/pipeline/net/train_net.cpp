@@ -113,8 +113,7 @@ void tell_of_beginning(const TrainNetRequest& request, const NetTrainer& trainer
   if (!beginning.is_better_than(*learnt)) return;
   request.note(fmt::format(
       "no pass decided better on held-out examples than what the run began with: {} of {} right (loss {:.4f}) before, "
-      "{} "
-      "(loss {:.4f}) behind pass {}, the best; {}; a lower rate, or more examples, may bring more",
+      "{} (loss {:.4f}) behind pass {}, the best; {}; a lower rate, or more examples, may bring more",
       beginning.right, beginning.examples, beginning.loss, learnt->right, learnt->loss, learnt->epoch,
       kept->epoch == 0 ? "what it began with is written" : "that pass is written, since it began at random"));
 }
