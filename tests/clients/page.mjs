@@ -40,6 +40,11 @@ function serve(...options) {
 // A page that nothing may go wrong on: no error on the console, no break of its policy, no request to anywhere else.
 async function open(browser, server, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, colorScheme: "light", locale: "en-US", ...options });
+  if (options.refusesStorage) {
+    await context.addInitScript(() => {
+      for (const name of ["localStorage", "sessionStorage"]) Object.defineProperty(window, name, { get: () => { throw new DOMException("refused", "SecurityError"); } });
+    });
+  }
   const page = await context.newPage();
   const allowed = options.allowed ?? [];
   page.on("console", (message) => {
@@ -142,6 +147,21 @@ async function chat(browser, server) {
   await idle(page);
   check("a refusal is shown", (await page.locator("#messages .facts").last().innerText()).includes("temperature"));
   await page.unroute(/completions$/);
+
+  // Neither it nor what it was about is told to the model, after a reload, too; the same question asked again is.
+  await page.reload();
+  await page.waitForSelector(".message.assistant >> nth=2");
+  let sent = null;
+  await changing(page, (body) => {
+    sent = body.messages;
+    body.max_tokens = 4;
+  });
+  await page.fill("#prompt", "Then");
+  await page.keyboard.press("Enter");
+  await idle(page);
+  check(`a failed answer is not sent: ${JSON.stringify(sent)}`, sent?.map((message) => message.role).join() === "user,assistant,user,assistant,user" &&
+    sent.every((message) => message.content !== "" && message.content !== "And") && sent.at(-1).content === "Then");
+  await page.unroute(/completions$/);
   await page.click("[data-text=new_chat]");
   check("a new chat is empty", (await page.locator("#messages > li").count()) === 0 && (await page.isVisible("#welcome")));
   await page.context().close();
@@ -197,6 +217,20 @@ def bits(model):
 - [x] done
 - [ ] to do`;
 
+// Markdown, and the HTML that the reference implementation of CommonMark (commonmark.js 0.31.2) makes of it.
+const kEmphasis = [
+  ["***a***", "<em><strong>a</strong></em>"],
+  ["***a** b*", "<em><strong>a</strong> b</em>"],
+  ["***a* b**", "<strong><em>a</em> b</strong>"],
+  ["**a *b***", "<strong>a <em>b</em></strong>"],
+  ["*a **b***", "<em>a <strong>b</strong></em>"],
+  ["*a **b** c*", "<em>a <strong>b</strong> c</em>"],
+  ["**a *b* c**", "<strong>a <em>b</em> c</strong>"],
+  ["___a___ b", "<em><strong>a</strong></em> b"],
+  ["**a** ** b", "<strong>a</strong> ** b"],
+  ["2*3 and a_b_c", "2*3 and a_b_c"],
+];
+
 async function markdown(browser, server) {
   const page = await open(browser, server);
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
@@ -245,6 +279,26 @@ async function markdown(browser, server) {
   await looksWhole(page, "Markdown");
   await page.setViewportSize({ width: 1280, height: 1300 });
   await shot(page, "markdown");
+  await page.unroute(/completions$/);
+
+  const answerTo = async (text) => {
+    await page.click("[data-text=new_chat]");
+    await answering(page, text);
+    await page.fill("#prompt", "Show me");
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.querySelector(".assistant .facts")?.textContent.includes("1234"));
+    await page.unroute(/completions$/);
+  };
+  await answerTo(kEmphasis.map(([text]) => text).join("\n\n"));
+  const made = await page.evaluate(() => [...document.querySelectorAll(".assistant > .body > p")].map((node) => node.innerHTML));
+  kEmphasis.forEach(([text, html], i) => check(`${text} gives ${html}, not ${made[i]}`, made[i] === html));
+
+  // As a part of a conversation that was kept: what is long comes at once.
+  const long = Array.from({ length: 100000 }, (_, i) => `line ${i}`).join("\n"), items = Array.from({ length: 100000 }, (_, i) => `- item ${i}`).join("\n");
+  await page.evaluate((messages) => sessionStorage.setItem("nibble-chat", JSON.stringify(messages)), [{ role: "user", content: "Count" }, { role: "assistant", content: `${long}\n\n${items}` }]);
+  await page.reload();
+  await page.waitForSelector(".message.assistant");
+  check("a paragraph and a list of 100,000 lines are whole", await page.evaluate(() => document.querySelectorAll(".assistant p > br").length === 99999 && document.querySelectorAll(".assistant li").length === 100000));
   await page.context().close();
 }
 
@@ -319,6 +373,22 @@ async function status(browser, server) {
   check("the model is described", (await page.locator("#model-facts dd").count()) >= 7 && (await page.locator("#formats tbody tr").count()) >= 1);
   await looksWhole(page, "model");
   await shot(page, "model");
+
+  // Who leaves the view while it asks, and comes back, does not make it ask twice as often.
+  let held = [];
+  await page.route(/metrics$/, (route) => held.push(route));
+  await page.click("nav a[href='#status']");
+  while (held.length === 0) await page.waitForTimeout(20);
+  for (const view of ["model", "status", "model", "status"]) {
+    await page.click(`nav a[href='#${view}']`);
+    await page.waitForSelector(`#${view}:not([hidden])`);
+  }
+  const slots = await page.evaluate(() => fetch("/slots").then((answer) => answer.status));  // behind whatever was asked before it
+  check(`one question at a time: ${held.length}`, slots === 200 && held.length === 1);
+  await held.pop().continue();
+  while (held.length === 0) await page.waitForTimeout(20);
+  check("and it goes on", held.length === 1);
+  await Promise.all(held.map((route) => route.continue()));
   await page.context().close();
 }
 
@@ -389,6 +459,22 @@ async function keys(browser) {
   check("the key is kept in the tab", !(await page.isVisible("#key-dialog")));
   check("and nowhere else", await page.evaluate(() => !JSON.stringify(localStorage).includes("sesame") && !document.cookie));
   await page.context().close();
+
+  // A browser that keeps nothing for this page.
+  const private_page = await open(browser, server, { allowed: ["401 (Unauthorized)"], refusesStorage: true });
+  await private_page.waitForSelector("#key-dialog[open]");
+  await private_page.fill("#key", "open sesame");
+  await private_page.keyboard.press("Enter");
+  await private_page.waitForSelector("#model-name:not(:empty)");
+  await private_page.fill("#prompt", "Once upon a time");
+  await private_page.keyboard.press("Enter");
+  await private_page.waitForSelector(".message.assistant");
+  await idle(private_page);
+  check("a key that may not be kept is used all the same", (await answers(private_page))[0].length > 10 && !(await private_page.isVisible("#key-dialog")));
+  await private_page.reload();
+  await private_page.waitForSelector("#key-dialog[open]");
+  check("and is gone with the page", (await private_page.locator(".message").count()) === 0);
+  await private_page.context().close();
   await server.stop();
 }
 

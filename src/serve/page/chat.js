@@ -10,7 +10,7 @@ import { modelNames, props } from "./server.js";
 import { tab } from "./storage.js";
 
 const settings = new Settings("settings", ["temperature", "top_p", "seed", "max_tokens", "system"]);
-let messages = [];   // { role, content, reasoning, facts, node }
+let messages = [];   // { role, content, reasoning, facts, failed, node }
 let writing = null;  // AbortController of the answer that is being written
 
 const list = () => byId("messages");
@@ -18,7 +18,7 @@ const isAtEnd = () => scrollY + innerHeight >= document.documentElement.scrollHe
 const toEnd = () => scrollTo(0, document.documentElement.scrollHeight);
 
 function keep() {
-  tab.set("chat", messages.map(({ role, content, reasoning, facts }) => ({ role, content, reasoning, facts })));
+  tab.set("chat", messages.map(({ role, content, reasoning, facts, failed }) => ({ role, content, reasoning, facts, failed })));
 }
 
 // --- messages as nodes -------------------------------------------------------------------------------------------------
@@ -75,10 +75,17 @@ function factsOf({ usage, timings, finish, seconds, stopped }) {
   return facts;
 }
 
+// What the model is told: a question whose answer failed, or never came, is as if it had not been asked, since its next answer would fail the same way
+// and templates want both sides to take turns.
+function conversation() {
+  const isSound = (message, i) => message.role === "assistant" ? !message.failed : i + 1 === messages.length || (messages[i + 1].role === "assistant" && !messages[i + 1].failed);
+  return messages.filter(isSound).map(({ role, content }) => ({ role, content }));
+}
+
 async function answer() {
   const asked = settings.read();
   if (!asked || writing) return;
-  const history = messages.map(({ role, content }) => ({ role, content }));
+  const history = conversation();
   const message = add({ role: "assistant", content: "", reasoning: "", facts: [["reading", {}]] });
   const begun = performance.now(), facts = {};
   writing = new AbortController();
@@ -106,6 +113,7 @@ async function answer() {
     announce("done", { count: facts.usage?.completion_tokens ?? "" });
   } catch (error) {
     const stopped = error.name === "AbortError";
+    message.failed = !stopped;
     message.facts = stopped ? factsOf({ stopped, seconds: (performance.now() - begun) / 1000 }) : [["failed", { reason: error.message }]];
     announce(stopped ? "stopped_short" : "failed", { reason: error.message });
   } finally {

@@ -20,7 +20,7 @@ export function renderMarkdown(parent, text) {
   const same = now.findIndex((one, i) => one !== before[i]);
   const keep = same < 0 ? now.length : same;
   for (const one of before.slice(keep)) one.node.remove();
-  parent.append(...now.slice(keep).map((one) => one.node));
+  for (const one of now.slice(keep)) parent.append(one.node);
   rendered.set(parent, now);
 }
 
@@ -127,10 +127,10 @@ function nodeOf({ kind, lines }, depth) {
     case "code": return codeNode(lines);
     case "heading": return headingNode(lines[0]);
     case "rule": return element("hr");
-    case "quote": return element("blockquote", {}, ...blocksOf(lines.map((line) => line.replace(kQuote, ""))).map((block) => nodeOf(block, depth + 1)));
+    case "quote": return element("blockquote", {}, blocksOf(lines.map((line) => line.replace(kQuote, ""))).map((block) => nodeOf(block, depth + 1)));
     case "table": return tableNode(lines);
     case "list": return listNode(lines, depth);
-    default: return element("p", {}, ...inlineNodes(lines.join("\n")));
+    default: return element("p", {}, inlineNodes(lines.join("\n")));
   }
 }
 
@@ -139,7 +139,7 @@ function headingNode(line) {
   let end = line.trimEnd().length;
   while (line[end - 1] === "#") --end;
   const text = line.slice(line.indexOf("#") + level, Math.max(end, line.indexOf("#") + level)).trim();
-  return element("h" + Math.min(level + 2, 6), {}, ...inlineNodes(text));  // the page has the first two
+  return element("h" + Math.min(level + 2, 6), {}, inlineNodes(text));  // the page has the first two
 }
 
 function codeNode(lines) {
@@ -162,20 +162,20 @@ function listNode(lines, depth) {
     const blocks = blocksOf(item), isLoose = blocks.filter((block) => block.kind === "paragraph").length > 1;
     const task = /^\[([ xX])\] /.exec(item[0]);
     if (task && blocks[0]) blocks[0].lines[0] = (task[1] === " " ? "☐ " : "☑ ") + item[0].slice(4);
-    return element("li", {}, ...blocks.flatMap((block) => (block.kind === "paragraph" && !isLoose ? inlineNodes(block.lines.join("\n")) : [nodeOf(block, depth + 1)])));
+    return element("li", {}, blocks.flatMap((block) => (block.kind === "paragraph" && !isLoose ? inlineNodes(block.lines.join("\n")) : [nodeOf(block, depth + 1)])));
   });
-  return isOrdered(first) ? element("ol", { start: parseInt(first[2], 10) }, ...nodes) : element("ul", {}, ...nodes);
+  return isOrdered(first) ? element("ol", { start: parseInt(first[2], 10) }, nodes) : element("ul", {}, nodes);
 }
 
 function tableNode(lines) {
   const sides = cellsOf(lines[1]).map((cell) => (cell.endsWith(":") ? (cell.startsWith(":") ? "center" : "right") : "left"));
   const row = (line, tag) => {
     const cells = cellsOf(line);
-    return element("tr", {}, ...sides.map((side, i) => element(tag, { class: side }, ...inlineNodes(cells[i] ?? ""))));
+    return element("tr", {}, ...sides.map((side, i) => element(tag, { class: side }, inlineNodes(cells[i] ?? ""))));
   };
   const body = lines.slice(2, 2 + kMostRows).map((line) => row(line, "td"));
   const rest = lines.slice(2 + kMostRows);
-  const table = element("table", {}, element("thead", {}, row(lines[0], "th")), element("tbody", {}, ...body));
+  const table = element("table", {}, element("thead", {}, row(lines[0], "th")), element("tbody", {}, body));
   return element("div", { class: "scroll", tabindex: "0" }, table, ...(rest.length ? [element("pre", {}, rest.join("\n"))] : []));
 }
 
@@ -198,10 +198,9 @@ function inlineNodes(text, depth = 0, searches = { left: kMostSearches }) {
   if (depth >= kMostDepth) return [text];
   const nodes = [];
   let plain = "";
-  const push = (...more) => {
+  const end = () => {
     if (plain) nodes.push(plain);
     plain = "";
-    nodes.push(...more);
   };
   for (let i = 0; i < text.length;) {
     const found = inlineAt(text, i, depth, searches);
@@ -210,11 +209,12 @@ function inlineNodes(text, depth = 0, searches = { left: kMostSearches }) {
       plain += found.node;
       i = found.end;
     } else {
-      push(found.node);
+      end();
+      nodes.push(found.node);
       i = found.end;
     }
   }
-  push();
+  end();
   return nodes;
 }
 
@@ -247,21 +247,35 @@ function codeAt(text, i, searches) {
   return { node: fence, end: begin };
 }
 
+// Marks stand in runs, and a longer run opens or closes several of them: the inner ones are those that the first closing run is of.
 function emphasisAt(text, i, depth, searches) {
-  for (const [mark, tag] of kMarks) {
-    if (!text.startsWith(mark, i)) continue;
-    const begin = i + mark.length, isWordBound = mark[0] === "_";
-    if (!/\S/.test(text[begin] ?? "") || (isWordBound && kWord.test(text[i - 1] ?? ""))) continue;
-    for (let end = text.indexOf(mark, begin + 1); end >= 0; end = text.indexOf(mark, end + 1)) {
-      if (--searches.left <= 0) return null;
-      const isInner = mark.length === 1 && (text[end + 1] === mark || text[end - 1] === mark);  // a longer mark's
-      if (isInner) {
-        while (text[end + 1] === mark) ++end;
-        continue;
-      }
-      if (/\s/.test(text[end - 1]) || (isWordBound && kWord.test(text[end + mark.length] ?? ""))) continue;
-      return { node: element(tag, {}, ...inlineNodes(text.slice(begin, end), depth + 1, searches)), end: end + mark.length };
+  const c = text[i], begin = runEnd(text, i), length = begin - i;
+  if (/\S/.test(text[begin] ?? "") && !(c === "_" && kWord.test(text[i - 1] ?? ""))) {
+    const first = length === 3 ? closingRun(text, begin, c, searches, () => true) : null;
+    const marks = kMarks.filter(([mark]) => mark[0] === c && length >= mark.length);
+    for (const [mark, tag] of first?.length >= 2 ? marks.reverse() : marks) {
+      // Of one mark: two of them are others', within it. Of two: a third is that of one within.
+      const closing = closingRun(text, begin, c, searches, (run) => (mark.length === 1 ? run.length % 2 === 1 : run.length >= 2));
+      if (!closing) continue;
+      const end = mark.length === 1 ? closing.end : closing.begin + 2 + (closing.length % 2);
+      return { node: element(tag, {}, inlineNodes(text.slice(i + mark.length, end - mark.length), depth + 1, searches)), end };
     }
+  }
+  return { node: text.slice(i, begin), end: begin };
+}
+
+function runEnd(text, i) {
+  let end = i + 1;
+  while (text[end] === text[i]) ++end;
+  return end;
+}
+
+// The first run of a mark that may be the end of what stands before it, and that fits: { begin, end, length }.
+function closingRun(text, from, c, searches, fits) {
+  for (let begin = text.indexOf(c, from); begin >= 0; begin = text.indexOf(c, runEnd(text, begin))) {
+    if (--searches.left <= 0) return null;
+    const end = runEnd(text, begin), run = { begin, end, length: end - begin };
+    if (!/[\s\\]/.test(text[begin - 1]) && !(c === "_" && kWord.test(text[end] ?? "")) && fits(run)) return run;
   }
   return null;
 }
@@ -295,4 +309,4 @@ function addressAt(text, i) {
   return { node: anchor(url, [address]), end: found[1] && text[end] === ">" ? end + 1 : end };
 }
 
-const anchor = (url, children) => element("a", { href: url, title: url, rel: "noopener noreferrer nofollow", target: "_blank" }, ...children);
+const anchor = (url, children) => element("a", { href: url, title: url, rel: "noopener noreferrer nofollow", target: "_blank" }, children);

@@ -3,7 +3,8 @@
 
 export const byId = (id) => document.getElementById(id);
 
-// Attributes that are functions listen; true and false are attributes that are there or not. Children are nodes or texts.
+// Attributes that are functions listen; true and false are attributes that are there or not. Children are nodes, texts, or lists of
+// them: what a model writes may be more than a call has room for.
 export function element(tag, attributes = {}, ...children) {
   return furnish(document.createElement(tag), attributes, children);
 }
@@ -17,7 +18,7 @@ function furnish(node, attributes, children) {
     if (typeof value === "function") node.addEventListener(name, value);
     else if (value !== false && value !== undefined && value !== null) node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children);
+  for (const child of children.flat()) node.append(child);
   return node;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is asked of the server that this page came from, and of nobody else. A key is asked for when one is needed, and kept in this tab.
+// What is asked of the server that this page came from, and of nobody else. A key is asked for when one is needed, and kept in this tab at most.
 import { byId } from "./nodes.js";
 import { tab } from "./storage.js";
 

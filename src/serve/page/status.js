@@ -9,7 +9,7 @@ import { ask, askJson } from "./server.js";
 const kEvery = 1000, kPlaces = 120;  // milliseconds, and how many of them are drawn
 
 const history = { written: [], read: [], running: [], waiting: [], cache: [] };
-let last = null, timer = null;
+let last = null, looks = false;
 
 const push = (list, value) => {
   list.push(value);
@@ -65,7 +65,6 @@ function drawSlots(slots) {
 }
 
 async function look() {
-  timer = null;
   try {
     const [metrics, slots] = await Promise.all([ask("/metrics").then((answer) => answer.text()), askJson("/slots")]);
     const read = readMetrics(metrics);
@@ -75,9 +74,12 @@ async function look() {
   } catch (error) {
     say(byId("status-error"), "failed", { reason: error.message }).hidden = false;
   }
-  if (!byId("status").hidden) timer = setTimeout(look, kEvery);
+  looks = !byId("status").hidden;
+  if (looks) setTimeout(look, kEvery);
 }
 
 export function showStatus() {
-  if (timer === null) look();
+  if (looks) return;
+  looks = true;
+  look();
 }
