@@ -82,13 +82,18 @@ def attention(count, kv, dim, scale, window=0, cap=0.0, has_sinks=False):
     return f
 
 
-def route(used, normalizes=True):
-    def f(logits, *scales):
-        shares, chosen = torch.topk(torch.softmax(logits, -1), used)
+def route(used, normalizes=True, is_sigmoid=False, is_corrected=False, groups=1, groups_used=1, counted=2, factor=1.0, offset=0.0):
+    def f(logits, *vectors):
+        scores = torch.sigmoid(logits) if is_sigmoid else torch.softmax(logits, -1)
+        by = (scores + vectors[0] if is_corrected else scores).reshape(len(logits), groups, -1)
+        kept = torch.topk(torch.topk(by, min(counted, by.shape[-1]), -1)[0].sum(-1), groups_used)[1]
+        is_kept = torch.zeros(by.shape[:2], dtype=torch.bool).scatter(1, kept, True)
+        chosen = torch.topk(by.masked_fill(~is_kept[..., None], -torch.inf).flatten(1), used)[1]
+        shares = scores.gather(1, chosen)
         if normalizes:
-            shares = shares / shares.sum(-1, keepdim=True)
-        weights = torch.zeros_like(logits).scatter(1, chosen, shares)
-        return weights * scales[0] if scales else weights
+            shares = shares / (shares.sum(-1, keepdim=True) + offset)
+        weights = torch.zeros_like(logits).scatter(1, chosen, shares * factor)
+        return weights if is_corrected or not vectors else weights * vectors[0]
 
     return f
 
@@ -189,6 +194,10 @@ def cases():
         "route": (x(5), [], route(2)),
         "route by all": (x(5), [], route(2, normalizes=False)),
         "route with scales": (x(5), w((5,)), route(3)),
+        "route by sigmoids": (x(5), w((5,)), route(2, True, True, True, factor=2.5)),
+        "route by sigmoids as they are": (x(5), w((5,)), route(2, False, True)),
+        "route within groups": (x(6), [], route(2, False, groups=3, groups_used=2, counted=1)),
+        "route by sigmoids within groups": (x(6), [], route(3, True, True, groups=2, groups_used=1, offset=0.25)),
         "attention": (x(8, 4, 4), [], attention(4, 2, 2, 0.5)),
         "attention within a window": (x(8, 4, 4), [], attention(4, 2, 2, 0.5, window=2)),
         "attention under a cap": (x(8, 4, 4), [], attention(4, 2, 2, 0.5, cap=1.5)),

@@ -2,7 +2,6 @@
 #include "engine/expert_groups.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 namespace nibble {
@@ -35,25 +34,17 @@ void ExpertGroups::fill(const float* routing, std::size_t tokens, std::size_t ex
   }
 }
 
-void choose_experts(const float* logits, std::size_t tokens, std::size_t experts, std::size_t used, bool normalizes,
-                    float* routing) {
-  std::vector<std::size_t> order(experts);
-  std::vector<double> p(experts);
+void choose_experts(const float* logits, std::size_t tokens, std::size_t experts, const Route& route,
+                    std::span<const float> correction, float* routing) {
+  Route::Choice choice;
   for (std::size_t t = 0; t < tokens; ++t) {
-    const float* const given = logits + t * experts;
+    route.choose({logits + t * experts, experts}, correction, choice);
     float* const out = routing + t * experts;
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    const auto is_before = [&](std::size_t a, std::size_t b) {
-      return given[a] != given[b] ? given[a] > given[b] : a < b;
-    };
-    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(used), order.end(), is_before);
-    double sum = 0;
-    for (std::size_t i = 0; i < (normalizes ? used : experts); ++i) {
-      const std::size_t e = normalizes ? order[i] : i;
-      sum += p[e] = std::exp(static_cast<double>(given[e]) - static_cast<double>(given[order[0]]));
-    }
     std::fill_n(out, experts, 0.0f);
-    for (std::size_t i = 0; i < used; ++i) out[order[i]] = static_cast<float>(p[order[i]] / sum);
+    for (std::uint64_t i = 0; i < route.used; ++i) {
+      const std::uint64_t e = choice.order[i];
+      out[e] = static_cast<float>(choice.shares[e] / choice.total * static_cast<double>(route.factor));
+    }
   }
 }
 

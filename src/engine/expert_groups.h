@@ -10,7 +10,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
+
+#include "graph/op/route.h"
 
 namespace nibble {
 
@@ -25,8 +28,9 @@ struct ExpertGroups {
   void fill(const float* routing, std::size_t tokens, std::size_t experts);
 };
 
-// The routing of Route (graph/op/route.h) from logits [tokens, experts]: the same numbers on every processor.
-void choose_experts(const float* logits, std::size_t tokens, std::size_t experts, std::size_t used, bool normalizes,
-                    float* routing);
+// The routing of `route` from logits [tokens, experts], without its scales: the same numbers on every processor.
+// correction: [experts], or empty.
+void choose_experts(const float* logits, std::size_t tokens, std::size_t experts, const Route& route,
+                    std::span<const float> correction, float* routing);
 
 }  // namespace nibble

@@ -135,7 +135,8 @@ struct Program::Runner {
 
   void operator()(const Choose& step) const {
     machine.pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
-      choose_experts(slots[step.logits] + begin * step.experts, end - begin, step.experts, step.used, step.normalizes,
+      choose_experts(slots[step.logits] + begin * step.experts, end - begin, step.experts, step.op,
+                     step.correction ? weights.vectors[*step.correction] : std::span<const float>{},
                      slots[step.routing] + begin * step.experts);
       if (!step.scales) return;
       const std::span<const float> scales = weights.vectors[*step.scales];

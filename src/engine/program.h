@@ -191,9 +191,9 @@ class Program {
   };
   struct Choose {
     Slot logits, routing;
-    std::uint64_t experts, used;
-    bool normalizes;
-    std::optional<std::size_t> scales;  // a vector
+    std::uint64_t experts;
+    Route op;
+    std::optional<std::size_t> scales, correction;  // vectors
   };
   struct Group {
     Slot routing;

@@ -265,9 +265,11 @@ class Program::Compiler {
 
   void compile(const Node& node, const Route& op) {
     const Slot logits = slot_of_.at(node.inputs[0]);
-    const auto scales = op.scales.empty() ? std::nullopt : std::optional(vector_index(op.scales));
-    program_.steps_.push_back(
-        Choose{logits, place(node.output), graph_.width(node.output), op.used, op.normalizes, scales});
+    const auto vector_of = [&](const std::string& part) {
+      return part.empty() ? std::nullopt : std::optional(vector_index(part));
+    };
+    program_.steps_.push_back(Choose{logits, place(node.output), graph_.width(node.output), op, vector_of(op.scales),
+                                     vector_of(op.correction)});
     release(node.output, {node.inputs[0]});
   }
 

@@ -92,6 +92,21 @@ inline std::vector<DrawnLayer> drawn_layers() {
       const Value y = p.d.expert_linear(p.d.multiply(p.d.silu(gate), up), routing, "experts_out", "down", kHidden);
       return p.d.add(p.x, p.d.mix_experts(y, routing));
     });
+  add("experts_within_groups", [](LayerPen& p) {
+    const Value h = p.norm(p.x, "mlp_norm");
+    const Value routing =
+        p.d.route(p.d.linear(h, "mlp_in", {"router", 6, false, TensorRole::router}), {.used = 3,
+                                                                                      .score = Route::Score::sigmoid,
+                                                                                      .correction = "router_correction",
+                                                                                      .groups = 3,
+                                                                                      .groups_used = 2,
+                                                                                      .factor = 1.8F,
+                                                                                      .sum_offset = 1e-20F});
+    const Value gate = p.d.expert_linear(h, routing, "experts_in", "gate", kWide),
+                up = p.d.expert_linear(h, routing, "experts_in", "up", kWide);
+    const Value y = p.d.expert_linear(p.d.multiply(p.d.silu(gate), up), routing, "experts_out", "down", kHidden);
+    return p.d.add(p.x, p.d.mix_experts(y, routing));
+  });
   for (const bool tiles : {false, true})
     add(tiles ? "recurrent_with_tiled_heads" : "recurrent", [tiles](LayerPen& p) {
       constexpr std::uint64_t kKeys = 2 * 4, kValues = 4 * 3;

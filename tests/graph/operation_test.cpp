@@ -134,6 +134,38 @@ TEST(Reference, ExpertsAreRoutedWeightedAndMixed) {
   expect_near(run(d, mixed, 2, {{10, 3}, {0.5F, 0, 2, 0, 1, 0}}, weights), {215, -3});
 }
 
+// Six experts in three groups. A correction chooses and does not weigh; a group counts its two best, or its best.
+TEST(Reference, ExpertsAreRoutedByGroupsAndCorrections) {
+  const std::vector<float> scores = {0.9F, 0.1F, 0.6F, 0.5F, 0.7F, 0.2F};
+  std::vector<float> logits;
+  for (const float s : scores) logits.push_back(std::log(s / (1 - s)));
+  const auto route = [&](const Route& op, const std::vector<float>& given, const Weights& weights = {}) {
+    Drawing d;
+    const Value x = d.input(token_rows(6));
+    return run(d, d.route(x, op), 1, {given}, weights);
+  };
+  Route by_two{.used = 2, .score = Route::Score::sigmoid, .groups = 3, .groups_used = 1};
+  expect_near(route(by_two, logits), {0, 0, 6 / 11.0F, 5 / 11.0F, 0, 0});  // 1.1, against 1.0 and 0.9
+  by_two.normalizes = false;
+  by_two.factor = 2;
+  expect_near(route(by_two, logits), {0, 0, 1.2F, 1, 0, 0});
+  by_two.correction = "c";
+  by_two.groups_used = 2;
+  expect_near(route(by_two, logits, {{"c", {-1, 0, -2, 0, 0, 0.4F}}}), {0, 0, 0, 0, 1.4F, 0.4F});
+  by_two.normalizes = true;
+  by_two.sum_offset = 0.1F;
+  expect_near(route(by_two, logits, {{"c", {-1, 0, -2, 0, 0, 0.4F}}}), {0, 0, 0, 0, 1.4F, 0.4F});
+  std::vector<float> thirds;  // whose softmax is a third of the scores, which sum to 3
+  for (const float s : scores) thirds.push_back(std::log(s));
+  const Route by_one{.used = 2,
+                     .normalizes = false,
+                     .groups = 3,
+                     .groups_used = 2,
+                     .group_score = Route::GroupScore::largest,
+                     .factor = 3};
+  expect_near(route(by_one, thirds), {0.9F, 0, 0, 0, 0.7F, 0});
+}
+
 // What is routed nowhere stays zero, without a bias.
 TEST(Reference, ExpertsHaveBiasesOfTheirOwn) {
   Drawing d;
