@@ -171,6 +171,7 @@ def cases():
         "sigmoid": (x(6), [], torch.sigmoid),
         "silu": (x(6), [], F.silu),
         "gelu": (x(6), [], lambda a: F.gelu(a, approximate="tanh")),
+        "squared_relu": (x(6), [], lambda a: F.relu(a).square()),
         "soft_cap": (x(6), [], lambda a: 1.5 * torch.tanh(a / 1.5)),
         "slice": (x(6), [], lambda a: a[:, 1:3]),
         "slice of heads": (x(6), [], grouped(lambda a: a[..., 1:3], 3)),

@@ -127,6 +127,12 @@ struct Program::Runner {
           scale_in_place(slots[step.x] + (piece.row + t) * step.width, step.width, factor, machine.pool);
   }
 
+  void operator()(const Squared& step) const { squared_relu(slots[step.x], batch.tokens * step.width, machine.pool); }
+
+  void operator()(const Product& step) const {
+    multiply_in_place(slots[step.x], slots[step.factor], batch.tokens * step.width, machine.pool);
+  }
+
   void operator()(const Capped& step) const { soft_cap(slots[step.x], batch.tokens * step.width, step.cap, machine); }
 
   void operator()(const Accumulate& step) const {

@@ -180,6 +180,14 @@ class Program {
     std::uint64_t width;
     PositionScale op;
   };
+  struct Squared {  // what is above 0; the rest becomes 0
+    Slot x;
+    std::uint64_t width;
+  };
+  struct Product {
+    Slot x, factor;
+    std::uint64_t width;
+  };
   struct Capped {
     Slot x;
     std::uint64_t width;
@@ -226,8 +234,8 @@ class Program {
     std::uint64_t rows = 1;                  // of a token: its heads
   };
   using Step = std::variant<Embed, Norm, Normalize, Products, Rotate, Attend, Convolve, Recur, GatedActivation,
-                            ClampedGate, GatedTokens, Multiplied, MultipliedByWeight, ScaledByPosition, Capped, Choose,
-                            Group, ExpertProducts, Mix, Accumulate, Copy>;
+                            ClampedGate, GatedTokens, Multiplied, MultipliedByWeight, ScaledByPosition, Squared,
+                            Product, Capped, Choose, Group, ExpertProducts, Mix, Accumulate, Copy>;
   class Compiler;
   struct Runner;
 

@@ -104,7 +104,8 @@ class Program::Compiler {
       const Operation& next = readers.front()->operation;
       if (!std::holds_alternative<Scale>(next) && !std::holds_alternative<SoftCap>(next) &&
           !std::holds_alternative<Rope>(next) && !std::holds_alternative<Gain>(next) &&
-          !std::holds_alternative<PositionScale>(next) && !std::holds_alternative<L2Norm>(next))
+          !std::holds_alternative<PositionScale>(next) && !std::holds_alternative<L2Norm>(next) &&
+          !std::holds_alternative<SquaredRelu>(next))
         return value;
       value = readers.front()->output;
     }
@@ -330,6 +331,11 @@ class Program::Compiler {
     release(node.output, {factor->second.second});
   }
 
+  void compile(const Node& node, const SquaredRelu&) {
+    const Slot x = take_over(node.inputs[0], node.output);
+    program_.steps_.push_back(Squared{x, width_of_slot(node.output)});
+  }
+
   // An activation waits for the multiplication that it is fused with.
   void activate(const Node& node, Activation activation, std::string_view name) {
     const std::vector<const Node*> readers = graph_.consumers(node.output);
@@ -348,7 +354,17 @@ class Program::Compiler {
     return in_place ? slot_of_[output] = from : place(output);
   }
 
+  // Into the factor that dies.
+  void multiply(const Node& node) {
+    ValueId into = node.inputs[0], factor = node.inputs[1];
+    if (dies_here(factor) && !dies_here(into)) std::swap(into, factor);
+    const Slot product = take_over(into, node.output);
+    program_.steps_.push_back(Product{product, slot_of_.at(factor), width_of_slot(node.output)});
+    release(node.output, {factor});
+  }
+
   void compile(const Node& node, const Multiply& op) {
+    if (!activated_.contains(node.inputs[0]) && !activated_.contains(node.inputs[1])) return multiply(node);
     const bool is_first = activated_.contains(node.inputs[0]);
     const ValueId activated = node.inputs[is_first ? 0 : 1], factor = node.inputs[is_first ? 1 : 0];
     if (!activated_.contains(activated) || activated_.contains(factor)) refuse(op.kName);

@@ -80,6 +80,8 @@ Value Drawing::silu(Value x) { return apply(Silu{}, {x}); }
 
 Value Drawing::gelu(Value x) { return apply(Gelu{}, {x}); }
 
+Value Drawing::squared_relu(Value x) { return apply(SquaredRelu{}, {x}); }
+
 Value Drawing::clamped_swiglu(Value gate, Value up, ClampedSwiglu op) { return apply(op, {gate, up}); }
 
 Value Drawing::scale(Value x, float factor) { return apply(Scale{factor}, {x}); }

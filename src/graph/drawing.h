@@ -68,6 +68,7 @@ class Drawing {
   Value multiply(Value a, Value b);
   Value silu(Value x);
   Value gelu(Value x);
+  Value squared_relu(Value x);
   Value clamped_swiglu(Value gate, Value up, ClampedSwiglu op);
   Value scale(Value x, float factor);
   Value gain(Value x, std::string part);

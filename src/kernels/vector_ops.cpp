@@ -87,6 +87,21 @@ void soft_cap(float* x, std::size_t count, float cap, Machine& machine) {
   });
 }
 
+void multiply_in_place(float* x, const float* factor, std::size_t count, ThreadPool& pool) {
+  pool.parallel_for(count, 4 * kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) x[i] *= factor[i];
+  });
+}
+
+void squared_relu(float* x, std::size_t count, ThreadPool& pool) {
+  pool.parallel_for(count, 4 * kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const float positive = std::max(x[i], 0.0f);
+      x[i] = positive * positive;
+    }
+  });
+}
+
 void scale_in_place(float* x, std::size_t count, float factor, ThreadPool& pool) {
   pool.parallel_for(count, 4 * kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t i = begin; i < end; ++i) x[i] *= factor;

@@ -39,6 +39,12 @@ void clamped_swiglu(const float* gate, const float* up, std::size_t count, float
 // x[i] = cap * tanh(x[i] / cap), within 2^-21 of cap.
 void soft_cap(float* x, std::size_t count, float cap, Machine& machine);
 
+// x[i] *= factor[i]
+void multiply_in_place(float* x, const float* factor, std::size_t count, ThreadPool& pool);
+
+// x[i] = max(x[i], 0)^2
+void squared_relu(float* x, std::size_t count, ThreadPool& pool);
+
 // x[i] *= factor
 void scale_in_place(float* x, std::size_t count, float factor, ThreadPool& pool);
 

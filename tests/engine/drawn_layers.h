@@ -58,6 +58,18 @@ inline std::vector<DrawnLayer> drawn_layers() {
     const Value x = p.d.add(p.x, p.attention(p.norm(p.x, "attention_norm")));
     return p.d.add(x, p.mlp(p.norm(x, "mlp_norm")));
   });
+  add("squared_relu", [](LayerPen& p) {
+    const Value x = p.d.add(p.x, p.attention(p.norm(p.x, "attention_norm")));
+    return p.d.add(x, p.mlp(p.norm(x, "mlp_norm"), &Drawing::squared_relu));
+  });
+  // Of two values of which neither is activated: either dies, both do, none does.
+  add("products", [](LayerPen& p) {
+    const Value all = p.d.linear(p.norm(p.x, "norm"), "in", {"all", 3 * kHidden});
+    const Value a = p.d.slice(all, 0, kHidden), b = p.d.slice(all, kHidden, kHidden),
+                c = p.d.slice(all, 2 * kHidden, kHidden);
+    const Value ab = p.d.multiply(a, b), abc = p.d.multiply(c, ab), of_x = p.d.multiply(p.x, ab);
+    return p.d.add(p.x, p.d.add(p.d.multiply(of_x, of_x), abc));
+  });
   add("stream_second", [](LayerPen& p) {
     const Value x = p.d.add(p.attention(p.norm(p.x, "attention_norm")), p.x);
     return p.d.add(p.mlp(p.norm(x, "mlp_norm")), x);

@@ -85,6 +85,7 @@ std::vector<Case> cases() {
       {"sigmoid", Sigmoid{}, {six}},
       {"silu", Silu{}, {six}},
       {"gelu", Gelu{}, {six}},
+      {"squared_relu", SquaredRelu{}, {six}},
       {"soft_cap", SoftCap{1.5F}, {six}},
       {"slice", Slice{1, 2, 0}, {six}},
       {"slice of heads", Slice{1, 2, 3}, {six}},

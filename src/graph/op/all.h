@@ -50,6 +50,7 @@
 #include "graph/op/slice.h"
 #include "graph/op/soft_cap.h"
 #include "graph/op/softmax.h"
+#include "graph/op/squared_relu.h"
 #include "graph/op/strided_slice.h"
 #include "graph/op/transpose.h"
 #include "graph/op/transposed_convolution.h"
@@ -65,6 +66,6 @@ using Operation =
                   Dequantize, DynamicRange, Embedding, Expand, ExpertLinear, Gain, GatedDeltaRule, Gather, Gelu, Gru,
                   L2Norm, LayerNorm, Linear, Lstm, MatrixProduct, MixExperts, Multiply, Pad, Pooling, PositionScale,
                   Quantize, Reduce, Reshape, Resize, RmsNorm, Rope, Route, Scale, ScaleTokens, Select, Sigmoid, Silu,
-                  Slice, SoftCap, Softmax, StridedSlice, Transpose, TransposedConvolution, Unary>;
+                  Slice, SoftCap, Softmax, SquaredRelu, StridedSlice, Transpose, TransposedConvolution, Unary>;
 
 }  // namespace nibble
