@@ -13,7 +13,7 @@ import re
 
 from safetensors.torch import load_file, save
 
-PACKED = ("tiny_awq", "tiny_bitnet", "tiny_bitsandbytes", "tiny_compressed_tensors", "tiny_fp8_blocks", "tiny_gptq", "tiny_llm_int8", "tiny_mlx")
+PACKED = ("tiny_awq", "tiny_llama_bitnet", "tiny_bitsandbytes", "tiny_compressed_tensors", "tiny_fp8_blocks", "tiny_gptq", "tiny_llm_int8", "tiny_mlx")
 # Parts of models as they lie in tests/data.
 PARTS = {
     "tiny_qwen3_modelopt": r"mlp\.up_proj|1\.mlp\.down_proj",

@@ -8,7 +8,7 @@ Each takes one of the tiny models of reference_logits.py, or a smaller one of an
 those of the package transformers with the decoded matrices, in float32; of tiny_w8a8, whose inputs are rounded, too, those of transformers' own loading.
 
     tiny_awq                  version "gemm", packed by NumPy, decoded by AutoAWQ 0.2.7
-    tiny_bitnet               ternary, packed and decoded by transformers
+    tiny_llama_bitnet         ternary, packed and decoded by transformers
     tiny_bitsandbytes         NF4 with doubly quantized scales in layer 0, FP4 in layer 1; by bitsandbytes 0.50
     tiny_compressed_tensors   a format for each matrix of a layer, mixed by names and expressions; by compressed-tensors 0.20
     tiny_fp8_blocks           blocks of 32 x 32; packed by torch, decoded by transformers
@@ -47,7 +47,7 @@ from safetensors.torch import load_file, save_file
 
 MODELS = {
     "tiny_awq": quantized_packers.Awq,
-    "tiny_bitnet": quantized_packers.Bitnet,
+    "tiny_llama_bitnet": quantized_packers.Bitnet,
     "tiny_bitsandbytes": quantized_packers.Bitsandbytes,
     "tiny_compressed_tensors": quantized_packers.CompressedTensors,
     "tiny_fp8_blocks": quantized_packers.Fp8Blocks,

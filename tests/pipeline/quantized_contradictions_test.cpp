@@ -76,7 +76,7 @@ TEST_F(QuantizedContradictions, ListsThatNameLayersWithCodes) {
             "layer 'model.layers.0.mlp.down_proj': " + listed("modules_to_not_convert"));
   EXPECT_EQ(refusal("tiny_bitsandbytes", with("llm_int8_skip_modules", {"down_proj"})),
             "layer 'model.layers.0.mlp.down_proj': " + listed("llm_int8_skip_modules"));
-  EXPECT_EQ(refusal("tiny_bitnet", with("modules_to_not_convert", {"layers.1.mlp.up_proj"})),
+  EXPECT_EQ(refusal("tiny_llama_bitnet", with("modules_to_not_convert", {"layers.1.mlp.up_proj"})),
             kWhere + listed("modules_to_not_convert"));
   EXPECT_EQ(refusal("tiny_w8a8", with("ignore", {"lm_head", "re:.*1\\.mlp\\.up"})), kWhere + listed("ignore"));
   // Parts of words name nothing.
@@ -89,7 +89,7 @@ TEST_F(QuantizedContradictions, ListsThatDoNotNameLayersWithoutCodes) {
   EXPECT_EQ(refusal("tiny_awq", plain_with(list, {"lm_head", "layers.10.mlp.up_proj"})), kWhere + not_listed(list));
   EXPECT_EQ(refusal("tiny_bitsandbytes", plain_with("llm_int8_skip_modules", {"lm_head"})),
             kWhere + not_listed("llm_int8_skip_modules"));
-  EXPECT_EQ(refusal("tiny_bitnet", plain_with(list, {"lm_head"})), kWhere + not_listed(list));
+  EXPECT_EQ(refusal("tiny_llama_bitnet", plain_with(list, {"lm_head"})), kWhere + not_listed(list));
   EXPECT_EQ(refusal("tiny_w8a8", plain_with("ignore", {"lm_head"})), kWhere + not_listed("ignore"));
   EXPECT_TRUE(runs("tiny_awq", plain_with(list, {kLayer})));
   EXPECT_TRUE(runs("tiny_awq", plain_with(list, nullptr)));  // readers then go by what is there

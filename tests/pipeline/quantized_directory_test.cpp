@@ -36,7 +36,7 @@ const std::vector<QuantizedModel> kModels = {
     {"tiny_awq",
      {{kFirst + "mlp.up_proj.weight", "int4:g32:asym"}, {kSecond + "mlp.down_proj.weight", "int4:g32:asym"}},
      {}},
-    {"tiny_bitnet", {{kFirst + "mlp.up_proj.weight", "ternary:row"}}, {}},
+    {"tiny_llama_bitnet", {{kFirst + "mlp.up_proj.weight", "ternary:row"}}, {}},
     {"tiny_bitsandbytes",
      {{kFirst + "mlp.up_proj.weight", "nf4:g64:f32"},
       {kFirst + "mlp.down_proj.weight", "nf4:g32:f32"},

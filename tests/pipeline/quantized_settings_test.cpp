@@ -164,9 +164,9 @@ TEST_F(QuantizedSettings, Fp8HasScalesOfMatricesAndRows) {
 
 // BitNet's layers divide by their scales, or multiply with them.
 TEST_F(QuantizedSettings, BitnetSaysWhatItsScalesDo) {
-  EditableModel model = EditableModel::read(data_directory() / "tiny_bitnet");
+  EditableModel model = EditableModel::read(data_directory() / "tiny_llama_bitnet");
   const std::vector<float> divided =
-      SourceModel::open(data_directory() / "tiny_bitnet").tensor(kLayer + ".weight").values.decode();
+      SourceModel::open(data_directory() / "tiny_llama_bitnet").tensor(kLayer + ".weight").values.decode();
   model.config["quantization_config"]["linear_class"] = "autobitlinear";
   model.tensors[kLayer + ".weight_scale"] = {"F32", {1}, std::string("\0\0\0\x3f", 4)};
   model.write(scratch_ / "edited");
@@ -208,8 +208,8 @@ TEST_F(QuantizedSettings, WhatContradictsTheTensorsIsRefused) {
                     }),
             "layer 'model.embed_tokens': weight should be U32 [200, 8] but is U32 [200, 12] "
             "(quantization in config.json: bits 4, group_size 32)");
-  EXPECT_EQ(refusal("tiny_bitnet", erase(".weight_scale")), where + "weight_scale is missing");
-  EXPECT_NE(refusal("tiny_bitnet", [](EditableModel& m) { m.tensors[kLayer + ".weight"].bytes[70] = '\x83'; })
+  EXPECT_EQ(refusal("tiny_llama_bitnet", erase(".weight_scale")), where + "weight_scale is missing");
+  EXPECT_NE(refusal("tiny_llama_bitnet", [](EditableModel& m) { m.tensors[kLayer + ".weight"].bytes[70] = '\x83'; })
                 .find("row 1: the code is reserved at column 6"),
             std::string::npos);
   EXPECT_EQ(refusal("tiny_llm_int8", erase(".SCB")), where + "SCB is missing");
