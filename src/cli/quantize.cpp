@@ -23,6 +23,7 @@
 #include "pipeline/quantize/quantize_model.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/recipe_json.h"
+#include "pipeline/quantize/shared_work.h"
 #include "pipeline/quantize/verified_quantization.h"
 #include "report/number_text.h"
 #include "report/quantize_report.h"
@@ -128,6 +129,7 @@ struct Outcome {
   std::vector<ConvertSummary> copies;    // in further containers
   std::vector<ContainerOutput> planned;  // the same where nothing is written
   std::set<std::string> told;            // notes of before and during the work
+  std::optional<PartSummary> part;       // where no output is
   double seconds = 0;
 };
 
@@ -184,6 +186,18 @@ Json to_json(const SourceLoss& loss) {
           {"relative_rms", loss.relative_rms},
           {"worst", loss.worst},
           {"worst_relative_rms", loss.worst_relative_rms}};
+}
+
+void print_part(const PartSummary& part, double seconds, Session& session) {
+  if (session.json())
+    return session.print_json({{"part", job_part_text(part.part)},
+                               {"directory", part.directory.string()},
+                               {"pieces", part.pieces},
+                               {"pieces_found", part.found},
+                               {"bytes", part.bytes}});
+  session.print(fmt::format("part {}: {} pieces in {}, {}, {} of them there before; {}\n", job_part_text(part.part),
+                            part.pieces, part.directory.string(), bytes_text(part.bytes), part.found,
+                            duration_text(seconds)));
 }
 
 void print_outcome(const Outcome& outcome, const Options& options, Session& session) {
@@ -274,7 +288,11 @@ Outcome quantize_as_asked(const SourceModel& source, const Options& options, Ses
     return outcome;
   }
   save_recipe(options, request.recipe);
-  if (options.verify.empty()) {
+  if (options.part) {
+    outcome.part = quantize_part(source, request, *options.part, session.machine(), session.progress());
+  } else if (options.assembles) {
+    outcome.summary = assemble_parts(source, request, session.machine(), session.progress());
+  } else if (options.verify.empty()) {
     outcome.summary = quantize_model(source, request, session.machine(), session.progress());
   } else {
     outcome.verified =
@@ -368,6 +386,7 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   outcome.source_loss = lost;
   outcome.told = std::move(told);
   session.end_progress();
+  if (outcome.part) return print_part(*outcome.part, outcome.seconds, session);
   note_namesake(source, options, outcome.summary, session);
   note_better_fit(options, outcome.summary, session);
   print_outcome(outcome, options, session);

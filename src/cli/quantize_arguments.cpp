@@ -111,6 +111,28 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
     refuse_without_effect(verb, "--seed", false, "with --samples 0, which takes all windows");
 }
 
+// What several processes make together is one output whose plan is known before the first of them begins.
+void judge_sharing(const CLI::App& verb, const QuantizeArguments& a) {
+  if (!a.part && !a.assembles) return;
+  const char* const option = a.part ? "--part" : "--assemble";
+  if (a.part && a.assembles) refuse("--part makes pieces, --assemble the output of them; leave out one");
+  if (a.has_budget())
+    refuse(fmt::format("{} goes with a format or a recipe: what a budget chooses follows from all tensors", option));
+  if (a.containers.size() > 1)
+    refuse(fmt::format("{} goes with one container; make others of its output with 'nibble convert --to'", option));
+  if (!a.texts.empty())
+    refuse(
+        fmt::format("{}: a part does not know what text becomes in the layers of others; calibrate once ('nibble "
+                    "calibrate --full') and give every part --stats FILE",
+                    option));
+  refuse_without_effect(verb, option, !a.request.dry_run, "where nothing is written");
+  for (const char* const other : {"--verify", "--accept"})
+    refuse_without_effect(verb, other, false,
+                          fmt::format("with {}; judge the output with 'nibble eval --accept'", option));
+  for (const char* const other : {"--sync", "--save-recipe", "--original"})
+    refuse_without_effect(verb, other, !a.part, "with --part, which writes no output; give it with --assemble");
+}
+
 void judge_places(const QuantizeArguments& a) {
   Places places;
   places.reads("the model", a.model);
@@ -269,6 +291,18 @@ void add_choices(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option("--head", arguments.request.head, "Format of the output head");
 }
 
+// One quantization by several processes.
+void add_sharing(CLI::App& verb, QuantizeArguments& arguments) {
+  verb.add_option_function<std::string>(
+      "--part", [&arguments](const std::string& spelling) { arguments.part = parse_job_part(spelling); },
+      "Make the second of eight parts (2/8) of the output's pieces, in OUTPUT.work, which all parts share: "
+      "on any machines, in any order, again where one was ended; the same command otherwise. Methods that "
+      "look at the data take --stats");
+  verb.add_flag("--assemble", arguments.assembles,
+                "Write the output of the pieces that --part has made, once all are there: the same bytes as one "
+                "process makes");
+}
+
 // What must not happen, and what is looked at before the output takes its place.
 void add_safeguards(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_flag("--strict", arguments.request.strict,
@@ -306,12 +340,15 @@ CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
       "  nibble quantize models/fable-5M -f q4_k --method gptq --text models/fable-5M/calibration.txt -o fable.gguf\n"
       "  nibble quantize models/fable-5M --bpw 4.5 --method gptq --text models/fable-5M/calibration.txt -o fable.gguf\n"
       "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face\n"
+      "  seq 1 8 | xargs -P 2 -I% nibble quantize MODEL -f q4_k -o OUT.gguf --part %/8   then the same with "
+      "--assemble\n"
       "  nibble quantize net.onnx -f int8 --samples inputs.npy -o net8.onnx   a small net, judged layer by layer");
   add_aims(*verb, arguments);
   add_methods(*verb, arguments);
   add_calibration(*verb, arguments);
   add_choices(*verb, arguments);
   add_safeguards(*verb, arguments);
+  add_sharing(*verb, arguments);
   return verb;
 }
 
@@ -354,6 +391,7 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   request.onnx = onnx_options(verb, a.onnx, a.containers);
   request.onnx.is_for_tensorrt = request.runtime == "tensorrt";
   judge_effects(verb, a);
+  judge_sharing(verb, a);
   judge_places(a);
   if (!a.shard_size.empty()) request.shard_bytes = shard_bytes_of_option(a.shard_size);
   request.output = a.output;

@@ -14,6 +14,7 @@
 #include "cli/quantize_net.h"
 #include "cli/session.h"
 #include "cli/text_files.h"
+#include "pipeline/quantize/job_part.h"
 #include "pipeline/quantize/quantize_model.h"
 
 namespace nibble::cli {
@@ -30,6 +31,8 @@ struct QuantizeArguments {
   NetQuantizeArguments net;
   std::vector<std::string> containers;  // of --to; several: one quantization in each
   std::vector<std::string> verify;
+  std::optional<JobPart> part;  // of several processes that make the output together
+  bool assembles = false;       // what they have made
   std::string accept;
   std::size_t split = kUsualSplitWindows;
 

@@ -112,8 +112,11 @@ void LayerQuantizer::embedding() {
     const Statistics* const statistics = live_ ? &*head_statistics_ : options_.calibration.statistics;
     view.given = statistics->find({.site = std::string(kHeadSite)});
   }
-  const Matrix weights = decode_matrix(stored, machine_.pool);
-  const Matrix rounded = quantize("embedding", -1, weights, weights, std::span(&view, 1)).values;
+  Matrix weights, rounded;
+  if (output_.concerns(parts_.index("embedding", -1))) {
+    weights = decode_matrix(stored, machine_.pool);
+    rounded = quantize("embedding", -1, weights, weights, std::span(&view, 1)).values;
+  }
   // What else there is before the layers is rounded by itself, and the text meets the original.
   for (const WeightUse& use : parts_.tensors().network().begin().graph.weights())
     if (use.part != "embedding")
@@ -170,6 +173,10 @@ LayerScales LayerQuantizer::transform(std::int64_t index, LayerWeights& weights)
 }
 
 void LayerQuantizer::layer(std::int64_t index) {
+  if (std::ranges::none_of(parts_.tensors().all(), [&](const ModelTensor& tensor) {
+        return tensor.layer == index && output_.concerns(parts_.index(tensor.part, index));
+      }))
+    return;
   const auto start = std::chrono::steady_clock::now();
   source_.require_unchanged();
   const auto is_done = [&](const std::string& part) { return output_.is_done(parts_.index(part, index)); };
@@ -262,7 +269,8 @@ void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const L
                                    LayerWeights& current, const LayerScales& scales) {
   const LayerPair weights{original, current};
   const auto is_done = [&](const std::string& part) {
-    return !learner_.awaits(part) && output_.is_done(parts_.index(part, layer));
+    const std::size_t index = parts_.index(part, layer);
+    return !output_.concerns(index) || (!learner_.awaits(part) && output_.is_done(index));
   };
   bool is_original_left = false;
   if (!std::ranges::all_of(site.parts, is_done)) {
@@ -307,6 +315,7 @@ void LayerQuantizer::quantize_parts(std::span<const std::string> parts, std::int
                                     LayerWeights& current, const LayerScales& scales, std::span<SiteView> views) {
   std::map<std::string_view, QuantizedTensor> codes;
   for (const std::string& part : parts) {
+    if (!output_.concerns(parts_.index(part, layer))) continue;
     Matrix& matrix = current.at(part);
     if (!views.front().cross.empty() && parts_.asks_for(part, layer, Needs::second_moment)) {
       std::vector<float> targets;
@@ -453,7 +462,7 @@ void LayerQuantizer::report_layer(std::int64_t index, double seconds) {
 void LayerQuantizer::head() {
   const Matrix norm = decode_matrix(source_, parts_.tensor("final_norm", -1), machine_.pool);
   output_.write_vector(parts_.index("final_norm", -1), norm.values);
-  if (plan_.config.tied_embedding) return;
+  if (plan_.config.tied_embedding || !output_.concerns(parts_.index("head", -1))) return;
   SiteView view;
   if (live_ && parts_.asks_for("head", -1, Needs::mean_square)) {
     LayerWalk& walk = *live_->stored;

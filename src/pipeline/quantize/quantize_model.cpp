@@ -20,6 +20,7 @@
 #include "pipeline/quantize/activation_plan.h"
 #include "pipeline/quantize/band_writer.h"
 #include "pipeline/quantize/folded_rotation.h"
+#include "pipeline/quantize/part_work.h"
 #include "pipeline/quantize/quantize_layers.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/resume_key.h"
@@ -171,8 +172,14 @@ struct Written {
   std::vector<LearntLayer> learnt;
 };
 
+// How this process makes the output: all of it, or with others.
+struct Sharing {
+  PartSummary* part = nullptr;  // makes these pieces only, and says so here; null: an output
+  bool assembles = false;       // makes no piece
+};
+
 Written write_model(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                    const Origin& origin, Machine& machine, const ProgressCallback& progress) {
+                    const Origin& origin, const Sharing& sharing, Machine& machine, const ProgressCallback& progress) {
   Written written;
   remove_abandoned_partials(options.output);
   const bool calibrated = needs_calibration(plan, options);
@@ -188,14 +195,22 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
                       calibrated ? "quantize was cancelled; the same command goes on where it stopped"
                                  : "quantize was cancelled; nothing was written");
   std::optional<WorkDirectory> work;
-  if (calibrated) {
-    work.emplace(unfinished_work(options.output), resume_key(options, plan.container->name(), origin.source_hash));
-  }
+  if (calibrated || sharing.assembles)
+    work.emplace(unfinished_work(options.output), resume_key(options, plan.container->name(), origin.source_hash),
+                 sharing.assembles ? WorkDirectory::Use::assembly : WorkDirectory::Use::alone);
   BandWriter bands(*writer, machine.pool.num_threads() > 1);
   TensorOutput output(plan, bands, meter,
                       {.work = work ? &*work : nullptr, .keeps_rows_together = options.calibration.hessian.is_kl},
                       machine);
-  if (calibrated) {
+  if (sharing.assembles) {
+    require_pieces(*work, output);
+    for (std::size_t i = 0; i < plan.tensors.size(); ++i) output.write_pieces(i);
+    written.errors = output.errors();
+    if (calibrated) {
+      written.warnings = statistics_warnings(*options.calibration.statistics);
+      if (options.calibration.statistics->length != 0) written.experts = expert_tokens(*options.calibration.statistics);
+    }
+  } else if (calibrated) {
     LayerQuantizer quantizer(source, plan, options, output, machine, progress);
     quantizer.run();
     written.errors = output.errors();
@@ -256,7 +271,7 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
   first.output = weights.path;
   first.judge = {};
   first.sync = false;
-  Written written = write_model(source, plan, first, origin, machine, progress);
+  Written written = write_model(source, plan, first, origin, {}, machine, progress);
   QuantizeModelOptions second;
   second.recipe = find_recipe(kSourceFormat);
   second.activations = options.activations;
@@ -270,7 +285,7 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
   second.calibration.statistics = nullptr;
   const SourceModel made = SourceModel::open(weights.path);
   for (std::string& line :
-       write_model(made, plan_quantization(made, second), second, origin, machine, progress).warnings)
+       write_model(made, plan_quantization(made, second), second, origin, {}, machine, progress).warnings)
     if (std::ranges::find(written.warnings, line) == written.warnings.end())
       written.warnings.push_back(std::move(line));
   return written;
@@ -322,7 +337,8 @@ namespace {
 
 // source_hash: what is said of where the output came from; empty: the source's own.
 QuantizeSummary quantize_source(const SourceModel& source, const QuantizeModelOptions& options,
-                                const std::string& source_hash, Machine& machine, const ProgressCallback& progress) {
+                                const std::string& source_hash, const Sharing& sharing, Machine& machine,
+                                const ProgressCallback& progress) {
   QuantizePlan plan = plan_quantization(source, options);
   // What refuses without looking at a weight comes before what looks at all of them.
   if (!options.output.empty()) refuse_to_overwrite_source(source, options.output);
@@ -330,6 +346,7 @@ QuantizeSummary quantize_source(const SourceModel& source, const QuantizeModelOp
     if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
     require_place(source, *plan.container, options.output);
     require_calibration(plan, options);
+    if (sharing.part != nullptr || sharing.assembles) require_shareable(plan, options);
     require_disk_space(options.output, tensor_bytes(plan));
   }
   if (!options.output.empty()) {
@@ -362,11 +379,15 @@ QuantizeSummary quantize_source(const SourceModel& source, const QuantizeModelOp
                                          ? summary.tensor_bytes
                                          : forecast(source, plan, options));
   summary.source_hash = source_hash.empty() ? survey.hash : source_hash;
+  if (sharing.part != nullptr) {
+    *sharing.part = write_part(sharing.part->part, source, plan, options, survey.hash, machine, progress);
+    return summary;
+  }
   const Origin origin{make_manifest(source, plan, options, summary.source_hash), survey.hash};
   const bool two_steps =
       options.activations && options.activations->format.is_static() && moves_activations(plan, options);
   Written written = two_steps ? write_in_two_steps(source, plan, options, origin, machine, progress)
-                              : write_model(source, plan, options, origin, machine, progress);
+                              : write_model(source, plan, options, origin, sharing, machine, progress);
   for (const auto& [index, error] : written.errors) summary.tensors[index].error = error;
   summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
   summary.experts = std::move(written.experts);
@@ -425,7 +446,7 @@ QuantizeSummary quantize_rotated(const SourceModel& source, const QuantizeModelO
                 "statistics tell what layers read before they are rotated; this transform asks for text", "texts");
   QuantizeSummary summary;
   if (options.dry_run || rotation.is_empty()) {
-    summary = quantize_source(source, options, {}, machine, progress);
+    summary = quantize_source(source, options, {}, {}, machine, progress);
   } else {
     if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
     require_place(source, *plan.container, options.output);
@@ -437,7 +458,7 @@ QuantizeSummary quantize_rotated(const SourceModel& source, const QuantizeModelO
     const Removed rotated{make_partial_directory(options.output)};
     write_rotated_model(source, rotation, rotated.path, machine, progress);
     const std::string hash = survey_source(source, {.hash = true, .peaks = {}}, machine.pool).hash;
-    summary = quantize_source(SourceModel::open(rotated.path), options, hash, machine, progress);
+    summary = quantize_source(SourceModel::open(rotated.path), options, hash, {}, machine, progress);
     summary.source_bytes = source.file_bytes();
   }
   summary.notes.insert(summary.notes.end(), notes.begin(), notes.end());
@@ -451,7 +472,19 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
   if (!options.transform.empty())
     if (const Transform transform = find_transform(options.transform); transform.folds())
       return quantize_rotated(source, options, transform, machine, progress);
-  return quantize_source(source, options, {}, machine, progress);
+  return quantize_source(source, options, {}, {}, machine, progress);
+}
+
+PartSummary quantize_part(const SourceModel& source, const QuantizeModelOptions& options, const JobPart& part,
+                          Machine& machine, const ProgressCallback& progress) {
+  PartSummary done{.part = part};
+  quantize_source(source, options, {}, {.part = &done}, machine, progress);
+  return done;
+}
+
+QuantizeSummary assemble_parts(const SourceModel& source, const QuantizeModelOptions& options, Machine& machine,
+                               const ProgressCallback& progress) {
+  return quantize_source(source, options, {}, {.assembles = true}, machine, progress);
 }
 
 std::uint64_t container_bytes(const SourceModel& source, const QuantizeModelOptions& options) {

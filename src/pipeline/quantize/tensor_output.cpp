@@ -93,6 +93,10 @@ std::vector<RowRange> TensorOutput::bands_of_tensor(std::size_t index, const Lin
   return bands_of(weights, *tensor.target.format, is_whole ? std::numeric_limits<std::uint64_t>::max() : kBandElements);
 }
 
+std::vector<RowRange> TensorOutput::bands_of_tensor(std::size_t index) const {
+  return bands_of_tensor(index, weights_of(index, plan_.tensors[index].source->values));
+}
+
 StoredMatrix TensorOutput::round_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans) {
   StoredMatrix stored = room_of(task);
   const LinearQuantizer linear(task, plans, machine_);
@@ -117,8 +121,11 @@ void TensorOutput::keep_band(const LinearQuantizer& linear, const QuantizedTenso
 
 void TensorOutput::write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, const BandUse& use) {
   const TensorPlan& tensor = plan_.tensors[index];
+  const std::vector<RowRange> bands = bands_of_tensor(index, task.weights);
+  if (std::ranges::none_of(bands, [&](RowRange rows) { return owns(index, rows); })) return;
   const LinearQuantizer linear(task, plans, machine_);
-  for (const RowRange rows : bands_of_tensor(index, task.weights)) {
+  for (const RowRange rows : bands) {
+    if (!owns(index, rows)) continue;
     QuantizedTensor band = piece(index, linear, rows);
     use(linear, band, rows.begin);
     bands_.write(output_of_[index], std::move(band));
@@ -126,8 +133,13 @@ void TensorOutput::write_bands(std::size_t index, const LinearTask& task, RoundP
   }
 }
 
+// Numbers that are only copied are copied again by a run that goes on alone.
+bool TensorOutput::keeps_pieces_of(std::size_t index) const {
+  return options_.work != nullptr && (options_.share != nullptr || !is_raw(plan_.tensors[index]));
+}
+
 QuantizedTensor TensorOutput::piece(std::size_t index, const LinearQuantizer& linear, RowRange rows) {
-  if (options_.work == nullptr || is_raw(plan_.tensors[index])) return linear.encode(rows);
+  if (!keeps_pieces_of(index)) return linear.encode(rows);
   const std::string name = piece_name(index, rows.begin);
   if (options_.work->has(name))
     if (QuantizedTensor kept = linear.blank(rows); options_.work->load(name, kept)) return kept;
@@ -138,6 +150,7 @@ QuantizedTensor TensorOutput::piece(std::size_t index, const LinearQuantizer& li
 
 void TensorOutput::write_vector(std::size_t index, std::span<const float> values) {
   const TensorPlan& tensor = plan_.tensors[index];
+  if (!owns(index, {0, tensor.rows})) return;
   const std::vector<std::uint32_t>& order = tensor.row_order;
   const std::size_t length = order.empty() ? values.size() : values.size() / order.size();  // of what keeps together
   std::vector<float> moved(values.size());
@@ -152,6 +165,7 @@ void TensorOutput::write_vector(std::size_t index, std::span<const float> values
   for (std::uint64_t row = 0; row < tensor.rows; ++row)
     tensor.target.format->encode_row(std::span(moved).subspan(row * tensor.cols, tensor.cols), {}, nullptr, row, {},
                                      result.row(row));
+  if (options_.share != nullptr) options_.work->store(piece_name(index, 0), result);
   bands_.write(output_of_[index], std::move(result));
   meter_.advance(moved.size() * weight_of(tensor), tensor.target.name);
 }
@@ -160,25 +174,53 @@ bool TensorOutput::is_done(std::size_t index) const {
   const TensorPlan& tensor = plan_.tensors[index];
   if (is_raw(tensor)) return true;
   if (options_.work == nullptr) return false;
-  const LinearWeights weights = weights_of(index, tensor.source->values);
-  const std::vector<RowRange> bands = bands_of_tensor(index, weights);
+  const std::vector<RowRange> bands = bands_of_tensor(index);
   return options_.work->has(error_piece_name(index)) &&
          std::ranges::all_of(bands, [&](RowRange band) { return options_.work->has(piece_name(index, band.begin)); });
 }
 
-void TensorOutput::record_error(std::size_t index, const RoundedLinear& linear) {
+bool TensorOutput::load_error(std::size_t index) {
   QuantizedTensor piece(find_raw_format(DType::f32), 1, 2);
   std::array<float, 2> values{};
-  if (options_.work != nullptr && options_.work->load(error_piece_name(index), piece)) {
-    std::memcpy(values.data(), piece.planes[0].data(), sizeof values);
-  } else {
-    const OutputError error =
-        measure_output_error(linear, with_kernels(plan_.tensors[index].target.format, machine_.isa), machine_);
-    values = {static_cast<float>(error.nearest), static_cast<float>(error.stored)};
-    std::memcpy(piece.planes[0].data(), values.data(), sizeof values);
-    if (options_.work != nullptr) options_.work->store(error_piece_name(index), piece);
-  }
+  if (options_.work == nullptr || !options_.work->load(error_piece_name(index), piece)) return false;
+  std::memcpy(values.data(), piece.planes[0].data(), sizeof values);
   errors_[index] = {static_cast<double>(values[0]), static_cast<double>(values[1])};
+  return true;
+}
+
+void TensorOutput::record_error(std::size_t index, const RoundedLinear& linear) {
+  if (load_error(index)) return;
+  const OutputError error =
+      measure_output_error(linear, with_kernels(plan_.tensors[index].target.format, machine_.isa), machine_);
+  QuantizedTensor piece(find_raw_format(DType::f32), 1, 2);
+  const std::array<float, 2> values = {static_cast<float>(error.nearest), static_cast<float>(error.stored)};
+  std::memcpy(piece.planes[0].data(), values.data(), sizeof values);
+  if (options_.work != nullptr) options_.work->store(error_piece_name(index), piece);
+  errors_[index] = {static_cast<double>(values[0]), static_cast<double>(values[1])};
+}
+
+std::vector<std::string> TensorOutput::piece_names() const {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < plan_.tensors.size(); ++i)
+    for (const RowRange rows : bands_of_tensor(i))
+      if (owns(i, rows)) names.push_back(piece_name(i, rows.begin));
+  return names;
+}
+
+void TensorOutput::write_pieces(std::size_t index) {
+  const TensorPlan& tensor = plan_.tensors[index];
+  for (const RowRange rows : bands_of_tensor(index)) {
+    QuantizedTensor band = room_for_rows(tensor.target.format, rows.count(), tensor.rows, tensor.cols);
+    const std::string name = piece_name(index, rows.begin);
+    if (!options_.work->load(name, band))
+      throw Error(
+          ErrorKind::corrupt,
+          fmt::format("a piece is damaged; run the parts again, which makes what is damaged anew: {}, of tensor '{}'",
+                      (options_.work->path() / name).string(), tensor.target.name));
+    bands_.write(output_of_[index], std::move(band));
+    meter_.advance(rows.count() * tensor.cols * weight_of(tensor), tensor.target.name);
+  }
+  load_error(index);
 }
 
 std::optional<LearntLayer> TensorOutput::find_learnt(std::int64_t layer) {
@@ -204,6 +246,7 @@ void TensorOutput::record_learnt(const LearntLayer& learnt) {
 void write_alone(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options,
                  const SourceModel& source, TensorOutput& output, Machine& machine) {
   const TensorPlan& tensor = plan.tensors[index];
+  if (!output.concerns(index)) return;
   source.require_unchanged(*tensor.source);
   if (is_vector(tensor.role) && (!tensor.row_order.empty() || tensor.source_numbers != tensor.target_numbers)) {
     std::vector<float> values = decode_matrix(*tensor.source, machine.pool).values;

@@ -15,11 +15,14 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "base/progress_meter.h"
 #include "calibrate/layer_walk.h"
 #include "kernels/machine.h"
 #include "pipeline/quantize/band_writer.h"
+#include "pipeline/quantize/job_part.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/work_directory.h"
 #include "quantize/output_error.h"
@@ -34,6 +37,8 @@ std::uint64_t progress_weight(TensorRole role, bool is_calibrated);
 struct TensorOutputOptions {
   WorkDirectory* work = nullptr;     // of a calibrated quantization: where finished pieces are left; null: nowhere
   bool keeps_rows_together = false;  // of a layer's matrix all rows are one band
+  // Of one of several processes: what it makes and leaves in `work`, vectors and copies, too. Null: everything.
+  const PartShare* share = nullptr;
 };
 
 // What the output holds in place of a matrix, rows in the source's order.
@@ -64,6 +69,13 @@ class TensorOutput {
 
   // True when nothing of the tensor is left to be rounded.
   bool is_done(std::size_t index) const;
+  // False of tensors that other processes make: writing them does nothing.
+  bool concerns(std::size_t index) const { return options_.share == nullptr || options_.share->touches(index); }
+
+  // The names of what `share` leaves in `work`; null: of everything.
+  std::vector<std::string> piece_names() const;
+  // Writes a tensor of which all pieces are there. Error(corrupt) names one that is damaged or missing.
+  void write_pieces(std::size_t index);
 
   // What rounding took of the outputs. Kept with the pieces: a run that goes on from them does not know the inputs any
   // more.
@@ -83,7 +95,13 @@ class TensorOutput {
                  const LinearTask& task, bool keeps_codes, StoredMatrix& stored) const;
   using BandUse = std::function<void(const LinearQuantizer&, const QuantizedTensor& band, std::uint64_t first_row)>;
   std::vector<RowRange> bands_of_tensor(std::size_t index, const LinearWeights& weights) const;
+  std::vector<RowRange> bands_of_tensor(std::size_t index) const;
+  bool owns(std::size_t index, RowRange rows) const {
+    return options_.share == nullptr || options_.share->owns(index, rows);
+  }
   void write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, const BandUse& use);
+  bool keeps_pieces_of(std::size_t index) const;
+  bool load_error(std::size_t index);
   QuantizedTensor piece(std::size_t index, const LinearQuantizer& linear, RowRange rows);
 
   const QuantizePlan& plan_;
