@@ -66,6 +66,16 @@ class Program::Compiler {
   }
   // Nobody reads it after this node, and what lies there may be overwritten.
   bool dies_here(ValueId value) const { return last_use_.at(value) <= at_ && !is_kept(value); }
+  // A node that is done before its turn reads the value no more; others may, between here and there.
+  void forget_use(ValueId value, std::size_t node) {
+    if (last_use_.at(value) != node) return;
+    const auto held = held_until_.find(value);
+    std::size_t last = held == held_until_.end() ? at_ : std::max(at_, held->second);
+    for (std::size_t i = at_ + 1; i < node; ++i)
+      if (needed_.contains(i) && !done_.contains(i) && std::ranges::count(graph_.nodes[i].inputs, value) != 0)
+        last = std::max(last, i);
+    last_use_[value] = last;
+  }
   bool is_bound(Slot slot) const { return slot < program_.num_bound_; }
 
   // What a token takes: of values by expert only those that it is routed to are there, row by row.
@@ -188,7 +198,7 @@ class Program::Compiler {
       step.linears.push_back(linear_index(linear->part, linear->bias()));
       step.outs.push_back(place(graph_.nodes[i].output));
       done_.insert(i);
-      if (last_use_.at(node.inputs[0]) == i) last_use_[node.inputs[0]] = at_;
+      forget_use(node.inputs[0], i);
     }
     program_.steps_.push_back(std::move(step));
     release(node.output, {node.inputs[0]});
@@ -290,8 +300,7 @@ class Program::Compiler {
                                             static_cast<std::int64_t>(e)));
       step.parts.push_back(std::move(part));
       done_.insert(i);
-      for (const ValueId input : node.inputs)
-        if (last_use_.at(input) == i) last_use_[input] = at_;
+      for (const ValueId input : node.inputs) forget_use(input, i);
     }
     program_.steps_.push_back(std::move(step));
     release(node.output, {node.inputs[0], node.inputs[1]});
@@ -344,6 +353,7 @@ class Program::Compiler {
     };
     if (is_kept(node.output) || readers.size() != 1 || !is_fused(readers.front()->operation)) refuse(name);
     activated_[node.output] = {activation, node.inputs[0]};
+    held_until_[node.inputs[0]] = last_use_.at(node.output);
     last_use_[node.inputs[0]] = std::max(last_use_.at(node.inputs[0]), last_use_.at(node.output));
   }
 
@@ -422,9 +432,9 @@ class Program::Compiler {
   const ProgramSpan& span_;
   RotaryTables& tables_;
   Program& program_;
-  std::size_t at_ = 0;                   // the node that is compiled
-  std::set<std::size_t> needed_, done_;  // nodes
-  std::map<ValueId, std::size_t> last_use_;
+  std::size_t at_ = 0;                                    // the node that is compiled
+  std::set<std::size_t> needed_, done_;                   // nodes
+  std::map<ValueId, std::size_t> last_use_, held_until_;  // held: what an activation that waits will read
   std::map<ValueId, Slot> slot_of_, own_place_;
   std::map<ValueId, std::pair<Activation, ValueId>> activated_;  // by the activation's value: what it is, and of what
   std::map<ValueId, std::size_t> group_of_;

@@ -119,6 +119,19 @@ inline std::vector<DrawnLayer> drawn_layers() {
     const Value y = p.d.expert_linear(p.d.multiply(p.d.silu(gate), up), routing, "experts_out", "down", kHidden);
     return p.d.add(p.x, p.d.mix_experts(y, routing));
   });
+  // Linears that read what experts do are made with the router before these; their input must outlive that.
+  add("a_shared_expert_behind_the_others", [](LayerPen& p) {
+    const Value h = p.norm(p.x, "mlp_norm");
+    const Value routing = p.d.route(p.d.linear(h, "mlp_in", {"router", 4, false, TensorRole::router}), {.used = 2});
+    const Value gate = p.d.expert_linear(h, routing, "experts_in", "gate", kWide),
+                up = p.d.expert_linear(h, routing, "experts_in", "up", kWide);
+    const Value y = p.d.expert_linear(p.d.multiply(p.d.silu(gate), up), routing, "experts_out", "down", kHidden);
+    const Value mixed = p.d.mix_experts(y, routing);
+    const auto [shared_gate, shared_up] = p.d.linears(h, "mlp_in", {{"shared_gate", kWide}, {"shared_up", kWide}});
+    const Value shared =
+        p.d.linear(p.d.multiply(p.d.silu(shared_gate), shared_up), "shared_out", {"shared_down", kHidden});
+    return p.d.add(p.x, p.d.add(mixed, shared));
+  });
   for (const bool tiles : {false, true})
     add(tiles ? "recurrent_with_tiled_heads" : "recurrent", [tiles](LayerPen& p) {
       constexpr std::uint64_t kKeys = 2 * 4, kValues = 4 * 3;
