@@ -8,19 +8,19 @@ cd "${1:?usage: check_house.sh SOURCE_DIR}"
 
 # What each room may include besides itself, std and third parties. An arrow includes all that lies below it.
 declare -A sees=(
-  [base]="" [terminal]="base" [tensor]="base" [format]="tensor base"
+  [base]="" [terminal]="base" [distribute]="base" [tensor]="base" [format]="tensor base"
   [kernels]="format tensor base" [io]="format tensor base" [graph]="tensor base"
   [net]="quantize graph io kernels format tensor base"
   [quantize]="kernels format tensor base"
   [engine]="model graph io kernels format tensor base"
   [model]="graph io kernels format tensor base"
-  [calibrate]="engine model quantize graph io kernels format tensor base"
-  [train]="net calibrate engine model quantize graph io kernels format tensor base"
-  [evaluate]="engine model graph io kernels format tensor base"
-  [pipeline]="net train calibrate evaluate engine model quantize graph io kernels format tensor base"
-  [report]="pipeline net train calibrate evaluate engine model quantize graph io kernels format tensor base"
-  [serve]="pipeline net train calibrate evaluate engine model quantize graph io kernels format tensor base"
-  [cli]="serve terminal report pipeline net train calibrate evaluate engine model quantize graph io kernels format tensor base"
+  [calibrate]="distribute engine model quantize graph io kernels format tensor base"
+  [train]="net calibrate distribute engine model quantize graph io kernels format tensor base"
+  [evaluate]="distribute engine model graph io kernels format tensor base"
+  [pipeline]="distribute net train calibrate evaluate engine model quantize graph io kernels format tensor base"
+  [report]="pipeline distribute net train calibrate evaluate engine model quantize graph io kernels format tensor base"
+  [serve]="pipeline distribute net train calibrate evaluate engine model quantize graph io kernels format tensor base"
+  [cli]="serve terminal report pipeline distribute net train calibrate evaluate engine model quantize graph io kernels format tensor base"
 )
 rooms="${!sees[*]}"
 breaches=0
