@@ -98,6 +98,18 @@ def route(used, normalizes=True, is_sigmoid=False, is_corrected=False, groups=1,
     return f
 
 
+def latent_attention(count, key, turned, value, scale):
+    def f(q, q_turned, kv, k_turned):
+        n = len(q)
+        q = torch.cat([heads(q, key), heads(q_turned, turned)], -1).transpose(0, 1)
+        k, v = heads(kv, key + value).transpose(0, 1).split([key, value], -1)
+        k = torch.cat([k, k_turned[None].expand(count, n, turned)], -1)
+        scores = (q @ k.transpose(1, 2) * scale).masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf)
+        return (torch.softmax(scores, -1) @ v).transpose(0, 1).flatten(1)
+
+    return f
+
+
 def clamped_swiglu(alpha, limit):
     def f(gate, up):
         gate, up = gate.clamp(max=limit), up.clamp(-limit, limit)
@@ -204,6 +216,7 @@ def cases():
         "attention under a cap": (x(8, 4, 4), [], attention(4, 2, 2, 0.5, cap=1.5)),
         "attention with sinks": (x(8, 4, 4), w((4,)), attention(4, 2, 2, 0.5, has_sinks=True)),
         "attention with all of them": (x(8, 4, 4), w((4,)), attention(4, 2, 2, 0.5, 3, 1.5, True)),
+        "latent_attention": (x(6, 4, 10, 2), [], latent_attention(2, 3, 2, 2, 0.5)),
         "gated_delta_rule": (delta, [rates, biases], delta_rule(2, 4, 3, 2, False)),
         "gated_delta_rule of tiles": (delta, [rates, biases], delta_rule(2, 4, 3, 2, True)),
     }

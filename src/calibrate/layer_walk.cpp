@@ -102,10 +102,14 @@ void LayerWalk::add_plan(const DrawnGraph& drawing) {
   const WalkPlan& plan = plans_.emplace(&drawing, WalkPlan(drawing, workspace_.rotary)).first->second;
   for (const WeightUse& use : drawing.graph.weights())
     if (use.role == TensorRole::router) unrounded_.insert(use.part);
+  for (const SitePlan& site : plan.sites)
+    for (const Program* const program : {&site.inputs, &site.leave})
+      for (const Program::LatentUse& use : program->latents()) latents_[use.part] = use.shape;
   for (const KeyValueState& state : drawing.graph.states)
     if (std::ranges::count(caches_, state, &std::pair<KeyValueState, KvLayer>::first) <
         std::ranges::count(drawing.graph.states, state))
-      caches_.emplace_back(state, KvLayer(length(), state.kv_heads, state.head_dim, KvType::f32));
+      caches_.emplace_back(state, KvLayer(length(), state.kv_heads, state.head_dim, KvType::f32,
+                                          state.values_are_keys ? KvValues::are_keys : KvValues::own));
   for (std::size_t i = 0; i < drawing.sites.size(); ++i)
     if (plan.sites[i].has_products) keep_costly(drawing.sites[i], plan.sites[i]);
   for (std::size_t i = 0; i < plan.widths.size(); ++i) {
@@ -196,6 +200,11 @@ void LayerWalk::pack(std::string_view part, const QuantizedView& weights) {
   if (costly_.program != nullptr && std::ranges::find(costly_.program->linears(), part, &Program::LinearUse::part) !=
                                         costly_.program->linears().end())
     forget();
+  if (const auto latent = latents_.find(part); latent != latents_.end()) {
+    forget();
+    packed_latents_.insert_or_assign(std::string(part), LatentHeads::pack(weights, latent->second, machine_));
+    return;
+  }
   KernelOptions kernels = kernels_;
   kernels.activation_format = activations_of_site(kernels.activation_format, part);
   packed_.insert_or_assign(std::string(part), PackedLinear::pack(weights, kernels, machine_));
@@ -218,6 +227,7 @@ void LayerWalk::run(const Program& program, const LayerWeights& layer, const Pro
                                               : std::span<const float>(layer.at(use.bias).values));
   }
   for (const std::string& part : program.vectors()) weights.vectors.emplace_back(layer.at(part).values);
+  for (const Program::LatentUse& use : program.latents()) weights.latents.push_back(&packed_latents_.at(use.part));
   const BatchPiece piece{.row = 0, .tokens = length(), .position = 0};
   std::vector<KvLayer*> caches;
   for (const KeyValueState& state : layer.drawing().graph.states)

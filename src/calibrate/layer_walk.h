@@ -169,6 +169,8 @@ class LayerWalk {
   std::optional<Program> behind_embeddings_;  // what is made of the rows that are looked up; none: they are the stream
   std::optional<Program> behind_head_;        // what is done in place to what it gives
   std::map<std::string, PackedLinear, std::less<>> packed_;
+  std::map<std::string, LatentHeads, std::less<>> packed_latents_;
+  std::map<std::string, LatentHeads::Shape, std::less<>> latents_;  // the parts that are packed so
   // Stay in floating point: routers, which would send tokens elsewhere, and what no output holds rounded.
   std::set<std::string, std::less<>> unrounded_;
   // Of one window's attention: a drawing's states, those of one shape one after the other.

@@ -28,6 +28,7 @@ bool is_worth_keeping(const Graph& graph, ValueId value) {
   const Node* const node = graph.producer(value);
   return node == nullptr || has(graph.outputs, value) || std::holds_alternative<Add>(node->operation) ||
          std::holds_alternative<Attention>(node->operation) ||
+         std::holds_alternative<LatentAttention>(node->operation) ||
          std::holds_alternative<GatedDeltaRule>(node->operation) || std::holds_alternative<Route>(node->operation);
 }
 

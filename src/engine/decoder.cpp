@@ -30,11 +30,13 @@ constexpr std::size_t kMaxBatch = 512;
 struct LoadedWeights {
   std::vector<PackedLinear> own;
   std::vector<std::vector<float>> biases, vectors;
+  std::vector<LatentHeads> latents;
   ProgramWeights program;  // views of these, or of matrices that are the model's
 
   std::uint64_t resident_bytes() const {
     std::uint64_t bytes = 0;
     for (const PackedLinear& linear : own) bytes += linear.resident_bytes();
+    for (const LatentHeads& heads : latents) bytes += heads.resident_bytes();
     for (const auto* const some : {&biases, &vectors})
       for (const std::vector<float>& vector : *some) bytes += vector.size() * sizeof(float);
     return bytes;
@@ -57,6 +59,8 @@ struct Piece {
 
   std::size_t count() const { return tokens.size(); }
 };
+
+KvValues values_of(const KeyValueState& state) { return state.values_are_keys ? KvValues::are_keys : KvValues::own; }
 
 bool has_quantized_weights(const Checkpoint& checkpoint) {
   return std::ranges::any_of(checkpoint.tensors(), [](const StoredTensor& tensor) {
@@ -198,6 +202,9 @@ LoadedWeights Decoder::State::load_weights(const WeightLoader& loader, const Pro
     loaded.biases.push_back(use.bias.empty() ? std::vector<float>{} : loader.vector(use.bias, layer));
   }
   for (const std::string& part : program.vectors()) loaded.vectors.push_back(loader.vector(part, layer));
+  for (const Program::LatentUse& use : program.latents())
+    loaded.latents.push_back(loader.latent_heads(use.part, layer, use.shape));
+  for (const LatentHeads& heads : loaded.latents) loaded.program.latents.push_back(&heads);
   for (std::size_t i = 0; i < program.linears().size(); ++i)
     loaded.program.linears.push_back(layer >= 0 ? &loaded.own[i] : &shared.at(program.linears()[i].part));
   loaded.program.biases.assign(loaded.biases.begin(), loaded.biases.end());
@@ -264,7 +271,8 @@ bool Decoder::multiplies_in_f32() const noexcept {
 std::uint64_t Decoder::cache_bytes(std::size_t capacity) const {
   std::uint64_t bytes = 0;
   for (const KeyValueState& state : state_->network.states())
-    bytes += KvLayer::bytes_of(kept_positions(state, capacity), state.kv_heads, state.head_dim, state_->kv);
+    bytes += KvLayer::bytes_of(kept_positions(state, capacity), state.kv_heads, state.head_dim, state_->kv,
+                               values_of(state));
   for (const RecurrentState& state : state_->network.recurrent_states()) bytes += state.numbers * sizeof(float);
   return bytes;
 }
@@ -276,8 +284,8 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   constexpr std::array kBits = {32.0, 16.0, 8.5, 4.5};
   double numbers = 0;
   for (const KeyValueState& state : state_->network.states())
-    numbers +=
-        2 * static_cast<double>(state.kv_heads * state.head_dim) * static_cast<double>(kept_positions(state, capacity));
+    numbers += (state.values_are_keys ? 1 : 2) * static_cast<double>(state.kv_heads * state.head_dim) *
+               static_cast<double>(kept_positions(state, capacity));
   double bytes = numbers * kBits[static_cast<std::size_t>(state_->kv)] / 8;
   for (const RecurrentState& state : state_->network.recurrent_states())
     bytes += static_cast<double>(state.numbers) * sizeof(float);
@@ -295,7 +303,8 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   cache.capacity_ = capacity;
   try {
     for (const KeyValueState& state : state_->network.states())
-      cache.layers_.push_back({KvLayer(capacity, state.kv_heads, state.head_dim, state_->kv), state.window});
+      cache.layers_.push_back(
+          {KvLayer(capacity, state.kv_heads, state.head_dim, state_->kv, values_of(state)), state.window});
     for (const RecurrentState& state : state_->network.recurrent_states())
       cache.recurrent_.emplace_back(static_cast<std::size_t>(state.numbers));
   } catch (const Error& error) {

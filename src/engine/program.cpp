@@ -69,6 +69,32 @@ struct Program::Runner {
     attention(workspace.attended, {step.op.heads, step.op.scale, step.op.window, step.op.soft_cap, sinks}, machine);
   }
 
+  void operator()(const AttendToLatent& step) const {
+    const LatentAttention& op = step.op;
+    const std::size_t width = op.kept_width(), all = op.heads * width;
+    const LatentHeads& heads = *weights.latents[step.weights];
+    float *const queries = slots[step.queries], *const kept = slots[step.kept];
+    heads.absorb(slots[step.plain], batch.tokens, queries, width, machine);
+    machine.pool.parallel_for(batch.tokens, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t t = begin; t < end; ++t) {
+        std::copy_n(slots[step.latent] + t * op.latent, op.latent, kept + t * width);
+        std::copy_n(slots[step.shared] + t * op.rotary_dim, op.rotary_dim, kept + t * width + op.latent);
+        for (std::size_t head = t * op.heads; head < (t + 1) * op.heads; ++head)
+          std::copy_n(slots[step.turned] + head * op.rotary_dim, op.rotary_dim, queries + head * width + op.latent);
+      }
+    });
+    workspace.attended.clear();
+    for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
+      const BatchPiece& piece = batch.pieces[i];
+      float *const own = queries + piece.row * all, *const here = kept + piece.row * width;
+      workspace.attended.push_back(
+          {batch.caches[step.state * batch.pieces.size() + i], piece.position, piece.tokens, own, here, nullptr, own});
+    }
+    store_keys_values(workspace.attended, machine.pool);
+    attention(workspace.attended, {.heads = op.heads, .scale = op.scale}, machine);
+    heads.expand(queries, batch.tokens, width, slots[step.out], machine);
+  }
+
   void operator()(const Convolve& step) const {
     workspace.convolved.clear();
     for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
@@ -212,6 +238,7 @@ void Program::run(const Batch& batch, const ProgramWeights& weights, const Bound
                   Machine& machine) const {
   assert(bound.given.size() + bound.wanted.size() == num_bound_);
   assert(weights.linears.size() == linears_.size() && weights.vectors.size() == vectors_.size());
+  assert(weights.latents.size() == latents_.size());
   std::vector<float*>& slots = workspace.places;
   slots.assign(bound.given.begin(), bound.given.end());
   slots.insert(slots.end(), bound.wanted.begin(), bound.wanted.end());

@@ -23,6 +23,7 @@
 #include "engine/rotary_tables.h"
 #include "graph/graph.h"
 #include "kernels/attention/attention.h"
+#include "kernels/attention/latent_heads.h"
 #include "kernels/linear/linear.h"
 #include "kernels/machine.h"
 #include "kernels/recurrent/recurrent.h"
@@ -58,6 +59,7 @@ struct ProgramWeights {
   std::vector<const PackedLinear*> linears;    // null: of experts whose outputs nobody reads, which are not made
   std::vector<std::span<const float>> biases;  // by linear; empty: none
   std::vector<std::span<const float>> vectors;
+  std::vector<const LatentHeads*> latents = {};  // of Program::latents()
 };
 
 // Memory of a batch, kept between runs and shared by the programs of a network. One thread at a time.
@@ -79,12 +81,19 @@ class Program {
     std::int64_t expert = -1;  // whose it is
   };
 
+  struct LatentUse {
+    std::string part;
+    LatentHeads::Shape shape;
+  };
+
   // tables: those of the workspace that it will run with. Error(unsupported): an operation that no kernel runs.
   Program(const Graph& graph, const ProgramSpan& span, RotaryTables& tables);
 
   const std::vector<LinearUse>& linears() const noexcept { return linears_; }
   // Parts in f32: norms' weights, coefficients, sinks.
   const std::vector<std::string>& vectors() const noexcept { return vectors_; }
+  // Matrices that make keys and values of a latent vector; no Linear here multiplies them.
+  const std::vector<LatentUse>& latents() const noexcept { return latents_; }
   // The given value (by its place in the span) that a wanted one is put in the place of; none: it has a place of its
   // own.
   std::optional<std::size_t> place_of(std::size_t wanted) const { return places_[wanted]; }
@@ -136,6 +145,14 @@ class Program {
     std::size_t state;
     std::optional<std::size_t> sinks;  // their vector
     bool stores;                       // keys and values; else they are in the state
+  };
+  // Queries are taken to the latent vectors, of which keys and values are the state.
+  struct AttendToLatent {
+    Slot plain, turned, latent, shared;  // inputs
+    Slot queries, kept;                  // what is made of them; the queries' place is the results', too
+    Slot out;
+    LatentAttention op;
+    std::size_t weights, state;  // weights: of latents()
   };
   struct Convolve {
     Slot in, out;
@@ -233,15 +250,16 @@ class Program {
     std::uint64_t width, begin, from_width;  // channels, the first of them, and how many there are
     std::uint64_t rows = 1;                  // of a token: its heads
   };
-  using Step = std::variant<Embed, Norm, Normalize, Products, Rotate, Attend, Convolve, Recur, GatedActivation,
-                            ClampedGate, GatedTokens, Multiplied, MultipliedByWeight, ScaledByPosition, Squared,
-                            Product, Capped, Choose, Group, ExpertProducts, Mix, Accumulate, Copy>;
+  using Step = std::variant<Embed, Norm, Normalize, Products, Rotate, Attend, AttendToLatent, Convolve, Recur,
+                            GatedActivation, ClampedGate, GatedTokens, Multiplied, MultipliedByWeight, ScaledByPosition,
+                            Squared, Product, Capped, Choose, Group, ExpertProducts, Mix, Accumulate, Copy>;
   class Compiler;
   struct Runner;
 
   std::vector<Step> steps_;
   std::vector<LinearUse> linears_;
   std::vector<std::string> vectors_;
+  std::vector<LatentUse> latents_;
   std::size_t num_groups_ = 0;
   std::vector<std::uint64_t> widths_;  // of slots; first those of the given values, then the wanted ones'
   std::size_t num_bound_ = 0;          // of these two

@@ -20,6 +20,7 @@ class Program::Compiler {
   Compiler(const Graph& graph, const ProgramSpan& span, RotaryTables& tables, Program& program)
       : graph_(graph), span_(span), tables_(tables), program_(program) {
     find_needed();
+    find_latents();
     bind();
     for (at_ = 0; at_ < graph_.nodes.size(); ++at_)
       if (needed_.contains(at_) && !done_.contains(at_))
@@ -44,6 +45,22 @@ class Program::Compiler {
     for (const std::size_t i : needed_)
       for (const ValueId input : graph_.nodes[i].inputs)
         if (!is_in_state(input)) last_use_[input] = i;
+  }
+
+  // The Linears that make keys and values of a latent vector are part of the attention to it, which reads that.
+  void find_latents() {
+    for (const std::size_t i : needed_) {
+      const Node& node = graph_.nodes[i];
+      if (!std::holds_alternative<LatentAttention>(node.operation)) continue;
+      const Node* const maker = graph_.producer(node.inputs[2]);
+      const auto* const linear = maker == nullptr ? nullptr : std::get_if<Linear>(&maker->operation);
+      if (linear == nullptr || linear->has_bias || is_given(maker->output) || is_kept(maker->output) ||
+          graph_.consumers(maker->output).size() != 1)
+        refuse(LatentAttention::kName);
+      done_.insert(static_cast<std::size_t>(maker - graph_.nodes.data()));
+      std::size_t& last = last_use_[maker->inputs[0]];
+      last = std::max(last, i);
+    }
   }
 
   void bind() {
@@ -125,14 +142,15 @@ class Program::Compiler {
   // be.
   Slot place(ValueId value) {
     if (const auto own = own_place_.find(becomes(value)); own != own_place_.end()) return slot_of_[value] = own->second;
-    const std::uint64_t width = width_of_slot(value);
-    if (!free_.empty()) {
-      const Slot slot = free_.back();
-      free_.pop_back();
-      program_.widths_[slot] = std::max(program_.widths_[slot], width);
-      return slot_of_[value] = slot;
-    }
-    return slot_of_[value] = add_slot(width);
+    return slot_of_[value] = take_room(width_of_slot(value));
+  }
+
+  Slot take_room(std::uint64_t width) {
+    if (free_.empty()) return add_slot(width);
+    const Slot slot = free_.back();
+    free_.pop_back();
+    program_.widths_[slot] = std::max(program_.widths_[slot], width);
+    return slot;
   }
 
   // After the step that makes `output`: what it read for the last time.
@@ -220,6 +238,19 @@ class Program::Compiler {
     const Slot k = slot_of_.at(node.inputs[1]), v = slot_of_.at(node.inputs[2]);
     program_.steps_.push_back(Attend{q, k, v, place(node.output), op, node.state.value(), sinks, true});
     release(node.output, {node.inputs[0], node.inputs[1], node.inputs[2]});
+  }
+
+  void compile(const Node& node, const LatentAttention& op) {
+    const Node& maker = *graph_.producer(node.inputs[2]);
+    const ValueId latent = maker.inputs[0];
+    const auto in = [&](ValueId value) { return slot_of_.at(value); };
+    const Slot queries = take_room(op.heads * op.kept_width()), kept = take_room(op.kept_width());
+    program_.steps_.push_back(AttendToLatent{in(node.inputs[0]), in(node.inputs[1]), in(latent), in(node.inputs[3]),
+                                             queries, kept, place(node.output), op, program_.latents_.size(),
+                                             node.state.value()});
+    program_.latents_.push_back({std::get<Linear>(maker.operation).part, {op.heads, op.key_dim, op.value_dim}});
+    free_.insert(free_.end(), {queries, kept});
+    release(node.output, {node.inputs[0], node.inputs[1], latent, node.inputs[3]});
   }
 
   void compile(const Node& node, const CausalConvolution& op) {

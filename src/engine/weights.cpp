@@ -83,6 +83,17 @@ PackedLinear WeightLoader::matrix(std::string_view part, std::int64_t layer) con
   return packed;
 }
 
+LatentHeads WeightLoader::latent_heads(std::string_view part, std::int64_t layer,
+                                       const LatentHeads::Shape& shape) const {
+  const StoredTensor& stored = checkpoint_.stored(*tensors_.part(part, layer));
+  QuantizedTensor room;
+  const QuantizedView view = stored.values.read_rows(0, stored.values.rows(), room, machine_.pool).planes;
+  check_values(stored, view);
+  LatentHeads heads = LatentHeads::pack(view, shape, machine_);
+  checkpoint_.release(stored);
+  return heads;
+}
+
 std::vector<float> WeightLoader::vector(std::string_view part, std::int64_t layer) const {
   const ModelTensor* expected = tensors_.part(part, layer);
   if (expected == nullptr) return {};

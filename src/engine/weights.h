@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/attention/latent_heads.h"
 #include "kernels/linear/linear.h"
 #include "kernels/machine.h"
 #include "model/arch/architecture.h"
@@ -30,6 +31,8 @@ class WeightLoader {
 
   // A matrix repacked for this processor. Errors as SourceModel::stored's; corrupt: a value that is not finite.
   PackedLinear matrix(std::string_view part, std::int64_t layer) const;
+  // A matrix that makes keys and values of a latent vector, turned around.
+  LatentHeads latent_heads(std::string_view part, std::int64_t layer, const LatentHeads::Shape& shape) const;
   // A vector, or the rows of a matrix one after the other, widened to f32; empty when the configuration has no such
   // part.
   std::vector<float> vector(std::string_view part, std::int64_t layer) const;

@@ -25,6 +25,10 @@ Value Drawing::apply(Operation operation, const std::vector<Value>& inputs) {
         std::ranges::find(graph_.received, node.inputs[1], &Crossing::value) != graph_.received.end();
     graph_.states.push_back({attention->kv_heads, attention->head_dim, attention->window, is_received});
   }
+  if (const auto* const latent = std::get_if<LatentAttention>(&node.operation)) {
+    node.state = static_cast<std::uint32_t>(graph_.states.size());
+    graph_.states.push_back({.kv_heads = 1, .head_dim = latent->kept_width(), .values_are_keys = true});
+  }
   const auto recur = [&](std::uint64_t numbers) {
     node.state = static_cast<std::uint32_t>(graph_.recurrent.size());
     graph_.recurrent.push_back({numbers});
@@ -70,6 +74,10 @@ Value Drawing::rope(Value x, Rope rope) { return apply(std::move(rope), {x}); }
 
 Value Drawing::attention(Value queries, Value keys, Value values, Attention attention) {
   return apply(std::move(attention), {queries, keys, values});
+}
+
+Value Drawing::latent_attention(const LatentInputs& inputs, LatentAttention attention) {
+  return apply(attention, {inputs.queries, inputs.turned_queries, inputs.keys_values, inputs.turned_keys});
 }
 
 Value Drawing::add(Value a, Value b) { return apply(Add{}, {a, b}); }

@@ -46,6 +46,11 @@ struct DeltaInputs {
   Value forgets, learns;  // a and b
 };
 
+// Of attention to a latent vector, in the order of LatentAttention's inputs.
+struct LatentInputs {
+  Value queries, turned_queries, keys_values, turned_keys;
+};
+
 class Drawing {
  public:
   Value input(Dimensions shape);
@@ -64,6 +69,7 @@ class Drawing {
   Value linear(Value x, const std::string& site, const LinearSpec& spec);
   Value rope(Value x, Rope rope);
   Value attention(Value queries, Value keys, Value values, Attention attention);
+  Value latent_attention(const LatentInputs& inputs, LatentAttention attention);
   Value add(Value a, Value b);
   Value multiply(Value a, Value b);
   Value silu(Value x);

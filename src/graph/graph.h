@@ -25,7 +25,8 @@ namespace nibble {
 // are seen (0: all of them).
 struct KeyValueState {
   std::uint64_t kv_heads = 0, head_dim = 0, window = 0;
-  bool is_received = false;  // keys and values come from an earlier drawing, in whose state they are kept already
+  bool is_received = false;      // keys and values come from an earlier drawing, in whose state they are kept already
+  bool values_are_keys = false;  // one vector of a token is both
   bool operator==(const KeyValueState&) const = default;
 };
 

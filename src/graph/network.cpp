@@ -45,7 +45,9 @@ void Network::add_states(std::int64_t layer, std::map<std::string, std::size_t>&
   std::vector<std::size_t>& places = state_places_.emplace_back();
   for (std::size_t i = 0; i < graph.states.size(); ++i) {
     const auto node = std::ranges::find_if(graph.nodes, [&](const Node& candidate) {
-      return std::holds_alternative<Attention>(candidate.operation) && candidate.state == i;
+      const bool is_attention = std::holds_alternative<Attention>(candidate.operation) ||
+                                std::holds_alternative<LatentAttention>(candidate.operation);
+      return is_attention && candidate.state == i;
     });
     const auto crossing = [&](const std::vector<Crossing>& crossings) {
       return std::ranges::find(crossings, node->inputs[1], &Crossing::value);

@@ -153,6 +153,19 @@ inline std::vector<DrawnLayer> drawn_layers() {
       const Value x = p.d.add(p.x, p.d.linear(gated, "delta_out", {"out", kHidden}));
       return p.d.add(x, p.mlp(p.norm(x, "mlp_norm")));
     });
+  for (const bool has_latent : {false, true})
+    add(has_latent ? "latent_attention_of_latent_queries" : "latent_attention", [has_latent](LayerPen& p) {
+      const LatentAttention op{.heads = 2, .key_dim = 3, .rotary_dim = 4, .value_dim = 5, .latent = 6, .scale = 0.4F};
+      const Rope rope{.head_dim = 4, .frequencies = {1, 0.25}, .half_split = false};
+      const auto [a, kept] = p.d.linears(p.norm(p.x, "norm"), "attention_in", {{"q_a", 14}, {"kv_a", 10}});
+      const Value q = has_latent ? p.d.linear(p.norm(a, "q_norm"), "queries_in", {"q_b", 14}) : a;
+      const Value latent = p.norm(p.d.slice(kept, 0, 6), "latent_norm"), turned = p.d.rope(p.d.slice(kept, 6, 4), rope);
+      const Value keys_values = p.d.linear(latent, "latent_in", {"kv_b", 16});
+      const Value mixed = p.d.latent_attention(
+          {p.d.slice_heads(q, 7, 0, 3), p.d.rope(p.d.slice_heads(q, 7, 3, 4), rope), keys_values, turned}, op);
+      const Value x = p.d.add(p.x, p.d.linear(mixed, "attention_out", {"o", kHidden}));
+      return p.d.add(x, p.mlp(p.norm(x, "mlp_norm")));
+    });
   add("gated_attention", [](LayerPen& p) {
     const auto [both, k, v] = p.d.linears(p.norm(p.x, "norm"), "attention_in", {{"q", 32}, {"k", 8}, {"v", 8}});
     const Value mixed =
@@ -235,10 +248,14 @@ struct Runnable {
   std::map<std::string, PackedLinear, std::less<>> packed;
   Machine machine{chosen_isa(), 2};
   Workspace workspace;
+  std::map<std::string, LatentHeads, std::less<>> latents;
   KvLayer cache{kTokens, 2, 4, KvType::f32};
   std::vector<float> x = std::vector<float>(kTokens * kHidden);
 
   explicit Runnable(Graph drawn = drawn_layers().front().graph) : graph(std::move(drawn)) {
+    if (!graph.states.empty())
+      cache = KvLayer(kTokens, graph.states.front().kv_heads, graph.states.front().head_dim, KvType::f32,
+                      graph.states.front().values_are_keys ? KvValues::are_keys : KvValues::own);
     Random random(7);
     const auto fill = [&](std::vector<float>& values) {
       for (float& value : values) value = static_cast<float>(random.normal());
@@ -269,6 +286,14 @@ struct Runnable {
       bound.linears.push_back(&packed.at(use.part));
       bound.biases.push_back(use.bias.empty() ? std::span<const float>{}
                                               : std::span<const float>(weights.at(use.bias)));
+    }
+    for (const Program::LatentUse& use : program.latents()) {
+      const std::vector<float>& values = weights.at(use.part);
+      const std::uint64_t rows = use.shape.heads * (use.shape.key_dim + use.shape.value_dim);
+      const QuantizedView view = make_view(find_raw_format(DType::f32), rows, values.size() / rows,
+                                           {std::as_bytes(std::span(values))}, use.part);
+      bound.latents.push_back(
+          &latents.insert_or_assign(use.part, LatentHeads::pack(view, use.shape, machine)).first->second);
     }
     for (const std::string& part : program.vectors()) bound.vectors.emplace_back(weights.at(part));
     workspace.rotary.fill(0, kTokens, 0, kTokens);

@@ -126,6 +126,9 @@ std::vector<Case> cases() {
       attention("attention under a cap", 0, 1.5F, false),
       attention("attention with sinks", 0, 0, true),
       attention("attention with all of them", 3, 1.5F, true),
+      {"latent_attention",
+       LatentAttention{.heads = 2, .key_dim = 3, .rotary_dim = 2, .value_dim = 2, .latent = 5, .scale = 0.5F},
+       {six, four, token_rows(10), token_rows(2)}},
       delta("gated_delta_rule", false),
       delta("gated_delta_rule of tiles", true),
   };

@@ -26,6 +26,7 @@
 #include "graph/op/gelu.h"
 #include "graph/op/gru.h"
 #include "graph/op/l2_norm.h"
+#include "graph/op/latent_attention.h"
 #include "graph/op/layer_norm.h"
 #include "graph/op/linear.h"
 #include "graph/op/lstm.h"
@@ -64,8 +65,9 @@ using OperationList = std::variant<T...>;
 using Operation =
     OperationList<Add, Attention, BatchNorm, Binary, CausalConvolution, ClampedSwiglu, Concat, Constant, Convolution,
                   Dequantize, DynamicRange, Embedding, Expand, ExpertLinear, Gain, GatedDeltaRule, Gather, Gelu, Gru,
-                  L2Norm, LayerNorm, Linear, Lstm, MatrixProduct, MixExperts, Multiply, Pad, Pooling, PositionScale,
-                  Quantize, Reduce, Reshape, Resize, RmsNorm, Rope, Route, Scale, ScaleTokens, Select, Sigmoid, Silu,
-                  Slice, SoftCap, Softmax, SquaredRelu, StridedSlice, Transpose, TransposedConvolution, Unary>;
+                  L2Norm, LatentAttention, LayerNorm, Linear, Lstm, MatrixProduct, MixExperts, Multiply, Pad, Pooling,
+                  PositionScale, Quantize, Reduce, Reshape, Resize, RmsNorm, Rope, Route, Scale, ScaleTokens, Select,
+                  Sigmoid, Silu, Slice, SoftCap, Softmax, SquaredRelu, StridedSlice, Transpose, TransposedConvolution,
+                  Unary>;
 
 }  // namespace nibble

@@ -25,6 +25,7 @@ struct Setting {
   const KernelTable& kernels;
   std::size_t heads, kv_heads, head_dim, depth;
   KvType type;
+  bool has_values;
   float scale;                          // of scores that are exponents of 2
   std::size_t window;                   // beyond any position where there is none
   ScoreCap cap;                         // of scaled scores
@@ -87,22 +88,24 @@ struct Gathered {
 // Everything a worker needs for one block of rows.
 struct Workspace {
   float *queries, *scores;       // [rows, head_dim], [rows, 64]
-  float *keys, *values;          // [depth, 64], [64, depth]: of an f16 cache
+  float *keys, *values;          // [depth, 64], [64, depth]: of an f16 cache, values where they are keys, too
   CodedRows coded = {};          // of quantized ones
   std::int8_t* codes = nullptr;  // what `coded` reads
   float* scales = nullptr;
   std::int32_t* biases = nullptr;
+  std::uint8_t* turned = nullptr;  // keys as values
   Gathered total, span;
 
   Workspace(Cutter& cut, const Setting& a)
       : queries(cut.take<float>(a.block_rows() * a.head_dim)),
         scores(cut.take<float>(a.block_rows() * kKvChunk)),
         keys(cut.take<float>(a.type == KvType::f16 ? a.depth * kKvChunk : 0)),
-        values(cut.take<float>(a.type == KvType::f16 ? a.depth * kKvChunk : 0)),
+        values(cut.take<float>(a.type == KvType::f16 || (!a.has_values && !a.coded()) ? a.depth * kKvChunk : 0)),
         total(cut, a.block_rows(), a.depth),
         span(cut, a.block_rows(), a.depth) {
     if (!a.coded()) return;
     const std::size_t rows = a.block_rows(), groups = a.depth / kKvGroup;
+    turned = cut.take<std::uint8_t>(a.has_values ? 0 : a.depth * kKvChunk);
     codes = cut.take<std::int8_t>(rows * a.depth);
     scales = cut.take<float>(rows * groups);
     biases = cut.take<std::int32_t>(rows * groups);
@@ -157,7 +160,9 @@ void take_queries(const Setting& a, const Block& block, const Workspace& w) {
 void attend_to_codes(const Setting& a, const Block& block, std::size_t start, const Block::Rows& seeing,
                      const Workspace& w, const Gathered& out) {
   const KvLayer::State& s = block.cache();
-  const std::byte *keys = s.keys(block.kv_head, start / kKvChunk), *values = s.values_behind(keys);
+  const std::byte *const keys = s.keys(block.kv_head, start / kKvChunk), *const values = s.has_values
+                                                                                             ? s.values_behind(keys)
+                                                                                             : keys;
   const auto codes = [](const std::byte* p) { return reinterpret_cast<const std::uint8_t*>(p); };
   const auto scales = [&s](const std::byte* p) { return reinterpret_cast<const std::uint16_t*>(p + s.code_bytes); };
   CodedRows rows = w.coded;
@@ -169,10 +174,11 @@ void attend_to_codes(const Setting& a, const Block& block, std::size_t start, co
   rows.sum = out.sum;
   const bool is_last = start + kKvChunk >= block.here() + block.tokens;
   const std::size_t next_bytes = is_last ? 0 : s.chunk_bytes();
+  if (!s.has_values) keys_as_values(codes(keys), a.depth, a.type, w.turned);
   const CodedChunk chunk{a.type == KvType::q8_0 ? 8 : 4,
                          a.depth,
                          codes(keys),
-                         codes(values),
+                         s.has_values ? codes(values) : w.turned,
                          scales(keys),
                          scales(values),
                          is_last ? keys : s.keys(block.kv_head, start / kKvChunk + 1),
@@ -188,12 +194,16 @@ void attend_to_codes(const Setting& a, const Block& block, std::size_t start, co
 void attend_to_floats(const Setting& a, const Block& block, std::size_t start, const Block::Rows& seeing,
                       const Workspace& w, const Gathered& out) {
   const KvLayer::State& s = block.cache();
-  const std::byte *k = s.keys(block.kv_head, start / kKvChunk), *v = s.values_behind(k);
+  const std::byte *const k = s.keys(block.kv_head, start / kKvChunk), *const v = s.has_values ? s.values_behind(k) : k;
   const float *keys = reinterpret_cast<const float*>(k), *values = reinterpret_cast<const float*>(v);
   if (a.type == KvType::f16) {
     a.kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(k), kKvChunk * a.depth, w.keys);
-    a.kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(v), kKvChunk * a.depth, w.values);
+    if (s.has_values) a.kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(v), kKvChunk * a.depth, w.values);
     keys = w.keys;
+    values = w.values;
+  }
+  if (!s.has_values) {
+    keys_as_values(keys, a.depth, w.values);
     values = w.values;
   }
   const std::size_t rows = seeing.count();
@@ -245,8 +255,12 @@ void add_sinks(const Setting& a, const Block& block, const Gathered& total) {
 
 void finish(const Setting& a, const Block& block, const Gathered& total) {
   if (!a.sinks.empty()) add_sinks(a, block, total);
-  for (std::size_t r = 0; r < block.rows(a); ++r)
-    a.kernels.divide(total.result + r * a.depth, a.head_dim, total.sum[r], block.piece->out + block.offset(a, r));
+  const bool is_turned = !a.has_values && block.cache().rotates();  // as the keys are that it was gathered of
+  for (std::size_t r = 0; r < block.rows(a); ++r) {
+    float* const out = block.piece->out + block.offset(a, r);
+    a.kernels.divide(total.result + r * a.depth, a.head_dim, total.sum[r], out);
+    if (is_turned) hadamard_rotate(out, a.head_dim);  // its own inverse
+  }
 }
 
 void attend_to_all(const Setting& a, const Block& block, const Workspace& w) {
@@ -280,6 +294,7 @@ void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule
                   shape.head_dim,
                   shape.depth,
                   shape.type,
+                  shape.has_values,
                   rule.scale * kLog2E,
                   rule.window == 0 ? kNoWindow : rule.window,
                   cap,

@@ -23,6 +23,9 @@ enum class KvType { f32, f16, q8_0, q4_0 };
 std::string_view kv_type_name(KvType type);  // "f32", "f16", "q8_0", "q4_0"
 std::optional<KvType> parse_kv_type(std::string_view name);
 
+// are_keys: what a query gathers is of the keys themselves, which are kept once (latent vectors).
+enum class KvValues { own, are_keys };
+
 class KvLayer;
 
 // Tokens of one sequence that go through one layer: positions position .. position + tokens - 1, which must fit the
@@ -30,7 +33,8 @@ class KvLayer;
 struct AttentionPiece {
   KvLayer* cache;
   std::size_t position, tokens;
-  const float *queries, *keys, *values;  // [tokens, heads, head_dim] and twice [tokens, kv_heads, head_dim]
+  const float *queries, *keys, *values;  // [tokens, heads, head_dim] and twice [tokens, kv_heads, head_dim]; values are
+                                         // not read where they are keys
   float* out;                            // [tokens, heads, head_dim]
 };
 
@@ -39,12 +43,14 @@ struct AttentionPiece {
 inline constexpr std::size_t kKvPage = 256;
 class KvLayer {
  public:
-  KvLayer(std::size_t capacity, std::size_t kv_heads, std::size_t head_dim, KvType type);
+  KvLayer(std::size_t capacity, std::size_t kv_heads, std::size_t head_dim, KvType type,
+          KvValues values = KvValues::own);
   KvLayer(KvLayer&&) noexcept;
   KvLayer& operator=(KvLayer&&) noexcept;
   ~KvLayer();
   // What so many positions take.
-  static std::uint64_t bytes_of(std::size_t positions, std::size_t kv_heads, std::size_t head_dim, KvType type);
+  static std::uint64_t bytes_of(std::size_t positions, std::size_t kv_heads, std::size_t head_dim, KvType type,
+                                KvValues values = KvValues::own);
   std::uint64_t resident_bytes() const noexcept;  // of the pages that are there, and of those that wait for use
 
   std::size_t first_position() const noexcept;  // from which on positions are there; 0 where none is
@@ -77,8 +83,9 @@ struct AttentionRule {
   const float* sinks = nullptr;
 };
 
-// Fills each piece's out: query t stands at position + t and sees keys 0 .. position + t of its cache (with a window
-// the last ones of these), its own stored before. What a piece gets does not depend on the others.
+// Fills each piece's out, which may lie where its queries do: query t stands at position + t and sees keys 0 ..
+// position + t of its cache (with a window the last ones of these), its own stored before. What a piece gets does not
+// depend on the others.
 void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Machine& machine);
 
 }  // namespace nibble

@@ -109,12 +109,13 @@ void round_as_cached(std::span<float> numbers, std::size_t head_dim, KvType type
   });
 }
 
-KvShape::KvShape(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_)
+KvShape::KvShape(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_, KvValues values)
     : capacity(checked_capacity(capacity_)),
       kv_heads(kv_heads_),
       head_dim(head_dim_),
       depth(round_up(head_dim_, quantized(type_) ? kKvGroup : 16)),
-      type(type_) {
+      type(type_),
+      has_values(values == KvValues::own) {
   const std::size_t elements = kKvChunk * depth;
   code_bytes = type == KvType::f32    ? elements * 4
                : type == KvType::f16  ? elements * 2
@@ -141,6 +142,35 @@ static std::size_t key_byte(std::size_t d, std::size_t j, int bits) {
 static std::size_t value_byte(std::size_t d, std::size_t j, std::size_t depth, int bits) {
   const std::size_t line = d / 16, at = bits == 4 ? line / 2 : line;
   return j / 4 * (depth * (bits == 4 ? 2 : 4)) + at * 64 + d % 16 * 4 + j % 4;
+}
+
+void keys_as_values(const float* keys, std::size_t depth, float* values) {
+  constexpr std::size_t kBlock = 16;
+  for (std::size_t first = 0; first < depth; first += kBlock)
+    for (std::size_t j = 0; j < kKvChunk; ++j)
+      for (std::size_t d = first; d < std::min(depth, first + kBlock); ++d)
+        values[j * depth + d] = keys[d * kKvChunk + j];
+}
+
+void keys_as_values(const std::uint8_t* keys, std::size_t depth, KvType type, std::uint8_t* values) {
+  if (type == KvType::q4_0) {
+    for (std::size_t d = 0; d < depth; ++d)
+      for (std::size_t j = 0; j < kKvChunk; ++j) {
+        const std::uint8_t both = keys[key_byte(d, j, 4)];
+        const unsigned code = d / 4 % 2 == 0 ? both & 15U : both >> 4;
+        std::uint8_t& place = values[value_byte(d, j, depth, 4)];
+        place = static_cast<std::uint8_t>(d / 16 % 2 == 0 ? code : place | code << 4);
+      }
+    return;
+  }
+  // Four dimensions of four positions lie side by side in both, and change places.
+  for (std::size_t quad = 0; quad < depth / 4; ++quad)
+    for (std::size_t j = 0; j < kKvChunk; j += 4) {
+      const std::uint8_t* const from = keys + key_byte(4 * quad, j, 8);
+      std::uint8_t* const to = values + value_byte(4 * quad, j, depth, 8);
+      for (std::size_t d = 0; d < 4; ++d)
+        for (std::size_t i = 0; i < 4; ++i) to[d * 4 + i] = from[i * 4 + d] ^ 0x80;  // keys are offset by 128
+    }
 }
 
 void KvLayer::State::store_codes(const float* x, std::size_t position, bool of_keys, std::byte* chunk) const {
@@ -187,14 +217,15 @@ void KvLayer::State::store_value(std::size_t head, std::size_t position, const f
   }
 }
 
-KvLayer::KvLayer(std::size_t capacity, std::size_t kv_heads, std::size_t head_dim, KvType type)
-    : state_(std::make_unique<State>(KvShape(capacity, kv_heads, head_dim, type))) {}
+KvLayer::KvLayer(std::size_t capacity, std::size_t kv_heads, std::size_t head_dim, KvType type, KvValues values)
+    : state_(std::make_unique<State>(KvShape(capacity, kv_heads, head_dim, type, values))) {}
 KvLayer::KvLayer(KvLayer&&) noexcept = default;
 KvLayer& KvLayer::operator=(KvLayer&&) noexcept = default;
 KvLayer::~KvLayer() = default;
 
-std::uint64_t KvLayer::bytes_of(std::size_t positions, std::size_t kv_heads, std::size_t head_dim, KvType type) {
-  const KvShape shape(positions, kv_heads, head_dim, type);
+std::uint64_t KvLayer::bytes_of(std::size_t positions, std::size_t kv_heads, std::size_t head_dim, KvType type,
+                                KvValues values) {
+  const KvShape shape(positions, kv_heads, head_dim, type, values);
   return static_cast<std::uint64_t>(shape.num_chunks) * kv_heads * shape.chunk_bytes();
 }
 
@@ -246,7 +277,7 @@ void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool)
         key = rotated.data();
       }
       s.store_key(head, piece.position + t, key);
-      s.store_value(head, piece.position + t, piece.values + at);
+      if (s.has_values) s.store_value(head, piece.position + t, piece.values + at);
     }
   };
   std::size_t tokens = 0;

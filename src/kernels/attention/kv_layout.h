@@ -23,14 +23,16 @@ inline constexpr std::size_t kPageChunks = kKvPage / kKvChunk;
 
 // Sizes. Error(resource): beyond any memory.
 struct KvShape {
-  KvShape(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_);
+  KvShape(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_,
+          KvValues values = KvValues::own);
 
   std::size_t capacity, kv_heads, head_dim, depth;
   KvType type;
+  bool has_values;                      // else they are the keys
   std::size_t code_bytes, scale_bytes;  // of one chunk of keys, or of values
   std::size_t num_chunks;
 
-  std::size_t chunk_bytes() const { return 2 * (code_bytes + scale_bytes); }
+  std::size_t chunk_bytes() const { return (has_values ? 2 : 1) * (code_bytes + scale_bytes); }
   std::size_t num_pages() const { return (num_chunks + kPageChunks - 1) / kPageChunks; }
   // The last page ends with the capacity.
   std::size_t chunks_of(std::size_t page) const { return std::min(kPageChunks, num_chunks - page * kPageChunks); }
@@ -66,6 +68,10 @@ struct KvLayer::State : KvShape {
  private:
   void store_codes(const float* x, std::size_t position, bool of_keys, std::byte* chunk) const;
 };
+
+// A chunk of keys as values, where they are one: of floats [depth, 64] as [64, depth], of codes their lines.
+void keys_as_values(const float* keys, std::size_t depth, float* values);
+void keys_as_values(const std::uint8_t* keys, std::size_t depth, KvType type, std::uint8_t* values);
 
 // The orthonormal Hadamard transform of each run of 2^n elements of x, where 2^n is the largest power of two that
 // divides size. Spreads outliers over the run; applied to keys and queries alike it leaves their products as they are.

@@ -122,7 +122,8 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
 
 // What each token adds to a layer; dimensions of a head are rounded up to whole groups.
 std::uint64_t bytes_of_position(const KeyValueState& state, double bits) {
-  const std::uint64_t numbers = 2 * state.kv_heads * ((state.head_dim + kCacheGroup - 1) / kCacheGroup * kCacheGroup);
+  const std::uint64_t numbers = (state.values_are_keys ? 1 : 2) * state.kv_heads *
+                                ((state.head_dim + kCacheGroup - 1) / kCacheGroup * kCacheGroup);
   return static_cast<std::uint64_t>(static_cast<double>(numbers) * bits / 8);
 }
 
