@@ -346,11 +346,91 @@ TINY["tiny_gemma4_moe"] = dict(
     top_k_experts=2,
     vocab_size_per_layer_input=200,
 )
+DEEPSEEK = {k: v for k, v in LLAMA.items() if k not in ("mlp_bias", "pretraining_tp")}
+DEEPSEEK = dict(
+    DEEPSEEK,
+    first_k_dense_replace=1,
+    kv_lora_rank=32,
+    moe_intermediate_size=40,
+    num_experts_per_tok=3,
+    num_hidden_layers=3,
+    num_key_value_heads=4,
+    qk_nope_head_dim=24,
+    qk_rope_head_dim=16,
+    rms_norm_eps=1e-6,
+    v_head_dim=20,
+)
+TINY["tiny_deepseek2_lite"] = dict(
+    DEEPSEEK,
+    architectures=["DeepseekV2ForCausalLM"],
+    model_type="deepseek_v2",
+    n_group=1,
+    n_routed_experts=6,
+    n_shared_experts=2,
+    norm_topk_prob=False,
+    q_lora_rank=None,
+    rope_scaling={
+        "beta_fast": 32,
+        "beta_slow": 1,
+        "factor": 4.0,
+        "mscale": 0.707,
+        "mscale_all_dim": 0.707,
+        "original_max_position_embeddings": 64,
+        "type": "yarn",
+    },
+    routed_scaling_factor=2.0,
+    topk_group=1,
+    topk_method="greedy",
+)
+TINY["tiny_deepseek2"] = dict(
+    DEEPSEEK,
+    architectures=["DeepseekV3ForCausalLM"],
+    model_type="deepseek_v3",
+    n_group=4,
+    n_routed_experts=8,
+    n_shared_experts=1,
+    norm_topk_prob=True,
+    num_nextn_predict_layers=0,
+    q_lora_rank=48,
+    rope_scaling={
+        "beta_fast": 32,
+        "beta_slow": 1,
+        "factor": 4.0,
+        "mscale": 1.0,
+        "mscale_all_dim": 1.0,
+        "original_max_position_embeddings": 64,
+        "type": "yarn",
+    },
+    routed_scaling_factor=2.5,
+    scoring_func="sigmoid",
+    topk_group=2,
+    topk_method="noaux_tc",
+)
+TINY["tiny_glm4_moe_lite"] = dict(
+    DEEPSEEK,
+    architectures=["Glm4MoeLiteForCausalLM"],
+    model_type="glm4_moe_lite",
+    n_group=1,
+    n_routed_experts=6,
+    n_shared_experts=1,
+    norm_topk_prob=True,
+    num_nextn_predict_layers=1,
+    partial_rotary_factor=1.0,
+    q_lora_rank=32,
+    rms_norm_eps=1e-5,
+    rope_theta=1000000.0,
+    routed_scaling_factor=1.8,
+    topk_group=1,
+    v_head_dim=32,
+)
 FIRST_MODELS = 13  # whose seeds are their places
 # Directory and names of (gate, up, down) of an expert as files have them; the package stacks them in memory.
 EXPERTS = {
     "qwen3_moe": ("mlp", ("gate_proj", "up_proj", "down_proj")),
     "mixtral": ("block_sparse_moe", ("w1", "w3", "w2")),
+    "deepseek_v2": ("mlp", ("gate_proj", "up_proj", "down_proj")),
+    "deepseek_v3": ("mlp", ("gate_proj", "up_proj", "down_proj")),
+    "glm4_moe_lite": ("mlp", ("gate_proj", "up_proj", "down_proj")),
 }
 
 
@@ -380,9 +460,9 @@ def as_loaded(config, stored):
     if config["model_type"] not in EXPERTS:
         return stored
     block, (gate, up, down) = EXPERTS[config["model_type"]]
-    count = config.get("num_experts", config.get("num_local_experts"))
+    count = next(config[key] for key in ("num_experts", "num_local_experts", "n_routed_experts") if key in config)
     weights = {name.replace(f".{block}.", ".mlp."): w for name, w in stored.items() if ".experts." not in name}
-    for layer in range(config["num_hidden_layers"]):
+    for layer in range(config.get("first_k_dense_replace", 0), config["num_hidden_layers"]):
         of = lambda e, part: stored[f"model.layers.{layer}.{block}.experts.{e}.{part}.weight"]
         prefix = f"model.layers.{layer}.mlp.experts."
         weights[prefix + "gate_up_proj"] = torch.stack([torch.cat([of(e, gate), of(e, up)]) for e in range(count)])
@@ -396,6 +476,8 @@ def transformers_config(config):
     plain = {k: v for k, v in config.items() if k not in apart}
     given = config.get("rope_parameters") or config.get("rope_scaling") or {"rope_type": "default"}
     rope = given if "full_attention" in given else {"rope_theta": config.get("rope_theta"), **given}
+    if rope.get("type") == "yarn":
+        rope = dict(rope, rope_type=rope.pop("type"))
     if rope.get("type") == "longrope":
         rope = dict(rope, rope_type=rope.pop("type"), partial_rotary_factor=config["partial_rotary_factor"],
                     original_max_position_embeddings=config["original_max_position_embeddings"])

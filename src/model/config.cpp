@@ -139,8 +139,10 @@ bool is_same_network(const ModelConfig& a, const ModelConfig& b) {
                     c.tied_embedding, c.attention_soft_cap, c.logit_soft_cap, c.num_experts, c.experts_used,
                     c.expert_intermediate, c.normalizes_routing, c.shared_intermediate, c.dense, c.recurs,
                     c.delta_heads, c.delta_key_heads, c.delta_key_dim, c.delta_value_dim, c.convolution_taps,
-                    c.swiglu_alpha, c.swiglu_limit, c.full_head_dim, c.full_kv_heads, c.full_keys_are_values,
-                    c.sharing_layers, c.sharing_intermediate, c.per_layer_width, c.scales_layers);
+                    c.routes_by_sigmoid, c.corrects_routing, c.groups_count_two, c.expert_groups, c.expert_groups_used,
+                    c.routing_factor, c.latent, c.query_latent, c.plain_key_dim, c.value_dim, c.swiglu_alpha,
+                    c.swiglu_limit, c.full_head_dim, c.full_kv_heads, c.full_keys_are_values, c.sharing_layers,
+                    c.sharing_intermediate, c.per_layer_width, c.scales_layers);
   };
   return facts(a) == facts(b);
 }

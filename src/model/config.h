@@ -56,7 +56,17 @@ struct ModelConfig {
   bool normalizes_routing = true;         // the weights of the experts used are made to sum to 1
   std::uint64_t shared_intermediate = 0;  // of an expert beside these that sees every token; 0: there is none
   std::vector<bool> dense;                // by layer: one MLP in place of experts; empty: none of a model with experts
+  // How experts are chosen and weighed, as Route has it.
+  bool routes_by_sigmoid = false, corrects_routing = false, groups_count_two = true;
+  std::uint64_t expert_groups = 1, expert_groups_used = 1;
+  float routing_factor = 1, routing_offset = 0;
   float swiglu_alpha = 0, swiglu_limit = 0;  // of experts with ClampedSwiglu; 0: they have another activation
+
+  // Keys and values are made of a latent vector, queries of one of their own; 0: they are not. A head's keys have
+  // channels that stand still beside head_dim that turn, and scores are multiplied by a factor beside the root of their
+  // number.
+  std::uint64_t latent = 0, query_latent = 0, plain_key_dim = 0, value_dim = 0;
+  double score_factor = 1;
 
   // Of layers that do not slide, where they differ from those that do; 0: they do not.
   std::uint64_t full_head_dim = 0, full_kv_heads = 0;

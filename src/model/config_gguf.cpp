@@ -52,7 +52,8 @@ void read_yarn(const Keys& keys, const Architecture& architecture, double factor
       keys.unsupported(fmt::format("yarn can only be run with {} {}: {}", keys.full(key), usual, value));
   };
   require("rope.scaling.yarn_ext_factor", keys.number("rope.scaling.yarn_ext_factor").value_or(1), 1);
-  if (!architecture.gguf_yarn_keys) require("rope.scaling.yarn_log_multiplier", multiplier, 0);
+  if (!architecture.gguf_yarn_keys && !architecture.has_latent)
+    require("rope.scaling.yarn_log_multiplier", multiplier, 0);
   const double usual = yarn_magnitude(factor) / (multiplier == 0 ? 1 : yarn_magnitude(factor, multiplier));
   rope.magnitude = static_cast<float>(keys.number("rope.scaling.yarn_attn_factor")
                                           .value_or(keys.number("rope.scaling.attn_factor").value_or(1) * usual));
@@ -207,6 +208,7 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   names.full_kv_heads = names.kv_heads;
   names.full_head_dim = names.head_dim;
   if (architecture.gguf_lists_layers) names.head_dim = keys.full("attention.key_length_swa");
+  if (architecture.has_latent) names.head_dim = keys.full("rope.dimension_count");
   names.sharing_intermediate = names.intermediate;
   names.shared_intermediate = keys.full("expert_shared_feed_forward_length");
   names.per_layer_width = keys.full("embedding_length_per_layer_input");
@@ -214,6 +216,10 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   names.delta_key_heads = keys.full("ssm.group_count");
   names.delta_key_dim = names.delta_value_dim = keys.full("ssm.state_size");
   names.convolution_taps = keys.full("ssm.conv_kernel");
+  names.latent = keys.full("attention.kv_lora_rank");
+  names.query_latent = keys.full("attention.q_lora_rank");
+  names.plain_key_dim = keys.full("attention.key_length");
+  names.value_dim = keys.full("attention.value_length");
   names.rope_high = keys.full("rope.scaling.yarn_beta_fast");
   names.rope_low = keys.full("rope.scaling.yarn_beta_slow");
   names.rope_magnitude = keys.full("rope.scaling.attn_factor");
@@ -252,8 +258,9 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   }
   config.kv_heads = count_of("attention.head_count_kv").value_or(config.heads);
   const bool divides = config.heads != 0 && config.hidden % config.heads == 0;
+  const bool reads_heads = !architecture.has_latent;
   config.head_dim = keys.integer("attention.key_length").value_or(divides ? config.hidden / config.heads : 0);
-  if (keys.integer("attention.value_length").value_or(config.head_dim) != config.head_dim)
+  if (reads_heads && keys.integer("attention.value_length").value_or(config.head_dim) != config.head_dim)
     keys.unsupported("values of another length than keys cannot be run; " + keys.full("attention.value_length"));
   const auto epsilon = keys.number("attention.layer_norm_rms_epsilon");
   if (!epsilon) keys.missing("attention.layer_norm_rms_epsilon");
@@ -270,7 +277,7 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   rope.rotary_dim = keys.integer("rope.dimension_count").value_or(config.head_dim);
   const bool is_part = architecture.rotates_partly && rope.rotary_dim % 2 == 0 && rope.rotary_dim >= 2 &&
                        rope.rotary_dim < config.head_dim;
-  if (config.head_dim != 0 && rope.rotary_dim != config.head_dim && !is_part)
+  if (reads_heads && config.head_dim != 0 && rope.rotary_dim != config.head_dim && !is_part)
     keys.unsupported(fmt::format("rotary positions on part of a head cannot be run; {}: {}",
                                  keys.full("rope.dimension_count"), rope.rotary_dim));
   if (architecture.gguf_local_rope_base != 0) {

@@ -110,7 +110,9 @@ void read_windows(const Fields& fields, const HfVariant& variant, ModelConfig& c
 void read_experts(const Fields& fields, const HfVariant& variant, ModelConfig& config, ConfigKeys& keys) {
   if (variant.default_experts == 0) return;
   const Json* const local = fields.find("num_local_experts");
-  keys.num_experts = local != nullptr ? "num_local_experts" : "num_experts";
+  keys.num_experts = local != nullptr                             ? "num_local_experts"
+                     : fields.find("n_routed_experts") != nullptr ? "n_routed_experts"
+                                                                  : "num_experts";
   if (const Json* const other = fields.find("num_experts"); local != nullptr && other != nullptr && *local != *other)
     fields.wrong("num_experts", "the same as num_local_experts", *other);
   keys.experts_used = "num_experts_per_tok";
@@ -260,8 +262,7 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
                                  checkpoint.find("lm_head.weight") != nullptr, keys);
 }
 
-ModelConfig read_huggingface_config(std::string_view text, const std::string& source, bool has_head,
-                                    ConfigKeys& keys) {
+ModelConfig read_huggingface_config(std::string_view text, const std::string& source, bool has_head, ConfigKeys& keys) {
   keys = {source,
           "vocab_size",
           "hidden_size",
@@ -283,6 +284,10 @@ ModelConfig read_huggingface_config(std::string_view text, const std::string& so
   keys.delta_key_dim = "linear_key_head_dim";
   keys.delta_value_dim = "linear_value_head_dim";
   keys.convolution_taps = "linear_conv_kernel_dim";
+  keys.latent = "kv_lora_rank";
+  keys.query_latent = "q_lora_rank";
+  keys.plain_key_dim = "qk_nope_head_dim";
+  keys.value_dim = "v_head_dim";
   const Json json = parse_json(text, source);
   if (!json.is_object()) throw Error(ErrorKind::corrupt, source + ": must hold a JSON object");
   const Fields whole(json, source);
@@ -293,6 +298,7 @@ ModelConfig read_huggingface_config(std::string_view text, const std::string& so
     for (std::string* const key : {&keys.vocab_size, &keys.intermediate, &keys.layers, &keys.kv_heads, &keys.head_dim,
                                    &keys.context, &keys.norm_epsilon})
       *key = fields.name_of(key->c_str());
+  if (architecture->has_latent) keys.head_dim = "qk_rope_head_dim";
   if (is_wrapped) refuse_other_text(fields, *variant);
   keys.attention_bias = fields.name_of("attention_bias");
   keys.mlp_bias = fields.name_of("mlp_bias");
@@ -322,9 +328,7 @@ ModelConfig read_huggingface_config(std::string_view text, const std::string& so
   config.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", variant->default_norm_epsilon));
   // Of a wrapped model it counts what stands beside text_config.
   config.tied_embedding = whole.boolean(
-      "tie_word_embeddings",
-      fields.boolean("tie_word_embeddings",
-                     variant->default_tied || (is_wrapped && !has_head)));
+      "tie_word_embeddings", fields.boolean("tie_word_embeddings", variant->default_tied || (is_wrapped && !has_head)));
   // Sizes first: what follows is a list with an entry for each layer.
   if (config.layers <= kMaxLayers) {
     read_windows(fields, *variant, config, keys);

@@ -23,7 +23,8 @@ struct ConfigKeys {
               expert_intermediate = {}, rope_magnitude = {}, rope_query_growth = {}, full_head_dim = {},
               full_kv_heads = {}, sharing_layers = {}, per_layer_width = {}, sharing_intermediate = {},
               shared_intermediate = {}, delta_heads = {}, delta_key_heads = {}, delta_key_dim = {},
-              delta_value_dim = {}, convolution_taps = {},  // where there are any
+              delta_value_dim = {}, convolution_taps = {}, latent = {}, query_latent = {}, plain_key_dim = {},
+              value_dim = {},  // where there are any
       attention_bias = {}, mlp_bias = {};
   std::string experts_switch = {};  // without which there are no experts, whatever their number; empty: none
 };

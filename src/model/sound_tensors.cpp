@@ -188,6 +188,10 @@ constexpr auto kSizeKeys = std::to_array<SizeKey>({
     {&ModelConfig::delta_key_dim, &ConfigKeys::delta_key_dim},
     {&ModelConfig::delta_value_dim, &ConfigKeys::delta_value_dim},
     {&ModelConfig::convolution_taps, &ConfigKeys::convolution_taps},
+    {&ModelConfig::latent, &ConfigKeys::latent},
+    {&ModelConfig::query_latent, &ConfigKeys::query_latent},
+    {&ModelConfig::plain_key_dim, &ConfigKeys::plain_key_dim},
+    {&ModelConfig::value_dim, &ConfigKeys::value_dim},
 });
 
 // The same model with another number in place of one size.
@@ -249,6 +253,18 @@ void require_shape(const Checkpoint& checkpoint, const ModelConfig& config, cons
   throw Error(ErrorKind::corrupt, fmt::format("{} is {}, but {}{} asks for {}", place, shape_text(stored.shape),
                                               spelling == Spelling::gguf ? "the file's header" : "config.json",
                                               keys.empty() ? "" : " (" + keys + ")", shape_text(wanted)));
+}
+
+void require_half(const Checkpoint& checkpoint, const StoredTensor& stored, const Shape& wanted) {
+  const std::string place = fmt::format("{}: tensor {}", checkpoint.path().string(), quote_name(stored.name));
+  if (!is_same_shape(stored.shape, wanted))
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{} is {}, but the file's header (attention.head_count, attention.kv_lora_rank, "
+                            "attention.key_length_mla, attention.value_length_mla) asks for {}",
+                            place, shape_text(stored.shape), shape_text(wanted)));
+  if (!stored.values.format())
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{} has elements that are no weights: {}", place, dtype_name(stored.dtype)));
 }
 
 void require_no_strangers(const Checkpoint& checkpoint, const ModelConfig& config, const ModelTensors& parts) {

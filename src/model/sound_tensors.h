@@ -22,6 +22,9 @@ struct Holding {
 void require_shape(const Checkpoint& checkpoint, const ModelConfig& config, const ModelTensor& part,
                    const StoredTensor& stored, const Holding& holding);
 
+// The same of half of a matrix that makes keys and values of a latent vector, in a GGUF file.
+void require_half(const Checkpoint& checkpoint, const StoredTensor& stored, const Shape& wanted);
+
 // Error(corrupt) where a layer has weights that the network does not read, which would then be another one: a bias that
 // the configuration denies, a layer more than it counts, experts beyond its number, parts of another family. Tensors of
 // the whole model (a classifier, a vision tower) and what needs not be stored (inverse frequencies) may be there.

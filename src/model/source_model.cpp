@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "model/expert_rows.h"
+#include "model/latent_rows.h"
 #include "model/sound_tensors.h"
 #include "nibble/error.h"
 #include "tensor/shape.h"
@@ -82,12 +83,33 @@ const ModelTensors& SourceModel::parts() const {
 
 const StoredTensor& SourceModel::holder(const ModelTensor& part) const {
   const std::string& other_name = part.other_name(spelling());
+  if (stored_halves(part) != nullptr) return tensor(part.gguf_halves.keys);
   if (other_name.empty() || find(part.name(spelling())) != nullptr) return tensor(part.name(spelling()));
   if (const StoredTensor* const other = find(other_name)) return *other;
   if (spelling() == Spelling::huggingface && !part.hf_own_stack.empty())
     if (const StoredTensor* const own = find(part.hf_own_stack)) return *own;
   const std::string& first = parts().all().front().other_name(spelling());  // tells which names the others have
   return tensor(!first.empty() && find(first) != nullptr ? other_name : part.name(spelling()));
+}
+
+const StoredTensor* SourceModel::stored_halves(const ModelTensor& part) const {
+  const auto& [keys_name, values_name, shape] = part.gguf_halves;
+  if (spelling() != Spelling::gguf || keys_name.empty() || find(part.gguf_name) != nullptr) return nullptr;
+  const StoredTensor* const keys = find(keys_name);
+  if (keys == nullptr) return nullptr;
+  const StoredTensor& values = tensor(values_name);
+  const std::uint64_t latent = part.shape.back();
+  require_half(*this, *keys, {shape.heads, latent, shape.key_dim});
+  require_half(*this, values, {shape.heads, shape.value_dim, latent});
+  const std::scoped_lock lock(meaning_->mutex);
+  if (const auto known = meaning_->pieces.find(part.gguf_name); known != meaning_->pieces.end()) return &known->second;
+  StoredTensor one = *keys;
+  one.name = part.gguf_name;
+  one.shape = part.shape;
+  one.values = join_latent_halves(keys->values, values.values, shape);
+  finish_piece(one, part.shape.front(), latent);
+  one.bytes = keys->bytes + values.bytes;
+  return &meaning_->pieces.emplace(part.gguf_name, std::move(one)).first->second;
 }
 
 const StoredTensor& SourceModel::stored_run(const ModelTensor& part, const StoredTensor& whole) const {
@@ -148,6 +170,7 @@ void SourceModel::replace(const ModelTensor& part, QuantizedTensor values) {
 const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   if (const auto found = meaning_->replaced.find(part.hf_name); found != meaning_->replaced.end())
     return found->second->stored;
+  if (const StoredTensor* const joined = stored_halves(part)) return *joined;
   const StoredTensor& whole = holder(part);
   const bool is_own = whole.name == (part.experts == 0 ? part.name(spelling()) : part.hf_name);
   if (is_own) require_shape(*this, config(), part, whole, {});

@@ -44,7 +44,7 @@ class SourceModel : public Checkpoint {
   void replace(const ModelTensor& part, QuantizedTensor values);
   // That every part is there, and as the network asks for it. Errors as stored's.
   void require_parts() const;
-  // The tensor of the file that it lies in: stored(), or the whole stack. Error(not_found).
+  // The tensor of the file that it lies in: stored(), or the whole stack, or the first of two. Error(not_found).
   const StoredTensor& holder(const ModelTensor& part) const;
 
   // True when a tokenizer lies in or beside the weights, of whatever kind.
@@ -54,6 +54,8 @@ class SourceModel : public Checkpoint {
 
  private:
   // Of what holds the rows of several parts, those of one.
+  // What a file holds of it in two halves; null: it does not.
+  const StoredTensor* stored_halves(const ModelTensor& part) const;
   const StoredTensor& stored_run(const ModelTensor& part, const StoredTensor& whole) const;
   // Whether the stacks of a directory's layer hold [experts, columns, rows] in place of [experts, rows, columns]. Their
   // shapes tell together: a stack may be square, all of them cannot. Where they do not, they are as they are named.

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "io/checkpoint_writer.h"
 #include "model/arch/architecture.h"
+#include "model/arch/routing_keys.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
@@ -25,7 +26,8 @@ constexpr std::uint64_t kGrainElements = 65536;
 constexpr std::uint64_t kNamedTokens = 260;  // <unk>, <s>, </s>, 256 bytes, a space
 constexpr double kDeviation = 0.02;          // of weights, as models are initialised
 
-// From the models' own config.json; phi-4-mini without its longrope, whose factors are 96 numbers.
+// From the models' own config.json; phi-4-mini without its longrope, whose factors are 96 numbers, DeepSeek-V2-Lite
+// without its yarn.
 const SynthShape kShapes[] = {
     {"llama-3.2-1b", "llama", 2048, 8192, 16, 32, 8, 64, 128256, 131072, 500000, 1e-5, true, 32},
     {"llama-3.2-3b", "llama", 3072, 8192, 28, 24, 8, 128, 128256, 131072, 500000, 1e-5, true, 32},
@@ -56,6 +58,42 @@ const SynthShape kShapes[] = {
     {"gemma-2-2b", "gemma2", 2304, 9216, 26, 8, 4, 256, 256000, 8192, 10000, 1e-6, true, 0, 4096},
     {"gemma-2-9b", "gemma2", 3584, 14336, 42, 16, 8, 256, 256000, 8192, 10000, 1e-6, true, 0, 4096},
     {"gemma-3-1b", "gemma3", 1152, 6912, 26, 4, 1, 256, 262144, 32768, 1000000, 1e-6, true, 0, 512},
+    {.name = "deepseek-v2-lite",
+     .architecture = "deepseek2",
+     .hidden = 2048,
+     .intermediate = 10944,
+     .layers = 27,
+     .heads = 16,
+     .kv_heads = 16,
+     .head_dim = 64,
+     .vocab = 102400,
+     .context = 163840,
+     .norm_epsilon = 1e-6,
+     .num_experts = 64,
+     .experts_used = 6,
+     .expert_intermediate = 1408,
+     .shared_experts = 2,
+     .dense_layers = 1,
+     .routes_by_softmax = true},
+    {.name = "glm-4.7-flash",
+     .architecture = "deepseek2",
+     .hidden = 2048,
+     .intermediate = 10240,
+     .layers = 47,
+     .heads = 20,
+     .kv_heads = 20,
+     .head_dim = 64,
+     .vocab = 154880,
+     .context = 202752,
+     .rope_theta = 1000000,
+     .norm_epsilon = 1e-5,
+     .num_experts = 64,
+     .experts_used = 4,
+     .expert_intermediate = 1536,
+     .query_latent = 768,
+     .plain_key_dim = 192,
+     .value_dim = 256,
+     .dense_layers = 1},
     {"gemma-3-4b", "gemma3", 2560, 10240, 34, 8, 4, 256, 262208, 131072, 1000000, 1e-6, true, 0, 1024, 8},
 };
 
@@ -129,6 +167,21 @@ constexpr const char* kTokenizerConfig = R"({
 
 }  // namespace
 
+namespace {
+
+void set_latent(const SynthShape& shape, ModelConfig& config) {
+  config.query_latent = shape.query_latent;
+  if (shape.plain_key_dim != 0) config.plain_key_dim = shape.plain_key_dim;
+  if (shape.value_dim != 0) config.value_dim = shape.value_dim;
+  set_leading_dense(config, shape.dense_layers);
+  if (!shape.routes_by_softmax) return;
+  config.routes_by_sigmoid = config.corrects_routing = config.normalizes_routing = false;
+  config.routing_factor = 1;
+  config.routing_offset = 0;
+}
+
+}  // namespace
+
 ModelConfig synth_config(const SynthShape& shape) {
   ModelConfig config;
   config.architecture = shape.architecture;
@@ -153,10 +206,10 @@ ModelConfig synth_config(const SynthShape& shape) {
     config.rope.factor = shape.llama3_factor;
   }
   set_family_defaults(config, shape.sliding_window);
-  if (config.shared_intermediate != 0)
-    config.shared_intermediate = config.expert_intermediate;  // as in all of these models
+  if (config.shared_intermediate != 0) config.shared_intermediate = shape.shared_experts * config.expert_intermediate;
   if (shape.full_every != 0)
     (shape.sliding_window != 0 ? config.slides : config.recurs) = usual_sliding_layers(config.layers, shape.full_every);
+  if (config.latent != 0) set_latent(shape, config);
   config.sharing_layers = shape.sharing_layers;
   config.per_layer_width = shape.per_layer_width;
   if (shape.delta_heads != 0) config.delta_heads = shape.delta_heads;

@@ -36,6 +36,10 @@ struct SynthShape {
   std::uint64_t full_every = 0;  // every so many layers one attends, or, within a window the others, to all positions
   // Of Gemma 4: the last layers, which share keys and values, and the width of each layer's own input.
   std::uint64_t sharing_layers = 0, per_layer_width = 0;
+  // Of latent attention: 0: queries have no latent vector; channels of a head that stand still and of its values, 0: as
+  // their class has them. Experts that every token sees, and the first layers, which have none.
+  std::uint64_t query_latent = 0, plain_key_dim = 0, value_dim = 0, shared_experts = 1, dense_layers = 0;
+  bool routes_by_softmax = false;  // where the class routes by sigmoids
 };
 
 std::vector<SynthShape> list_synth_shapes();

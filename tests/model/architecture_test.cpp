@@ -79,6 +79,7 @@ TEST_P(EveryArchitecture, DrawsWhatItNames) {
   config.architecture = GetParam();
   config.attention_bias = config.output_bias = config.mlp_bias = true;
   if (is_sparse(a)) give_experts(config);
+  if (a.has_latent) config.latent = config.plain_key_dim = config.value_dim = 8;
   const Network network = draw_network(config);
   std::set<std::string> drawn;
   const auto draw = [&](const Network& shown) {
@@ -90,6 +91,11 @@ TEST_P(EveryArchitecture, DrawsWhatItNames) {
   draw(network);
   if (parts.contains("router")) {
     give_experts(config);
+    draw(draw_network(config));
+  }
+  if (a.has_latent) {
+    config.query_latent = 8;
+    config.corrects_routing = true;
     draw(draw_network(config));
   }
   if (parts.contains("delta_qkv")) {

@@ -21,6 +21,9 @@ NEAR = [1.0 + 0.05 * i for i in range(24)]
 FAR = [1.5 + 0.5 * i for i in range(24)]
 DELTA = {"linear_num_key_heads": 2, "linear_num_value_heads": 6, "linear_key_head_dim": 128, "linear_value_head_dim": 128,
          "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0, "partial_rotary_factor": 0.25}}
+# llama.cpp norms latent vectors by the model's epsilon.
+LATENT = {"q_lora_rank": 256, "kv_lora_rank": 256, "qk_nope_head_dim": 32, "qk_rope_head_dim": 32, "v_head_dim": 64,
+          "n_routed_experts": 2 * EXPERTS, "moe_intermediate_size": 256, "head_dim": 32, "num_key_value_heads": HEADS}
 # name: tiny model, what its configuration says otherwise. llama.cpp slides Gemmas only, and normalizes every routing.
 MODELS = {
     "llama": ("tiny_gqa_llama3rope", {}),
@@ -48,6 +51,8 @@ MODELS = {
     "glm": ("tiny_glm", {}),
     "glm4": ("tiny_glm4", {}),
     "mistral3": ("tiny_mistral3", {}),
+    "deepseek2": ("tiny_deepseek2", LATENT),
+    "glm4-moe-lite": ("tiny_glm4_moe_lite", dict(LATENT, n_routed_experts=EXPERTS, rms_norm_eps=1e-6)),
     # The positions of the released models, whose borders llama.cpp makes whole; and none that are stretched.
     "gptoss": ("tiny_gptoss", {"num_local_experts": EXPERTS, "intermediate_size": 256, "sliding_window": 32,
                                "rope_scaling": {"rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096, "truncate": False}}),
@@ -113,14 +118,36 @@ def shape_of_gemma4(name, config):
     }[part]
 
 
+def shape_of_latent(name, config):
+    part, turns = name.split(".")[-2], config["qk_rope_head_dim"]
+    length, kept = config["qk_nope_head_dim"] + turns, config["kv_lora_rank"]
+    if name.endswith("e_score_correction_bias"):
+        return [config["n_routed_experts"]]
+    return {
+        "gate": [config["n_routed_experts"], HIDDEN],
+        "q_a_proj": [config["q_lora_rank"], HIDDEN],
+        "q_a_layernorm": [config["q_lora_rank"]],
+        "q_b_proj": [HEADS * length, config["q_lora_rank"]],
+        "kv_a_proj_with_mqa": [kept + turns, HIDDEN],
+        "kv_a_layernorm": [kept],
+        "kv_b_proj": [HEADS * (config["qk_nope_head_dim"] + config["v_head_dim"]), kept],
+        "o_proj": [HIDDEN, HEADS * config["v_head_dim"]],
+    }.get(part)
+
+
 def shape_of(name, config):
     if config["model_type"].startswith("gemma4"):
         return shape_of_gemma4(name, config)
+    own = shape_of_latent(name, config) if "kv_lora_rank" in config else None
+    if own is not None:
+        return own
     words = name.split(".")
     part, is_bias = words[-2], words[-1] == "bias"
     query, key_value = HEADS * HEAD, KV_HEADS * HEAD
     expert = config.get("moe_intermediate_size", config["intermediate_size"])
     wide = expert if ".experts." in name else config["intermediate_size"]
+    if ".shared_experts." in name:
+        wide = expert * config["n_shared_experts"]
     if ".shared_expert." in name:
         wide = config["shared_expert_intermediate_size"]
     if "model_type" in config and config["model_type"].startswith("qwen3_5"):
@@ -209,7 +236,7 @@ def make(directory, tiny, changes, tokenizer):
     for side in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(tokenizer / side, directory / side)
     tensors, offset = {}, 0
-    names = [n for n in read_header(tiny / "model.safetensors") if number_of_expert(n) < EXPERTS]
+    names = [n for n in read_header(tiny / "model.safetensors") if number_of_expert(n) < config.get("n_routed_experts", EXPERTS)]
     is_centred = config["model_type"].startswith(("gemma2", "gemma3", "qwen3_5"))
     for name in sorted(names):
         centre = 0.0 if is_centred and not name.endswith("linear_attn.norm.weight") else 1.0

@@ -7,6 +7,7 @@
 
 namespace nibble {
 
+Architecture deepseek2_architecture();
 Architecture gemma2_architecture();
 Architecture gemma3_architecture();
 Architecture gemma4_architecture();
@@ -25,6 +26,6 @@ Architecture qwen35moe_architecture();
 inline constexpr Architecture (*kArchitectures[])() = {
     llama_architecture,     qwen2_architecture,  qwen3_architecture,    qwen3moe_architecture, qwen35_architecture,
     qwen35moe_architecture, gemma2_architecture, gemma3_architecture,   gemma4_architecture,   phi3_architecture,
-    glm_architecture,       glm4_architecture,   mistral3_architecture, gptoss_architecture};
+    glm_architecture,       glm4_architecture,   mistral3_architecture, gptoss_architecture,   deepseek2_architecture};
 
 }  // namespace nibble

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <functional>
 #include <utility>
 
 #include "model/arch/all.h"
@@ -71,6 +72,10 @@ ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse&
   tensor.hf_stack = with_number(name.hf_stack, static_cast<std::uint64_t>(layer));
   tensor.gguf_joint = with_number(name.gguf_joint, static_cast<std::uint64_t>(layer));
   tensor.hf_own_stack = with_number(name.hf_own_stack, static_cast<std::uint64_t>(layer));
+  if (!name.gguf_keys.empty())
+    tensor.gguf_halves = {with_number(name.gguf_keys, static_cast<std::uint64_t>(layer)),
+                          with_number(name.gguf_values, static_cast<std::uint64_t>(layer)),
+                          {config.heads, config.plain_key_dim, config.value_dim}};
   tensor.place = name.place;
   tensor.kinds = name.kinds;
   tensor.alternates = name.alternates;
@@ -120,6 +125,8 @@ ModelTensors::ModelTensors(const ModelConfig& config)
     by_name_.emplace(tensors_[i].gguf_name, i);
     for (const Spelling spelling : {Spelling::huggingface, Spelling::gguf})
       if (const std::string& other = tensors_[i].other_name(spelling); !other.empty()) by_name_.emplace(other, i);
+    for (const std::string& half : {std::cref(tensors_[i].gguf_halves.keys), std::cref(tensors_[i].gguf_halves.values)})
+      if (!half.empty()) by_name_.emplace(half, i);
     if (!tensors_[i].hf_own_stack.empty()) by_name_.emplace(tensors_[i].hf_own_stack, i);
     by_part_.emplace(part_key(tensors_[i].part, tensors_[i].layer), i);
   }

@@ -25,6 +25,7 @@
 #include "model/config.h"
 #include "model/gguf_keys.h"
 #include "model/huggingface_fields.h"
+#include "model/latent_rows.h"
 #include "tensor/tensor.h"
 
 namespace nibble {
@@ -65,6 +66,9 @@ struct TensorName {
   ValueHeads value_heads = ValueHeads::none;  // whose order differs
   std::string_view gguf_joint = {};           // as hf_stack, in GGUF files
   std::string_view hf_own_stack = {};  // of experts: a stack [experts, rows, cols] of this kind alone, as MLX has it
+  // Of what makes keys and values of a latent vector: the names of its halves in GGUF files that hold these apart, keys
+  // [heads, latent, key_dim], values [heads, value_dim, latent]. Read only.
+  std::string_view gguf_keys = {}, gguf_values = {};
 };
 
 // What one Hugging Face model_type means when config.json leaves a key out: the defaults of its configuration class.
@@ -128,11 +132,12 @@ struct Architecture {
   bool hf_stacks_experts = false;  // transformers reads this family's experts from stacks alone
   // What config.json calls the gate's function, under which key: it must be this one.
   std::string_view activation_key = "hidden_act", activation = "silu";
-  bool rotates_partly = false;     // positions may turn only the first channels of a head
-  bool grows_queries = false;      // queries may grow with their position (RopeConfig::query_growth)
+  bool rotates_partly = false;  // positions may turn only the first channels of a head
+  bool grows_queries = false;   // queries may grow with their position (RopeConfig::query_growth)
   bool gguf_yarn_keys =
       false;  // llama.cpp reads for this family how often yarn's channels turn, and its logarithm's factor
   std::vector<std::string_view> gguf_own_keys = {};  // that this family reads and others must not set
+  bool has_latent = false;          // keys and values are made of a latent vector; read_gguf judges how long heads are
   bool gguf_lists_layers = false;   // heads and widths of layers may be lists in GGUF files, which read_gguf judges
   std::vector<HfVariant> variants;  // the first one is written when a GGUF file becomes a directory
   std::vector<TensorName> names;
@@ -199,6 +204,12 @@ struct ModelTensor {
   std::vector<std::uint32_t> gguf_columns() const { return columns_from(tiled_columns.network, Spelling::gguf); }
   // What a file of this spelling may call what holds it, beside name(); empty: nothing else.
   const std::string& other_name(Spelling spelling) const { return spelling == Spelling::gguf ? gguf_joint : hf_stack; }
+  // TensorName's, with the layer's number, and their sizes; empty: none.
+  struct LatentHalves {
+    std::string keys, values;
+    LatentHalfShape shape;
+  };
+  LatentHalves gguf_halves = {};
   // Where the rows of a part that is no expert's, or a vector's numbers, lie in what has other_name(), and how many
   // rows that has.
   struct Run {

@@ -61,9 +61,21 @@ Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& c, Value (Drawing::
   return d.linear(d.multiply((d.*activation)(gate), up), "mlp_out", {"down", c.hidden, c.mlp_bias});
 }
 
+Route routing_of(const ModelConfig& c) {
+  return {.used = c.experts_used,
+          .normalizes = c.normalizes_routing,
+          .score = c.routes_by_sigmoid ? Route::Score::sigmoid : Route::Score::softmax,
+          .correction = c.corrects_routing ? "router_correction" : "",
+          .groups = c.expert_groups,
+          .groups_used = c.expert_groups_used,
+          .group_score = c.groups_count_two ? Route::GroupScore::two_largest : Route::GroupScore::largest,
+          .factor = c.routing_factor,
+          .sum_offset = c.routing_offset};
+}
+
 Value draw_experts(Drawing& d, Value h, const ModelConfig& c) {
-  const Value routing = d.route(d.linear(h, "mlp_in", {"router", c.num_experts, false, TensorRole::router}),
-                                {c.experts_used, c.normalizes_routing});
+  const Value routing =
+      d.route(d.linear(h, "mlp_in", {"router", c.num_experts, false, TensorRole::router}), routing_of(c));
   const Value gate = d.expert_linear(h, routing, "experts_in", "expert_gate", c.expert_intermediate);
   const Value up = d.expert_linear(h, routing, "experts_in", "expert_up", c.expert_intermediate);
   return d.mix_experts(d.expert_linear(d.multiply(d.silu(gate), up), routing, "experts_out", "expert_down", c.hidden),

@@ -16,6 +16,7 @@ std::vector<TensorName> dense_decoder_names();
 
 // The operations with what the configuration says of them.
 Rope rope_of(const ModelConfig& config, std::int64_t layer);
+Route routing_of(const ModelConfig& config);
 Attention attention_of(const ModelConfig& config, std::int64_t layer);
 // down(activation(gate(h)) * up(h)) (Shazeer 2020): SwiGLU with Drawing::silu, GEGLU with Drawing::gelu.
 Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& config, Value (Drawing::*activation)(Value));

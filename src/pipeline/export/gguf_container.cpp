@@ -20,6 +20,16 @@ void forget_guessing_layers(const ModelConfig& config, GgufMetadata& metadata) {
   if (!config.recurs.empty()) metadata.set(prefix + "attention.recurrent_layers", GgufValue::of_bools(config.recurs));
 }
 
+// What makes keys and values of a latent vector is written as one matrix, whatever the source had.
+void join_latent_halves(const ModelConfig& config, GgufMetadata& metadata) {
+  const Architecture& architecture = find_architecture(config.architecture);
+  if (!architecture.has_latent) return;
+  const std::string prefix = std::string(architecture.gguf_name) + ".";
+  for (const char* const key : {"attention.key_length_mla", "attention.value_length_mla"}) metadata.erase(prefix + key);
+  metadata.set(prefix + "attention.head_count_kv", GgufValue::of_u32(static_cast<std::uint32_t>(config.kv_heads)));
+  architecture.write_gguf(config, prefix, metadata);
+}
+
 // A GGUF source keeps its keys; a directory's configuration and tokenizer are translated. A model without a tokenizer
 // gets tokenizer.ggml.model = "none".
 GgufMetadata make_metadata(const ContainerContents& contents) {
@@ -29,6 +39,7 @@ GgufMetadata make_metadata(const ContainerContents& contents) {
     metadata = source.gguf();
     for (const char* key : {"split.no", "split.count", "split.tensors.count"}) metadata.erase(key);
     forget_guessing_layers(plan.config, metadata);
+    join_latent_halves(plan.config, metadata);
     if (plan.recipe.file_type) metadata.set("general.file_type", GgufValue::of_u32(*plan.recipe.file_type));
   } else {
     metadata = to_gguf_metadata(plan.config, {.name = {}, .file_type = plan.recipe.file_type});

@@ -310,6 +310,7 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const FoldedRotat
         adds_head && tensor.role == TensorRole::head ? *source.parts().part("embedding", Network::kBegin) : tensor;
     const StoredTensor& stored = source.stored(held);
     used.insert(source.holder(held).name);
+    if (!held.gguf_halves.values.empty()) used.insert(held.gguf_halves.values);
     const FormatPtr own = folding.is_empty() ? stored.values.format() : rotated_format(stored, tensor.role);
     plan.tensors.push_back(plan_tensor(stored, own, tensor, plan, options));
   }
