@@ -138,6 +138,25 @@ class Bitnet(Packer):
         return {name: packed, name + "_scale": scale.reshape(1)}, unpack_weights(packed, torch.float32) / scale.float()
 
 
+class BitnetAsReleased(Bitnet):
+    """Of the family itself: the layer multiplies by the scale, and rounds inputs to 8 bits token by token."""
+
+    source = "tiny_bitnet"
+    dtype = torch.float32
+    runs_itself = True
+
+    def settings(self):
+        own = {"linear_class": "autobitlinear", "modules_to_not_convert": None, "quant_method": "bitnet", "quantization_mode": "offline"}
+        return {"quantization_config": own}
+
+    def pack(self, name, weight):
+        from transformers.integrations.bitnet import pack_weights, unpack_weights
+
+        scale = weight.abs().mean()
+        packed = pack_weights((weight / scale).round().clamp(-1, 1))
+        return {name: packed, name + "_scale": scale.reshape(1)}, unpack_weights(packed, torch.float32) * scale
+
+
 class Bitsandbytes(Packer):
     def settings(self):
         own = {

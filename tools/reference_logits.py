@@ -423,19 +423,160 @@ TINY["tiny_glm4_moe_lite"] = dict(
     topk_group=1,
     v_head_dim=32,
 )
+TINY["tiny_bitnet"] = dict(LLAMA, architectures=["BitNetForCausalLM"], hidden_act="relu2", model_type="bitnet", rope_theta=500000.0, tie_word_embeddings=True)
+TINY["tiny_smollm3"] = dict(
+    LLAMA,
+    architectures=["SmolLM3ForCausalLM"],
+    model_type="smollm3",
+    no_rope_layers=[1, 1, 1, 0, 1],
+    num_hidden_layers=5,
+    pad_token_id=0,
+    tie_word_embeddings=True,
+    use_sliding_window=False,
+    vocab_size=200,
+)
+TINY["tiny_olmo2"] = dict(LLAMA, architectures=["Olmo2ForCausalLM"], model_type="olmo2", pad_token_id=0)
+TINY["tiny_olmo3"] = dict(
+    LLAMA,
+    architectures=["Olmo3ForCausalLM"],
+    layer_types=["sliding_attention", "sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
+    model_type="olmo3",
+    num_hidden_layers=5,
+    pad_token_id=0,
+    rope_parameters={
+        "full_attention": {
+            "rope_type": "yarn",
+            "rope_theta": 10000.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 64,
+            "attention_factor": 1.1386294361119891,
+            "beta_fast": 32.0,
+            "beta_slow": 1.0,
+        },
+        "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0},
+    },
+    sliding_window=11,
+    vocab_size=200,
+)
+TINY["tiny_olmoe"] = dict(
+    LLAMA,
+    architectures=["OlmoeForCausalLM"],
+    clip_qkv=None,
+    intermediate_size=48,
+    model_type="olmoe",
+    norm_topk_prob=False,
+    num_experts=6,
+    num_experts_per_tok=2,
+    pad_token_id=0,
+)
+MULTIPLIERS = dict(attention_multiplier=0.2, embedding_multiplier=3.0, logits_scaling=2.0, residual_multiplier=0.35)
+TINY["tiny_granite"] = dict(LLAMA, **MULTIPLIERS, architectures=["GraniteForCausalLM"], model_type="granite", tie_word_embeddings=True)
+TINY["tiny_granite_hybrid"] = dict(
+    LLAMA,
+    **MULTIPLIERS,
+    architectures=["GraniteMoeHybridForCausalLM"],
+    layer_types=["attention", "attention"],
+    mamba_n_heads=4,
+    model_type="granitemoehybrid",
+    num_experts_per_tok=0,
+    num_local_experts=0,
+    position_embedding_type="rope",
+    shared_intermediate_size=80,
+    tie_word_embeddings=True,
+)
+TINY["tiny_granitemoe"] = dict(
+    LLAMA,
+    **MULTIPLIERS,
+    architectures=["GraniteMoeSharedForCausalLM"],
+    intermediate_size=40,
+    model_type="granitemoeshared",
+    num_experts_per_tok=2,
+    num_local_experts=5,
+    shared_intermediate_size=48,
+    tie_word_embeddings=True,
+)
+TINY["tiny_ernie45"] = dict(
+    {k: v for k, v in LLAMA.items() if k not in ("attention_bias", "mlp_bias")},
+    architectures=["Ernie4_5ForCausalLM"],
+    head_dim=24,
+    model_type="ernie4_5",
+    rope_theta=500000.0,
+    tie_word_embeddings=True,
+    use_bias=False,
+)
+TINY["tiny_hunyuan"] = dict(
+    LLAMA,
+    architectures=["HunYuanDenseV1ForCausalLM"],
+    head_dim=24,
+    model_type="hunyuan_v1_dense",
+    rope_scaling={"type": "dynamic", "alpha": 50.0, "factor": 1.0},
+    tie_word_embeddings=True,
+)
+TINY["tiny_qwen2moe"] = dict(
+    QWEN,
+    architectures=["Qwen2MoeForCausalLM"],
+    decoder_sparse_step=1,
+    mlp_only_layers=[],
+    model_type="qwen2_moe",
+    moe_intermediate_size=40,
+    norm_topk_prob=False,
+    num_experts=6,
+    num_experts_per_tok=2,
+    qkv_bias=True,
+    shared_expert_intermediate_size=48,
+    tie_word_embeddings=False,
+)
+TINY["tiny_lfm2"] = dict(
+    {k: v for k, v in LLAMA.items() if k not in ("attention_bias", "hidden_act", "mlp_bias", "rms_norm_eps")},
+    architectures=["Lfm2ForCausalLM"],
+    block_auto_adjust_ff_dim=True,
+    block_ff_dim=120,
+    block_ffn_dim_multiplier=1.1,
+    block_multiple_of=16,
+    conv_L_cache=3,
+    conv_bias=False,
+    layer_types=["conv", "full_attention", "conv"],
+    model_type="lfm2",
+    norm_eps=1e-5,
+    num_hidden_layers=3,
+    pad_token_id=0,
+    rope_theta=1000000.0,
+    tie_word_embeddings=True,
+)
 FIRST_MODELS = 13  # whose seeds are their places
 # Directory and names of (gate, up, down) of an expert as files have them; the package stacks them in memory.
 EXPERTS = {
+    "olmoe": ("mlp", ("gate_proj", "up_proj", "down_proj")),
+    "qwen2_moe": ("mlp", ("gate_proj", "up_proj", "down_proj")),
     "qwen3_moe": ("mlp", ("gate_proj", "up_proj", "down_proj")),
     "mixtral": ("block_sparse_moe", ("w1", "w3", "w2")),
     "deepseek_v2": ("mlp", ("gate_proj", "up_proj", "down_proj")),
     "deepseek_v3": ("mlp", ("gate_proj", "up_proj", "down_proj")),
     "glm4_moe_lite": ("mlp", ("gate_proj", "up_proj", "down_proj")),
 }
+# What the package calls parts in memory, and what files do.
+RENAMED = {
+    "granitemoeshared": {
+        "block_sparse_moe.experts.gate_up_proj": "block_sparse_moe.input_linear.weight",
+        "block_sparse_moe.experts.down_proj": "block_sparse_moe.output_linear.weight",
+        "block_sparse_moe.router.weight": "block_sparse_moe.router.layer.weight",
+    },
+}
+
+
+def renamed(weights, names):
+    def of(key):
+        for there, here in names:
+            key = key.replace(there, here)
+        return key
+
+    return {of(key): w for key, w in weights.items()}
 
 
 def as_stored(config, weights):
     """Weights by the names that files have."""
+    if config["model_type"] in RENAMED:
+        return renamed(weights, RENAMED[config["model_type"]].items())
     if config["model_type"] not in EXPERTS:
         return weights
     block, (gate, up, down) = EXPERTS[config["model_type"]]
@@ -457,6 +598,8 @@ def as_stored(config, weights):
 
 def as_loaded(config, stored):
     """The other way round."""
+    if config["model_type"] in RENAMED:
+        return renamed(stored, [(here, there) for there, here in RENAMED[config["model_type"]].items()])
     if config["model_type"] not in EXPERTS:
         return stored
     block, (gate, up, down) = EXPERTS[config["model_type"]]

@@ -5,7 +5,7 @@
     python tools/reference_quantized.py [NAME ...]
 
 Each takes one of the tiny models of reference_logits.py, or a smaller one of another family, packs its matrices, and has them decoded by the program that reads them so. The logits are
-those of the package transformers with the decoded matrices, in float32; of tiny_w8a8, whose inputs are rounded, too, those of transformers' own loading.
+those of the package transformers with the decoded matrices, in float32; of tiny_w8a8 and tiny_bitnet_packed, whose inputs are rounded, too, those of transformers' own loading.
 
     tiny_awq                  version "gemm", packed by NumPy, decoded by AutoAWQ 0.2.7
     tiny_llama_bitnet         ternary, packed and decoded by transformers
@@ -17,6 +17,10 @@ those of the package transformers with the decoded matrices, in float32; of tiny
     tiny_llm_int8             LLM.int8; by bitsandbytes 0.50
     tiny_mlx                  affine, mxfp4, mxfp8 and nvfp4 with settings of layers' own, embedding included; by mlx 0.32
     tiny_w8a8                 int8 rows, inputs rounded on one grid for each matrix; by compressed-tensors 0.20
+
+of BitNet itself:
+
+    tiny_bitnet_packed        ternary, run by transformers with inputs rounded to 8 bits
 
 of Qwen 2, whose q, k and v have biases, Qwen 3, whose queries and keys are normed, and Qwen 3 with experts:
 
@@ -48,6 +52,7 @@ from safetensors.torch import load_file, save_file
 MODELS = {
     "tiny_awq": quantized_packers.Awq,
     "tiny_llama_bitnet": quantized_packers.Bitnet,
+    "tiny_bitnet_packed": quantized_packers.BitnetAsReleased,
     "tiny_bitsandbytes": quantized_packers.Bitsandbytes,
     "tiny_compressed_tensors": quantized_packers.CompressedTensors,
     "tiny_fp8_blocks": quantized_packers.Fp8Blocks,

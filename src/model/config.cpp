@@ -142,7 +142,8 @@ bool is_same_network(const ModelConfig& a, const ModelConfig& b) {
                     c.routes_by_sigmoid, c.corrects_routing, c.groups_count_two, c.expert_groups, c.expert_groups_used,
                     c.routing_factor, c.latent, c.query_latent, c.plain_key_dim, c.value_dim, c.swiglu_alpha,
                     c.swiglu_limit, c.full_head_dim, c.full_kv_heads, c.full_keys_are_values, c.sharing_layers,
-                    c.sharing_intermediate, c.per_layer_width, c.scales_layers);
+                    c.sharing_intermediate, c.per_layer_width, c.scales_layers, c.unturned, c.attention_scale,
+                    c.embedding_scale, c.residual_scale, c.logit_divisor);
   };
   return facts(a) == facts(b);
 }

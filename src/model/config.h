@@ -48,8 +48,12 @@ struct ModelConfig {
   std::vector<bool> slides;          // by layer; empty: none
   RopeConfig rope;
   std::optional<RopeConfig> sliding_rope;            // of layers that slide, where it is another
+  std::vector<bool> unturned;                        // by layer: positions turn nothing there; empty: none
   double query_pre_attn_scalar = 0;                  // scores are divided by its root; 0: head_dim
+  float attention_scale = 0;                         // scores are multiplied by it instead; 0: they are not
   float attention_soft_cap = 0, logit_soft_cap = 0;  // 0: none
+  // What the embedding, and what every branch adds to the stream, is multiplied by; what logits are divided by.
+  float embedding_scale = 1, residual_scale = 1, logit_divisor = 1;
 
   // Mixtures of experts; 0: there are none.
   std::uint64_t num_experts = 0, experts_used = 0, expert_intermediate = 0;
@@ -102,6 +106,7 @@ struct ModelConfig {
   std::uint64_t intermediate_of(std::int64_t layer) const {
     return is_sharing(layer) && sharing_intermediate != 0 ? sharing_intermediate : intermediate;
   }
+  bool is_unturned(std::int64_t layer) const { return !unturned.empty() && unturned[static_cast<std::size_t>(layer)]; }
   std::uint64_t window_of(std::int64_t layer) const { return is_sliding(layer) ? sliding_window : 0; }
   const RopeConfig& rope_of(std::int64_t layer) const {
     return is_sliding(layer) && sliding_rope ? *sliding_rope : rope;

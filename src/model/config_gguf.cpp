@@ -207,7 +207,8 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   if (checkpoint.find(kEmbeddingName) != nullptr) names.vocab_size = fmt::format("rows of {}", kEmbeddingName);
   names.full_kv_heads = names.kv_heads;
   names.full_head_dim = names.head_dim;
-  if (architecture.gguf_lists_layers) names.head_dim = keys.full("attention.key_length_swa");
+  if (keys.integer("attention.key_length_swa") && architecture.gguf_lists_layers)
+    names.head_dim = keys.full("attention.key_length_swa");
   if (architecture.has_latent) names.head_dim = keys.full("rope.dimension_count");
   names.sharing_intermediate = names.intermediate;
   names.shared_intermediate = keys.full("expert_shared_feed_forward_length");

@@ -295,10 +295,11 @@ ModelConfig read_huggingface_config(std::string_view text, const std::string& so
   const auto& [architecture, variant, is_wrapped] = family;
   const Fields fields = is_wrapped ? whole.object("text_config") : Fields(json, source, "", variant->own_keys);
   if (!variant->own_keys.empty())
-    for (std::string* const key : {&keys.vocab_size, &keys.intermediate, &keys.layers, &keys.kv_heads, &keys.head_dim,
-                                   &keys.context, &keys.norm_epsilon})
+    for (std::string* const key :
+         {&keys.vocab_size, &keys.intermediate, &keys.layers, &keys.kv_heads, &keys.head_dim, &keys.context})
       *key = fields.name_of(key->c_str());
   if (architecture->has_latent) keys.head_dim = "qk_rope_head_dim";
+  if (fields.find("shared_intermediate_size") != nullptr) keys.shared_intermediate = "shared_intermediate_size";
   if (is_wrapped) refuse_other_text(fields, *variant);
   keys.attention_bias = fields.name_of("attention_bias");
   keys.mlp_bias = fields.name_of("mlp_bias");
@@ -310,10 +311,14 @@ ModelConfig read_huggingface_config(std::string_view text, const std::string& so
   };
   config.vocab_size = size("vocab_size", variant->default_vocab);
   config.hidden = size("hidden_size", variant->default_hidden);
-  config.intermediate = variant->is_all_experts
+  const std::string other_width(variant->other_intermediate_key);
+  const bool has_other_width = !other_width.empty() && fields.find(other_width.c_str()) != nullptr;
+  config.intermediate = has_other_width ? fields.required_integer(other_width.c_str())
+                        : variant->is_all_experts
                             ? fields.integer("moe_intermediate_size", variant->default_expert_intermediate)
                             : size("intermediate_size", variant->default_intermediate);
   if (variant->is_all_experts) keys.intermediate = "moe_intermediate_size";
+  if (has_other_width) keys.intermediate = other_width;
   config.layers = size("num_hidden_layers", variant->default_layers);
   config.heads = size("num_attention_heads", variant->default_heads);
   // null means as many as heads in every class; a missing key means the class's own number.
@@ -325,7 +330,9 @@ ModelConfig read_huggingface_config(std::string_view text, const std::string& so
                                                              : 0;
   config.head_dim = fields.integer("head_dim", usual);
   config.context = fields.integer("max_position_embeddings", variant->default_context);
-  config.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", variant->default_norm_epsilon));
+  keys.norm_epsilon = fields.name_of(std::string(variant->norm_epsilon_key).c_str());
+  config.norm_epsilon =
+      static_cast<float>(fields.number(std::string(variant->norm_epsilon_key).c_str(), variant->default_norm_epsilon));
   // Of a wrapped model it counts what stands beside text_config.
   config.tied_embedding = whole.boolean(
       "tie_word_embeddings", fields.boolean("tie_word_embeddings", variant->default_tied || (is_wrapped && !has_head)));

@@ -82,6 +82,17 @@ RopeConfig read_proportional(const Fields& fields, RopeConfig rope) {
   return as_proportional(std::move(rope), part, factor);
 }
 
+// Positions whose base was grown once (NTK-aware, with a fixed alpha), by alpha^(d / (d - 2)) for d channels.
+RopeConfig read_grown_base(const Fields& fields, RopeConfig rope) {
+  const double alpha = fields.number("alpha", 0);
+  if (alpha == 0) fields.unsupported("positions that follow the length of a text cannot be run; alpha is missing");
+  if (!(alpha > 1e-6 && alpha < 1e9)) fields.wrong("alpha", "positive", alpha);
+  if (rope.rotary_dim <= 2) fields.contradicts("heads of 2 channels have no base that could grow; alpha");
+  const auto channels = static_cast<double>(rope.rotary_dim);
+  rope.base *= std::pow(alpha, channels / (channels - 2));
+  return rope;
+}
+
 // rope: as its group says. Which of two lengths counts, readers do not agree on.
 void refuse_two_lengths(const Fields& fields, const RopeConfig& rope) {
   const bool counts =
@@ -94,10 +105,12 @@ void refuse_two_lengths(const Fields& fields, const RopeConfig& rope) {
 
 // What a rotary group of keys says: rope_scaling, or rope_parameters, which newer writers use instead and nest by kind
 // of layer. base: what holds where the group does not say it.
-RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConfig rope, std::uint64_t context) {
+RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConfig rope, std::uint64_t context,
+                        bool grows_base = false) {
   rope.base = fields.number("rope_theta", rope.base);
   const std::string type = fields.string("rope_type", fields.string("type", "default"));
   if (type == "default") return rope;
+  if (type == "dynamic" && grows_base) return read_grown_base(fields, std::move(rope));
   // Early files say su or yarn.
   if (type == "longrope" || type == "su" || (type == "yarn" && fields.find("long_factor") != nullptr))
     return read_longrope(fields, std::move(rope), context);
@@ -220,7 +233,7 @@ void read_huggingface_rope(const HuggingFaceFields& fields, const KnownFamily& f
     if (full.find("rope_theta") != nullptr) keys.rope_base = group + ".rope_theta";
   } else {
     refuse_two_values(fields, group, "rope_theta");
-    rope = read_scaling(scaling, group, rope, config.context);
+    rope = read_scaling(scaling, group, rope, config.context, family.architecture->grows_base);
     if (scaling.find("rope_theta") != nullptr) keys.rope_base = group + ".rope_theta";
   }
   refuse_two_lengths(fields, rope);

@@ -55,6 +55,55 @@ const SynthShape kShapes[] = {
     {"glm-4-9b", "glm", 4096, 13696, 40, 32, 2, 128, 151552, 131072, 10000, 1.5625e-7, false, 0, 0, 0, 64},
     {"gpt-oss-20b", "gptoss", 2880,  2880, 24,  64, 8, 64, 201088, 131072,
      150000,        1e-5,     false, 0,    128, 0,  0, 32, 4,      2880},
+    {"bitnet-b1.58-2b4t", "bitnet", 2560, 6912, 30, 20, 5, 128, 128256, 4096, 500000, 1e-5, true},
+    {"smollm3-3b", "smollm3", 2048, 11008, 36, 16, 4, 128, 128256, 65536, 5000000, 1e-6, true},
+    {"olmo-2-7b", "olmo2", 4096, 11008, 32, 32, 32, 128, 100352, 4096, 500000, 1e-6, false},
+    {"olmo-3-7b", "olmo2", 4096, 11008, 32, 32, 32, 128, 100278, 65536, 500000, 1e-6,
+     false,       0,       4096, 0,     0,  0,  0,  0,   0,      0,     0,      4},
+    {"olmoe-1b-7b", "olmoe", 2048, 1024, 16, 16, 16, 128, 50304, 4096, 10000, 1e-5, false, 0, 0, 0, 0, 64, 8, 1024},
+    {"granite-3.1-2b", "granite", 2048, 8192, 40, 32, 8, 64, 49155, 131072, 5000000, 1e-5, true},
+    {"granite-3.0-1b-a400m",
+     "granitemoe",
+     1024,
+     512,
+     24,
+     16,
+     8,
+     64,
+     49155,
+     4096,
+     10000,
+     1e-6,
+     true,
+     0,
+     0,
+     0,
+     0,
+     32,
+     8,
+     512},
+    {"ernie-4.5-0.3b", "ernie45", 1024, 3072, 18, 16, 2, 128, 103424, 131072, 500000, 1e-5, true},
+    {"hunyuan-1.8b", "hunyuan", 2048, 6144, 32, 16, 4, 128, 120818, 262144, 11158839.925, 1e-5, true},
+    // Of which six layers attend, at no regular distance; here five.
+    {"lfm2-1.2b", "lfm2", 2048, 12288, 16, 32, 8, 64, 65536, 128000,
+     1000000,     1e-5,   true, 0,     0,  0,  0, 0,  0,     0,
+     0,           0,      0,    3},
+    {.name = "qwen1.5-moe-a2.7b",
+     .architecture = "qwen2moe",
+     .hidden = 2048,
+     .intermediate = 5632,
+     .layers = 24,
+     .heads = 16,
+     .kv_heads = 16,
+     .head_dim = 128,
+     .vocab = 151936,
+     .context = 8192,
+     .rope_theta = 1000000,
+     .norm_epsilon = 1e-6,
+     .num_experts = 60,
+     .experts_used = 4,
+     .expert_intermediate = 1408,
+     .shared_intermediate = 5632},
     {"gemma-2-2b", "gemma2", 2304, 9216, 26, 8, 4, 256, 256000, 8192, 10000, 1e-6, true, 0, 4096},
     {"gemma-2-9b", "gemma2", 3584, 14336, 42, 16, 8, 256, 256000, 8192, 10000, 1e-6, true, 0, 4096},
     {"gemma-3-1b", "gemma3", 1152, 6912, 26, 4, 1, 256, 262144, 32768, 1000000, 1e-6, true, 0, 512},
@@ -206,7 +255,9 @@ ModelConfig synth_config(const SynthShape& shape) {
     config.rope.factor = shape.llama3_factor;
   }
   set_family_defaults(config, shape.sliding_window);
-  if (config.shared_intermediate != 0) config.shared_intermediate = shape.shared_experts * config.expert_intermediate;
+  if (config.shared_intermediate != 0)
+    config.shared_intermediate = shape.shared_intermediate != 0 ? shape.shared_intermediate
+                                                                : shape.shared_experts * config.expert_intermediate;
   if (shape.full_every != 0)
     (shape.sliding_window != 0 ? config.slides : config.recurs) = usual_sliding_layers(config.layers, shape.full_every);
   if (config.latent != 0) set_latent(shape, config);

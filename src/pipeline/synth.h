@@ -40,6 +40,7 @@ struct SynthShape {
   // their class has them. Experts that every token sees, and the first layers, which have none.
   std::uint64_t query_latent = 0, plain_key_dim = 0, value_dim = 0, shared_experts = 1, dense_layers = 0;
   bool routes_by_softmax = false;  // where the class routes by sigmoids
+  std::uint64_t shared_intermediate = 0;  // of a shared expert, in families that have one; 0: as the others
 };
 
 std::vector<SynthShape> list_synth_shapes();

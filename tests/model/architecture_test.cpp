@@ -47,7 +47,12 @@ INSTANTIATE_TEST_SUITE_P(All, EveryArchitecture, testing::ValuesIn([] {
                          [](const auto& parameter) { return parameter.param; });
 
 // Of a family all of whose layers have experts.
-bool is_sparse(const Architecture& a) { return a.name == "gptoss"; }
+bool is_sparse(const Architecture& a) {
+  const auto has = [&](std::string_view part) {
+    return std::ranges::find(a.names, part, &TensorName::part) != a.names.end();
+  };
+  return has("router") && !has("gate");
+}
 
 // "expert_up.0.bias" as the family names it.
 std::string without_expert(const std::string& part) {
@@ -98,7 +103,7 @@ TEST_P(EveryArchitecture, DrawsWhatItNames) {
     config.corrects_routing = true;
     draw(draw_network(config));
   }
-  if (parts.contains("delta_qkv")) {
+  if (parts.contains("delta_qkv") || parts.contains("convolution_in")) {
     recur(config);
     draw(draw_network(config));
   }
@@ -131,12 +136,18 @@ TEST_P(EveryArchitecture, FoldsWhereTheFunctionStaysTheSame) {
                                                  {"attention_out", is_joint ? "qkv" : "v"},
                                                  {"mlp_in", "mlp_norm"},
                                                  {"mlp_out", has_gate_up ? "gate_up" : "up"}};
-  if (GetParam() == "gemma4") expected["attention_out"] = "nothing";  // values are normed
+  if (GetParam() == "gemma4") expected["attention_out"] = "nothing";                     // values are normed
+  if (GetParam() == "olmo2") expected["attention_in"] = expected["mlp_in"] = "nothing";  // which read the stream
+  if (GetParam() == "bitnet") {
+    expected["attention_out"] = "attention_sub_norm";
+    expected["mlp_out"] = "mlp_sub_norm";
+  }
   if (is_sparse(find_architecture(GetParam()))) {
     give_experts(config);
     expected["mlp_in"] = "nothing";  // the experts' is the router's, too
     expected.erase("mlp_out");
-    expected.insert({{"experts_in", "mlp_norm"}, {"experts_out", "nothing"}});
+    expected.insert({{"experts_in", "mlp_norm"}, {"experts_out", GetParam() == "gptoss" ? "nothing" : "expert_up"}});
+    if (GetParam() == "granitemoe") expected["shared_out"] = "shared_up";
   }
   const Network network = draw_network(config);
   for (std::int64_t i = 0; i < network.num_layers(); ++i) {
@@ -168,6 +179,24 @@ TEST(RecurrentLayers, FoldIntoTheNormBeforeThem) {
             (std::map<std::string, std::string>{
                 {"delta_in", "attention_norm"}, {"delta_out", "nothing"}, {"mlp_in", "mlp_norm"}, {"mlp_out", "up"}}));
   EXPECT_EQ(layer.graph.recurrent, (std::vector<RecurrentState>{{3 * (2 * 2 * 8 + 4 * 8)}, {4 * 8 * 8}}));
+}
+
+// A convolution's gate behind it lets factors of channels pass into the rows of the matrix that makes it.
+TEST(ConvolvingLayers, FoldIntoTheNormBeforeThemAndIntoTheirGate) {
+  ModelConfig config = small_llama();
+  config.architecture = "lfm2";
+  config.recurs = {true, false};
+  config.convolution_taps = 3;
+  const Network network = draw_network(config);
+  const DrawnGraph& layer = network.layer(0);
+  std::map<std::string, std::string> folds;
+  for (std::size_t site = 0; site < layer.sites.size(); ++site)
+    folds[layer.sites[site].name] = layer.folds[site] ? layer.folds[site]->producer : "nothing";
+  EXPECT_EQ(folds, (std::map<std::string, std::string>{{"convolution_in", "attention_norm"},
+                                                       {"convolution_out", "convolution_in"},
+                                                       {"mlp_in", "mlp_norm"},
+                                                       {"mlp_out", "up"}}));
+  EXPECT_EQ(layer.graph.recurrent, (std::vector<RecurrentState>{{2 * 64}}));
 }
 
 // Two key heads with two value heads each: a, b and c, d in a directory, a, c and b, d in a GGUF file.
@@ -219,7 +248,7 @@ TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
     EXPECT_EQ(producer("experts_in"), family.name == "gemma4" ? "experts_norm" : "mlp_norm") << family.name;
     EXPECT_EQ(producer("experts_out"), family.name == "gptoss" ? "nothing" : "expert_up") << family.name;
   }
-  EXPECT_EQ(families, 5u);
+  EXPECT_EQ(families, 8u);
 }
 
 // Six layers, every second of which attends to all positions; the last two share keys and values.
@@ -410,8 +439,9 @@ TEST(Architectures, UnknownNameListsTheKnown) {
   EXPECT_EQ(kind, ErrorKind::unsupported);
   EXPECT_EQ(
       message,
-      "unknown architecture; known are llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, gemma4, phi3, "
-      "glm, glm4, mistral3, gptoss: gpt2");
+      "unknown architecture; known are llama, qwen2, qwen2moe, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, "
+      "gemma4, phi3, glm, glm4, mistral3, gptoss, bitnet, smollm3, olmo2, olmoe, granite, granitemoe, ernie45, "
+      "hunyuan, lfm2: gpt2");
 }
 
 }  // namespace

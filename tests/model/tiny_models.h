@@ -23,11 +23,13 @@ namespace nibble {
 
 inline std::filesystem::path data_directory() { return std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data"; }
 
-// Llama's five, Gemma 4's three, DeepSeek's three, and one of every further family: each has to have one.
+// Llama's five, Gemma 4's three, DeepSeek's three, OLMo's and Granite's second, and one of every further family: each
+// has to have one.
 inline std::vector<std::string> tiny_models() {
   std::vector<std::string> names = {"tiny_gqa_llama3rope", "tiny_tied",           "tiny_mistral",
                                     "tiny_mixtral",        "tiny_yarn",           "tiny_gemma4_moe",
-                                    "tiny_gemma4_unified", "tiny_deepseek2_lite", "tiny_glm4_moe_lite"};
+                                    "tiny_gemma4_unified", "tiny_deepseek2_lite", "tiny_glm4_moe_lite",
+                                    "tiny_olmo3",          "tiny_granite_hybrid"};
   for (const Architecture& family : all_architectures())
     if (family.name != "llama") names.push_back("tiny_" + std::string(family.name));
   return names;

@@ -53,6 +53,18 @@ MODELS = {
     "mistral3": ("tiny_mistral3", {}),
     "deepseek2": ("tiny_deepseek2", LATENT),
     "glm4-moe-lite": ("tiny_glm4_moe_lite", dict(LATENT, n_routed_experts=EXPERTS, rms_norm_eps=1e-6)),
+    "smollm3": ("tiny_smollm3", {}),
+    "olmo2": ("tiny_olmo2", {}),
+    "olmo3": ("tiny_olmo3", {}),
+    "olmoe": ("tiny_olmoe", {"num_experts": EXPERTS, "intermediate_size": 256}),
+    "granite": ("tiny_granite", {"attention_multiplier": 0.1}),
+    "granite4": ("tiny_granite_hybrid", {"attention_multiplier": 0.1, "shared_intermediate_size": 512}),
+    "granitemoe": ("tiny_granitemoe", {"attention_multiplier": 0.1, "num_local_experts": EXPERTS, "intermediate_size": 256,
+                                       "shared_intermediate_size": 512}),
+    "ernie45": ("tiny_ernie45", {}),
+    "hunyuan": ("tiny_hunyuan", {}),
+    "qwen2moe": ("tiny_qwen2moe", {"num_experts": EXPERTS, "moe_intermediate_size": 256, "shared_expert_intermediate_size": 512}),
+    "lfm2": ("tiny_lfm2", {"block_ff_dim": 512, "block_auto_adjust_ff_dim": False}),
     # The positions of the released models, whose borders llama.cpp makes whole; and none that are stretched.
     "gptoss": ("tiny_gptoss", {"num_local_experts": EXPERTS, "intermediate_size": 256, "sliding_window": 32,
                                "rope_scaling": {"rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096, "truncate": False}}),
@@ -144,8 +156,9 @@ def shape_of(name, config):
     words = name.split(".")
     part, is_bias = words[-2], words[-1] == "bias"
     query, key_value = HEADS * HEAD, KV_HEADS * HEAD
-    expert = config.get("moe_intermediate_size", config["intermediate_size"])
-    wide = expert if ".experts." in name else config["intermediate_size"]
+    dense = config.get("block_ff_dim", config["intermediate_size"])
+    expert = config.get("moe_intermediate_size", dense)
+    wide = expert if ".experts." in name else dense
     if ".shared_experts." in name:
         wide = expert * config["n_shared_experts"]
     if ".shared_expert." in name:
@@ -173,6 +186,31 @@ def shape_of(name, config):
             return [EXPERTS, 2 * expert, HIDDEN]
         if words[-1] == "down_proj":
             return [EXPERTS, HIDDEN, expert]
+    shared = config.get("shared_intermediate_size", 0)
+    own = {  # of Granite and LFM 2
+        "block_sparse_moe.input_linear": [EXPERTS, 2 * expert, HIDDEN],
+        "block_sparse_moe.output_linear": [EXPERTS, HIDDEN, expert],
+        "router.layer": [EXPERTS, HIDDEN],
+        "shared_mlp.input_linear": [2 * shared, HIDDEN],
+        "shared_mlp.output_linear": [HIDDEN, shared],
+        "shared_expert_gate": [1, HIDDEN],
+        "conv.in_proj": [3 * HIDDEN, HIDDEN],
+        "conv.out_proj": [HIDDEN, HIDDEN],
+        "conv.conv": [HIDDEN, 1, config.get("conv_L_cache")],
+        "self_attn.out_proj": [HIDDEN, query],
+        "q_layernorm": [HEAD],
+        "k_layernorm": [HEAD],
+        "query_layernorm": [HEAD],
+        "key_layernorm": [HEAD],
+        "operator_norm": [HIDDEN],
+        "ffn_norm": [HIDDEN],
+        "embedding_norm": [HIDDEN],
+    }
+    for ending, shape in own.items():
+        if name.removesuffix(".weight").endswith("." + ending):
+            return shape
+    if part in ("q_norm", "k_norm") and config["model_type"].startswith("olmo"):
+        return [query if part == "q_norm" else key_value]
     whole = {  # no "weight" behind their names: stacks, columns by rows
         "sinks": [HEADS],
         "gate_up_proj": [EXPERTS, HIDDEN, 2 * wide],

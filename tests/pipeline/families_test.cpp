@@ -197,16 +197,19 @@ class CalibratedFamily : public testing::TestWithParam<Family> {
   ScratchDirectory scratch_;
   Machine machine_{chosen_isa(), 2};
 };
-INSTANTIATE_TEST_SUITE_P(All, CalibratedFamily,
-                         testing::Values(Family{"mistral", "llama", 12}, Family{"qwen3", "qwen3", 0},
-                                         Family{"phi3", "phi3", 12}, Family{"gemma2", "gemma2", 12},
-                                         Family{"gemma3", "gemma3", 12}, Family{"mixtral", "llama", 0, 4},
-                                         Family{"qwen3moe", "qwen3moe", 0, 4}, Family{"qwen35", "qwen35", 0},
-                                         Family{"qwen35moe", "qwen35moe", 0, 4}, Family{"glm", "glm", 0},
-                                         Family{"glm4", "glm4", 0}, Family{"mistral3", "mistral3", 0},
-                                         Family{"gptoss", "gptoss", 12, 4}, Family{"gemma4", "gemma4", 12, 0, 2},
-                                         Family{"gemma4moe", "gemma4", 12, 4}),
-                         [](const auto& p) { return p.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    All, CalibratedFamily,
+    testing::Values(Family{"mistral", "llama", 12}, Family{"qwen3", "qwen3", 0}, Family{"phi3", "phi3", 12},
+                    Family{"gemma2", "gemma2", 12}, Family{"gemma3", "gemma3", 12}, Family{"mixtral", "llama", 0, 4},
+                    Family{"qwen3moe", "qwen3moe", 0, 4}, Family{"qwen35", "qwen35", 0},
+                    Family{"qwen35moe", "qwen35moe", 0, 4}, Family{"glm", "glm", 0}, Family{"glm4", "glm4", 0},
+                    Family{"mistral3", "mistral3", 0}, Family{"gptoss", "gptoss", 12, 4},
+                    Family{"gemma4", "gemma4", 12, 0, 2}, Family{"gemma4moe", "gemma4", 12, 4},
+                    Family{"bitnet", "bitnet", 0}, Family{"smollm3", "smollm3", 0}, Family{"olmo2", "olmo2", 0},
+                    Family{"olmo3", "olmo2", 12}, Family{"olmoe", "olmoe", 0, 4}, Family{"granite", "granite", 0},
+                    Family{"granitemoe", "granitemoe", 0, 4}, Family{"ernie45", "ernie45", 0},
+                    Family{"hunyuan", "hunyuan", 0}, Family{"qwen2moe", "qwen2moe", 0, 4}, Family{"lfm2", "lfm2", 0}),
+    [](const auto& p) { return p.param.name; });
 
 TEST_P(CalibratedFamily, KeepsItsFunction) {
   const std::vector<float> expected = logits(scratch_ / "model");

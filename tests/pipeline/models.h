@@ -101,7 +101,10 @@ inline SynthShape small_shape(std::string architecture, std::uint64_t layers, st
   shape.head_dim = 16;
   shape.vocab = 300;
   shape.context = 128;
-  shape.tied = shape.architecture != "gptoss";  // which llama.cpp reads with a head of its own only
+  // llama.cpp reads some only with a head of their own.
+  shape.tied =
+      shape.architecture != "gptoss" && shape.architecture != "qwen2moe" && !shape.architecture.starts_with("olmo");
+  if (shape.architecture == "lfm2") shape.full_every = 2;
   if (shape.architecture.starts_with("qwen35")) {
     shape.delta_heads = 6;
     shape.delta_key_heads = 2;

@@ -112,7 +112,8 @@ TEST_P(OfModel, LossAndGradientsAreThoseOfPyTorch) {
 
 INSTANTIATE_TEST_SUITE_P(Tape, OfModel,
                          testing::Values("tiny_gqa_llama3rope", "tiny_tied", "tiny_qwen3", "tiny_qwen3moe",
-                                         "tiny_qwen35", "tiny_gemma2", "tiny_gemma4", "tiny_gptoss", "tiny_mistral3"));
+                                         "tiny_qwen35", "tiny_gemma2", "tiny_gemma4", "tiny_gptoss", "tiny_mistral3",
+                                         "tiny_bitnet", "tiny_granite"));
 
 // A model there and back, and what it leaves.
 struct Walked {

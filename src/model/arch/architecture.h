@@ -78,8 +78,10 @@ struct HfVariant {
   std::string_view wrapper_type = {}, wrapper_class = {};
   // Where text_config leaves them out; 0: it may not.
   std::uint64_t default_vocab = 0, default_hidden = 0, default_intermediate = 0, default_layers = 0, default_heads = 0;
-  std::uint64_t default_kv_heads = 0;  // 0: as many as heads
-  std::uint64_t default_head_dim = 0;  // 0: hidden size / heads
+  std::uint64_t default_kv_heads = 0;            // 0: as many as heads
+  std::uint64_t default_head_dim = 0;            // 0: hidden size / heads
+  std::string_view other_intermediate_key = {};  // what may say it instead, and then counts
+  std::string_view norm_epsilon_key = "rms_norm_eps";
   std::uint64_t default_context = 2048;
   std::uint64_t default_original_context = 0;  // of longrope; 0: the context
   double default_norm_epsilon = 1e-6;
@@ -128,11 +130,14 @@ struct Architecture {
   bool gguf_whole_borders = true;         // RopeConfig::whole_borders, which GGUF files do not say
   bool gguf_longrope = false;             // llama.cpp reads the tensors of longrope for this family
   bool llama_cpp_slides = false;          // llama.cpp runs this family within its window
+  std::string_view llama_cpp_fault =
+      {};                          // what llama.cpp does otherwise whatever the file says: a sentence; empty: nothing
   bool gguf_expert_width = false;  // GGUF files have a key for the experts' width; else it is feed_forward_length
   bool hf_stacks_experts = false;  // transformers reads this family's experts from stacks alone
   // What config.json calls the gate's function, under which key: it must be this one.
   std::string_view activation_key = "hidden_act", activation = "silu";
   bool rotates_partly = false;  // positions may turn only the first channels of a head
+  bool grows_base = false;      // dynamic positions with an alpha, which the base grows by whatever the length
   bool grows_queries = false;   // queries may grow with their position (RopeConfig::query_growth)
   bool gguf_yarn_keys =
       false;  // llama.cpp reads for this family how often yarn's channels turn, and its logarithm's factor

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "graph/drawing.h"
+#include "nibble/error.h"
 
 namespace nibble {
 
@@ -50,7 +51,7 @@ Attention attention_of(const ModelConfig& c, std::int64_t layer) {
   return {c.heads,
           c.kv_heads_of(layer),
           c.head_dim_of(layer),
-          static_cast<float>(1 / std::sqrt(length)),
+          c.attention_scale != 0 ? c.attention_scale : static_cast<float>(1 / std::sqrt(length)),
           c.window_of(layer),
           c.attention_soft_cap};
 }
@@ -102,6 +103,11 @@ std::vector<TensorName> expert_names(std::string_view router, std::string_view g
   return names;
 }
 
+void require_no_biases(const ModelConfig& c) {
+  if (c.attention_bias || c.output_bias || c.mlp_bias)
+    throw Error(ErrorKind::unsupported, "llama.cpp reads no biases in files of this family; write a directory instead");
+}
+
 Graph draw_embedding(const ModelConfig& c) {
   Drawing d;
   return std::move(d).finish({d.embedding("embedding", c.vocab_size, c.hidden)});
@@ -116,21 +122,26 @@ Graph draw_dense_layer(const ModelConfig& c, std::int64_t layer) {
   const Value h = d.rms_norm(x, "attention_norm", c.norm_epsilon);
   const bool b = c.attention_bias;
   const auto [q, k, v] = d.linears(h, "attention_in", {{"q", query, b}, {"k", key_value, b}, {"v", key_value, b}});
-  Value turned = d.rope(q, rope);
-  if (c.rope.query_growth != 0) turned = d.scale_by_position(turned, c.rope.query_growth, c.rope.original_context);
-  const Value mixed = d.attention(turned, d.rope(k, rope), v, attention_of(c, layer));
+  const auto turned = [&](Value x) { return c.is_unturned(layer) ? x : d.rope(x, rope); };
+  Value queries = turned(q);
+  if (c.rope.query_growth != 0) queries = d.scale_by_position(queries, c.rope.query_growth, c.rope.original_context);
+  const Value mixed = d.attention(queries, turned(k), v, attention_of(c, layer));
   x = d.add(x, d.linear(mixed, "attention_out", {"o", c.hidden, c.output_bias}));
   x = d.add(x, draw_mlp(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c, layer));
   return std::move(d).finish({x});
 }
 
-Graph draw_head(const ModelConfig& c) {
-  Drawing d;
-  const Value h = d.rms_norm(d.input(token_rows(c.hidden)), "final_norm", c.norm_epsilon);
+Value draw_logits(Drawing& d, Value h, const ModelConfig& c) {
   const LinearSpec tied{"embedding", c.vocab_size, false, TensorRole::embedding},
       own{"head", c.vocab_size, false, TensorRole::head};
   const Value logits = d.linear(h, "head_in", c.tied_embedding ? tied : own);
-  return std::move(d).finish({c.logit_soft_cap == 0 ? logits : d.soft_cap(logits, c.logit_soft_cap)});
+  return c.logit_soft_cap == 0 ? logits : d.soft_cap(logits, c.logit_soft_cap);
+}
+
+Graph draw_head(const ModelConfig& c) {
+  Drawing d;
+  const Value h = d.rms_norm(d.input(token_rows(c.hidden)), "final_norm", c.norm_epsilon);
+  return std::move(d).finish({draw_logits(d, h, c)});
 }
 
 }  // namespace nibble

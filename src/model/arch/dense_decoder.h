@@ -31,8 +31,14 @@ inline constexpr std::string_view kGgufGateUpStack = "blk.{}.ffn_gate_up_exps.we
 std::vector<TensorName> expert_names(std::string_view router, std::string_view gate, std::string_view up,
                                      std::string_view down);
 
+// Error(unsupported) where a configuration that is to be written as a GGUF file has biases, of families in which
+// llama.cpp reads none.
+void require_no_biases(const ModelConfig& config);
+
 Graph draw_embedding(const ModelConfig& config);
 Graph draw_dense_layer(const ModelConfig& config, std::int64_t layer);
-Graph draw_head(const ModelConfig& config);  // with the soft cap of the logits, where there is one
+// Logits of what the final norm makes, under their soft cap where there is one.
+Value draw_logits(Drawing& d, Value h, const ModelConfig& config);
+Graph draw_head(const ModelConfig& config);
 
 }  // namespace nibble

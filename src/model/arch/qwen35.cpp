@@ -14,6 +14,7 @@
 #include "graph/drawing.h"
 #include "model/arch/all.h"
 #include "model/arch/dense_decoder.h"
+#include "model/arch/shared_expert.h"
 #include "model/layer_types.h"
 #include "nibble/error.h"
 
@@ -22,7 +23,7 @@ namespace {
 
 constexpr std::uint64_t kFullEvery = 4;  // where files do not say which layers attend
 constexpr float kKeyEpsilon = 1e-6F;     // of the norms of keys and queries
-constexpr std::uint64_t kMostDeltaHeads = 1 << 10, kMostDeltaDim = 1 << 10, kMostSharedWidth = 1 << 20;
+constexpr std::uint64_t kMostDeltaHeads = 1 << 10, kMostDeltaDim = 1 << 10;
 
 // --- the network -----------------------------------------------------------------------------------------------------
 
@@ -72,12 +73,7 @@ Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& c) {
 
 // The experts that a token is sent to, and one beside them that sees every token and is gated.
 Value draw_mixture(Drawing& d, Value h, const ModelConfig& c) {
-  const auto [gate, up, router] = d.linears(h, "mlp_in",
-                                            {{"shared_gate", c.shared_intermediate},
-                                             {"shared_up", c.shared_intermediate},
-                                             {"shared_router", 1, false, TensorRole::router}});
-  const Value shared = d.linear(d.multiply(d.silu(gate), up), "shared_out", {"shared_down", c.hidden});
-  const Value gated = d.scale_tokens(shared, d.sigmoid(router));
+  const Value gated = draw_gated_shared_expert(d, h, c);
   return d.add(draw_experts(d, h, c), gated);
 }
 
@@ -129,12 +125,7 @@ std::vector<TensorName> tensor_names() {
 
 std::vector<TensorName> mixture_names() {
   std::vector<TensorName> names = tensor_names();
-  std::vector<TensorName> own = {
-      {"shared_router", "model.layers.{}.mlp.shared_expert_gate.weight", "blk.{}.ffn_gate_inp_shexp.weight"},
-      {"shared_gate", "model.layers.{}.mlp.shared_expert.gate_proj.weight", "blk.{}.ffn_gate_shexp.weight"},
-      {"shared_up", "model.layers.{}.mlp.shared_expert.up_proj.weight", "blk.{}.ffn_up_shexp.weight"},
-      {"shared_down", "model.layers.{}.mlp.shared_expert.down_proj.weight", "blk.{}.ffn_down_shexp.weight"},
-  };
+  std::vector<TensorName> own = gated_shared_expert_names();
   const std::vector<TensorName> experts =
       expert_names("model.layers.{}.mlp.gate.weight", "model.layers.{}.mlp.experts.{}.gate_proj.weight",
                    "model.layers.{}.mlp.experts.{}.up_proj.weight", "model.layers.{}.mlp.experts.{}.down_proj.weight");
@@ -265,7 +256,7 @@ void read_gguf(const GgufKeys& keys, ModelConfig& c) {
   c.delta_heads = keys.required_integer("ssm.time_step_rank");
   c.delta_key_dim = c.delta_value_dim = keys.required_integer("ssm.state_size");
   c.convolution_taps = keys.required_integer("ssm.conv_kernel");
-  if (c.num_experts != 0) c.shared_intermediate = keys.required_integer("expert_shared_feed_forward_length");
+  if (c.num_experts != 0) c.shared_intermediate = read_shared_width(keys);
   if (const std::string defect = defect_of(c); !defect.empty()) keys.contradicts(defect);
   if (const std::uint64_t inner = keys.required_integer("ssm.inner_size"); inner != c.delta_values())
     keys.unsupported(fmt::format("values of another length than keys cannot be run; {}: {}, not {}",
@@ -312,7 +303,7 @@ void write_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& m
     throw Error(ErrorKind::unsupported,
                 "GGUF files of this family cannot say that experts' weights are used as they are; write a directory "
                 "instead: norm_topk_prob false");
-  if (c.num_experts != 0) count("expert_shared_feed_forward_length", c.shared_intermediate);
+  write_shared_width(c, prefix, metadata);
   count("ssm.conv_kernel", c.convolution_taps);
   count("ssm.state_size", c.delta_key_dim);
   count("ssm.group_count", c.delta_key_heads);

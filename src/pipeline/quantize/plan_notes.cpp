@@ -76,6 +76,12 @@ std::string window_note(const QuantizePlan& plan) {
       config.sliding_window);
 }
 
+// What stock llama.cpp computes otherwise for a whole family.
+std::string fault_note(const QuantizePlan& plan) {
+  if (plan.target_spelling != Spelling::gguf) return {};
+  return std::string(find_architecture(plan.config.architecture).llama_cpp_fault);
+}
+
 // Stock llama.cpp makes the borders of yarn whole.
 std::string yarn_note(const QuantizePlan& plan) {
   const RopeConfig& rope = plan.config.rope;

@@ -15,6 +15,7 @@ void note_uncoded(QuantizePlan& plan, bool strict);
 std::string nothing_note(const QuantizePlan& plan);
 std::string foreign_words_note(const SourceModel& source);
 std::string window_note(const QuantizePlan& plan);
+std::string fault_note(const QuantizePlan& plan);
 std::string yarn_note(const QuantizePlan& plan);
 std::string experts_note(const QuantizePlan& plan);
 

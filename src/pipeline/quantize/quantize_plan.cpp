@@ -327,6 +327,7 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const FoldedRotat
           "directory: " +
               plan.tensors[i].target.name);
   if (std::string note = window_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
+  if (std::string note = fault_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = yarn_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = experts_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
