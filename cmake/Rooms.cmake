@@ -10,6 +10,10 @@ function(nibble_settings target)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     target_compile_options(${target} PRIVATE -Wno-restrict)
   endif()
+  # g++ tells that it passes some arguments on this processor as it should, which g++ 9 did not.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NIBBLE_PROCESSOR STREQUAL arm)
+    target_compile_options(${target} PRIVATE -Wno-psabi)
+  endif()
   # clang reports the deprecated buffer inside libstdc++'s own std::stable_sort; g++ judges our uses.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
     target_compile_options(${target} PRIVATE -Wno-deprecated-declarations)
@@ -89,7 +93,8 @@ function(nibble_hidden_object output rooms)
   nibble_settings(nibble_weaken_unique)
   add_custom_command(
     OUTPUT ${output}
-    COMMAND ${PROJECT_SOURCE_DIR}/cmake/hide-internals ${CMAKE_NM} ${CMAKE_OBJCOPY} $<TARGET_FILE:nibble_weaken_unique> ${list} ${output}
+    COMMAND ${PROJECT_SOURCE_DIR}/cmake/hide-internals ${CMAKE_NM} ${CMAKE_OBJCOPY} ${CMAKE_LINKER} ${list} ${output}
+            ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:nibble_weaken_unique>
     DEPENDS ${objects} ${PROJECT_SOURCE_DIR}/cmake/hide-internals nibble_weaken_unique
     VERBATIM)
   set_source_files_properties(${output} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)

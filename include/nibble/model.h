@@ -90,7 +90,8 @@ struct NamedText {
 };
 
 // Whose kernels run. Results of f32 and integer arithmetic are the same bits with any of them.
-enum class InstructionSet { best, scalar, avx2, avxvnni, avx512 };  // best: of those that this processor has
+// best: of those that this processor has.
+enum class InstructionSet { best, scalar, avx2, avxvnni, avx512, neon, neon_dot, neon_i8mm };
 
 // What every operation may be told about the machine. Error(invalid_argument) where the processor lacks the set.
 struct MachineOptions {

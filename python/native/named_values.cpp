@@ -12,11 +12,10 @@ namespace nb = nanobind;
 
 namespace {
 
-constexpr Choice<InstructionSet> kInstructionSets[] = {{"best", InstructionSet::best},
-                                                       {"scalar", InstructionSet::scalar},
-                                                       {"avx2", InstructionSet::avx2},
-                                                       {"avxvnni", InstructionSet::avxvnni},
-                                                       {"avx512", InstructionSet::avx512}};
+constexpr Choice<InstructionSet> kInstructionSets[] = {
+    {"best", InstructionSet::best},         {"scalar", InstructionSet::scalar},      {"avx2", InstructionSet::avx2},
+    {"avxvnni", InstructionSet::avxvnni},   {"avx512", InstructionSet::avx512},      {"neon", InstructionSet::neon},
+    {"neon_dot", InstructionSet::neon_dot}, {"neon_i8mm", InstructionSet::neon_i8mm}};
 constexpr Choice<ActivationArithmetic> kActivations[] = {{"automatic", ActivationArithmetic::automatic},
                                                          {"f32", ActivationArithmetic::f32},
                                                          {"bf16", ActivationArithmetic::bf16},

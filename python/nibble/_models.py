@@ -212,7 +212,7 @@ class Model:
 
     @property
     def instruction_set(self) -> str:
-        """Whose kernels run: "scalar", "avx2", "avxvnni", "avx512"."""
+        """Whose kernels run: "scalar"; of x86 "avx2", "avxvnni", "avx512"; of aarch64 "neon", "neon_dot", "neon_i8mm"."""
         return self._native.instruction_set
 
     def logits(
@@ -400,7 +400,7 @@ def load(
     """Reads every weight once and repacks it for this processor; the files are not needed afterwards.
 
     threads: 0 takes as many processors as this process may use.
-    instruction_set: "scalar", "avx2", "avxvnni", "avx512"; None: NIBBLE_ISA of the environment, else the best that there is.
+    instruction_set: "scalar", "avx2", "avxvnni", "avx512", "neon", "neon_dot", "neon_i8mm"; None: NIBBLE_ISA of the environment, else the best that there is.
     activations: how inputs enter products: "f32", "bf16", "int8"; automatic: as the file says, else int8 where weights are quantized.
     activation_format: of int8, as formats are spelled: "a8:g32:wide".
     keys_values: how they are kept: "f32", "f16", "q8_0", "q4_0"; automatic: q8_0 where weights are quantized, else f16.

@@ -3,105 +3,42 @@
 
 #include "nibble/error.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#include <cstring>
-#endif
-
 namespace nibble {
 namespace {
 
-#if defined(__x86_64__)
-
-struct Registers {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-};
-
-Registers cpuid(unsigned leaf, unsigned subleaf) {
-  Registers r;
-  __get_cpuid_count(leaf, subleaf, &r.a, &r.b, &r.c, &r.d);
-  return r;
-}
-
-// XCR0: which register states the system saves on a context switch.
-unsigned long long enabled_states() {
-  unsigned low = 0, high = 0;
-  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return (static_cast<unsigned long long>(high) << 32) | low;
-}
-
-// Leaf 1: a family of four bits, and eight further ones that are added where those are full.
-unsigned family_of(unsigned signature) {
-  const unsigned family = signature >> 8 & 15;
-  return family == 15 ? family + (signature >> 20 & 255) : family;
-}
-
-bool bit(unsigned value, int position) { return ((value >> position) & 1u) != 0; }
-
-std::string vendor_name() {
-  const Registers r = cpuid(0, 0);
-  char text[12];
-  std::memcpy(text, &r.b, 4);
-  std::memcpy(text + 4, &r.d, 4);
-  std::memcpy(text + 8, &r.c, 4);
-  return std::string(text, sizeof text);
-}
-
-std::string brand_name() {
-  std::string name;
-  for (unsigned leaf = 0x80000002u; leaf <= 0x80000004u; ++leaf) {
-    const Registers r = cpuid(leaf, 0);
-    char text[16];
-    std::memcpy(text, &r.a, 4);
-    std::memcpy(text + 4, &r.b, 4);
-    std::memcpy(text + 8, &r.c, 4);
-    std::memcpy(text + 12, &r.d, 4);
-    name.append(text, sizeof text);
-  }
-  name.resize(std::strlen(name.c_str()));
-  while (!name.empty() && name.back() == ' ') name.pop_back();
-  return name;
-}
-
-#endif
+constexpr Isa kIsas[] = {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512, Isa::neon, Isa::neon_dot, Isa::neon_i8mm};
 
 }  // namespace
 
-CpuFeatures detect_cpu() {
-  CpuFeatures f;
-#if defined(__x86_64__)
-  const unsigned max_leaf = cpuid(0, 0).a;
-  if (max_leaf < 7) return f;
-  const Registers basic = cpuid(1, 0), extended = cpuid(7, 0), extended1 = cpuid(7, 1);
-  f.vendor = vendor_name();
-  f.brand = brand_name();
-  f.family = family_of(basic.a);
-  if (!bit(basic.c, 27)) return f;  // OSXSAVE: without it no wide registers
-  const unsigned long long states = enabled_states();
-  const bool ymm = (states & 0x6u) == 0x6u, zmm = ymm && (states & 0xe0u) == 0xe0u;
-  f.avx2 = ymm && bit(extended.b, 5);
-  f.fma = ymm && bit(basic.c, 12);
-  f.f16c = ymm && bit(basic.c, 29);
-  f.avx_vnni = ymm && bit(extended1.a, 4);
-  f.avx512f = zmm && bit(extended.b, 16);
-  f.avx512dq = zmm && bit(extended.b, 17);
-  f.avx512bw = zmm && bit(extended.b, 30);
-  f.avx512vl = zmm && bit(extended.b, 31);
-  f.avx512_vbmi = zmm && bit(extended.c, 1);
-  f.gfni = zmm && bit(extended.c, 8);
-  f.avx512_vnni = zmm && bit(extended.c, 11);
-  f.avx512_vpopcntdq = zmm && bit(extended.c, 14);
-  f.avx512_bf16 = zmm && bit(extended1.a, 5);
-#endif
-  return f;
+std::span<const Isa> all_isas() { return kIsas; }
+
+bool has_isa(const CpuFeatures& f, Isa isa) {
+  const bool avx2 = f.avx2 && f.fma && f.f16c;
+  switch (isa) {
+    case Isa::scalar:
+      return true;
+    case Isa::avx2:
+      return avx2;
+    case Isa::avxvnni:
+      return avx2 && f.avx_vnni;
+    case Isa::avx512:
+      return avx2 && f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl && f.avx512_vnni;
+    case Isa::neon:
+      return f.neon;
+    case Isa::neon_dot:
+      return f.neon && f.dotprod;
+    case Isa::neon_i8mm:
+      return f.neon && f.dotprod && f.i8mm;
+  }
+  return false;
 }
 
-Isa best_isa(const CpuFeatures& f) {
-  const bool avx2 = f.avx2 && f.fma && f.f16c;
-  if (avx2 && f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl && f.avx512_vnni) return Isa::avx512;
-  if (avx2 && f.avx_vnni) return Isa::avxvnni;
-  if (avx2) return Isa::avx2;
-  return Isa::scalar;
+// Apple's cores issue SMMLA less often than half as often as SDOT (M2 Max: 355 and 428 GOPS a core).
+Isa best_isa(const CpuFeatures& features) {
+  Isa best = Isa::scalar;
+  for (const Isa isa : kIsas)
+    if (has_isa(features, isa) && !(isa == Isa::neon_i8mm && features.vendor == "Apple")) best = isa;
+  return best;
 }
 
 Bf16Products bf16_products(const CpuFeatures& f, Isa isa) {
@@ -128,27 +65,32 @@ std::string_view isa_name(Isa isa) {
       return "avxvnni";
     case Isa::avx512:
       return "avx512";
+    case Isa::neon:
+      return "neon";
+    case Isa::neon_dot:
+      return "neon_dot";
+    case Isa::neon_i8mm:
+      return "neon_i8mm";
   }
   return "?";
 }
 
 std::optional<Isa> parse_isa(std::string_view name) {
-  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512})
+  for (const Isa isa : kIsas)
     if (isa_name(isa) == name) return isa;
   return std::nullopt;
 }
 
 Isa choose_isa(const CpuFeatures& features, std::string_view override_name) {
-  const Isa best = best_isa(features);
-  if (override_name.empty()) return best;
+  if (override_name.empty()) return best_isa(features);
   const std::optional<Isa> wanted = parse_isa(override_name);
   if (!wanted)
     throw Error(ErrorKind::invalid_argument,
-                "no such instruction set; use scalar, avx2, avxvnni or avx512: \"" + std::string(override_name) + "\"");
-  const bool present = *wanted == Isa::avxvnni ? features.avx_vnni && best >= Isa::avx2 : *wanted <= best;
-  if (!present)
+                "no such instruction set; use scalar, avx2, avxvnni, avx512, neon, neon_dot or neon_i8mm: \"" +
+                    std::string(override_name) + "\"");
+  if (!has_isa(features, *wanted))
     throw Error(ErrorKind::invalid_argument, "this processor has no " + std::string(isa_name(*wanted)) +
-                                                 "; the best it has: " + std::string(isa_name(best)));
+                                                 "; the best it has: " + std::string(isa_name(best_isa(features))));
   return *wanted;
 }
 

@@ -4,33 +4,43 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 namespace nibble {
 
-// Kernel sets from plain to rich. Each is one folder and one namespace under kernels/.
+// Kernel sets, those of a kind of processor from plain to rich. Each is one folder and one namespace under kernels/.
 enum class Isa {
   scalar,
   avx2,
   avxvnni,
-  avx512
-};  // avx512: F, BW, DQ, VL and VNNI; VBMI with GFNI, BF16 and VPOPCNTDQ are used where present
+  avx512,    // F, BW, DQ, VL and VNNI; VBMI with GFNI, BF16 and VPOPCNTDQ are used where present
+  neon,      // aarch64
+  neon_dot,  // with FEAT_DotProd
+  neon_i8mm  // and with FEAT_I8MM
+};
 
 struct CpuFeatures {
   bool avx2 = false, fma = false, f16c = false;
   bool avx_vnni = false;
   bool avx512f = false, avx512bw = false, avx512dq = false, avx512vl = false, avx512_vnni = false, avx512_vbmi = false,
        avx512_bf16 = false, avx512_vpopcntdq = false;
-  bool gfni = false;          // with 512-bit registers
-  std::string vendor, brand;  // the processor's own names
-  unsigned family = 0;        // as its vendor counts them: AMD's Zen 3 and 4 are 0x19, Zen 5 is 0x1a
+  bool gfni = false;                                     // with 512-bit registers
+  bool neon = false;                                     // aarch64, all of which have it
+  bool dotprod = false, i8mm = false, arm_bf16 = false;  // FEAT_DotProd, FEAT_I8MM, FEAT_BF16
+  std::string vendor, brand;                             // the processor's own names
+  unsigned family = 0;  // as its vendor counts them: AMD's Zen 3 and 4 are 0x19, Zen 5 is 0x1a
 };
 
-// Asks cpuid, and XGETBV for what the system saves.
+// Asks cpuid, and XGETBV for what the system saves; on aarch64 the system.
 CpuFeatures detect_cpu();
 
-// The richest set that the features allow.
+// Every set, in the order of Isa.
+std::span<const Isa> all_isas();
+// Whether the features allow a set.
+bool has_isa(const CpuFeatures& features, Isa isa);
+// The richest of those that is worth it.
 Isa best_isa(const CpuFeatures& features);
 
 // Whether dot products of bf16 pairs outrun f32 multiply-adds, and why or why not. The instruction does twice the work,
@@ -52,7 +62,7 @@ struct ReadAhead {
 };
 ReadAhead read_ahead(const CpuFeatures& features);
 
-std::string_view isa_name(Isa isa);  // "scalar", "avx2", "avxvnni", "avx512"
+std::string_view isa_name(Isa isa);  // "scalar", "avx2", "avxvnni", "avx512", "neon", "neon_dot", "neon_i8mm"
 std::optional<Isa> parse_isa(std::string_view name);
 
 // best_isa, unless `override_name` (the value of NIBBLE_ISA) names another one. Error(invalid_argument) for an unknown

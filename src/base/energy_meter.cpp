@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/energy_meter.h"
 
-#include <linux/perf_event.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,7 +11,13 @@
 #include <fstream>
 #include <utility>
 
+#include "base/platform.h"
 #include "nibble/error.h"
+
+#if NIBBLE_LINUX
+#include <linux/perf_event.h>
+#include <sys/syscall.h>
+#endif
 
 namespace nibble {
 namespace {
@@ -166,6 +170,7 @@ Found powercap(const fs::path& root) {
   return found;
 }
 
+#if NIBBLE_LINUX
 int open_perf(std::uint32_t type, std::uint64_t config, int cpu) {
   perf_event_attr event{};
   event.type = type;
@@ -173,6 +178,12 @@ int open_perf(std::uint32_t type, std::uint64_t config, int cpu) {
   event.config = config;
   return static_cast<int>(syscall(SYS_perf_event_open, &event, -1, cpu, -1, 0));
 }
+#else
+int open_perf(std::uint32_t, std::uint64_t, int) {
+  errno = ENOSYS;
+  return -1;
+}
+#endif
 
 // "0,28" or "0-1": a processor of each package.
 std::vector<int> processors_of(const std::string& list) {

@@ -12,10 +12,19 @@
 #include <string>
 #include <utility>
 
+#include "base/platform.h"
 #include "nibble/error.h"
 
 namespace nibble {
 namespace {
+
+const timespec& change_time(const struct stat& status) {
+#if NIBBLE_APPLE
+  return status.st_mtimespec;
+#else
+  return status.st_mtim;
+#endif
+}
 
 [[noreturn]] void fail(const std::filesystem::path& path, int error) {
   const ErrorKind kind = error == ENOENT ? ErrorKind::not_found : ErrorKind::io;
@@ -56,7 +65,8 @@ MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
     fail(path_, ESPIPE);
   }
   size_ = static_cast<std::size_t>(status.st_size);
-  stamp_ = {status.st_dev, status.st_ino, size_, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+  const timespec& time = change_time(status);
+  stamp_ = {static_cast<std::uint64_t>(status.st_dev), status.st_ino, size_, time.tv_sec, time.tv_nsec};
   if (size_ != 0) {
     void* mapped = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (mapped == MAP_FAILED) {
@@ -90,9 +100,11 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 bool MappedFile::has_changed() const noexcept {
   struct stat status{};
   if (stat(path_.c_str(), &status) != 0) return false;  // gone from its name, which leaves the mapping whole
-  if (status.st_dev != stamp_.device || status.st_ino != stamp_.inode) return false;  // another file took its name
-  return static_cast<std::uint64_t>(status.st_size) != stamp_.size || status.st_mtim.tv_sec != stamp_.seconds ||
-         status.st_mtim.tv_nsec != stamp_.nanoseconds;
+  if (static_cast<std::uint64_t>(status.st_dev) != stamp_.device || status.st_ino != stamp_.inode)
+    return false;  // another file took its name
+  const timespec& time = change_time(status);
+  return static_cast<std::uint64_t>(status.st_size) != stamp_.size || time.tv_sec != stamp_.seconds ||
+         time.tv_nsec != stamp_.nanoseconds;
 }
 
 void MappedFile::will_need(std::span<const std::byte> range) const noexcept {

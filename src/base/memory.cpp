@@ -6,6 +6,12 @@
 #include <limits>
 #include <string>
 
+#include "base/platform.h"
+
+#if NIBBLE_APPLE
+#include <sys/sysctl.h>
+#endif
+
 namespace nibble {
 
 namespace {
@@ -35,6 +41,14 @@ std::optional<std::uint64_t> memory_left_in_group(const std::filesystem::path& f
   return *limit - std::min(*limit, held);
 }
 
+#if NIBBLE_APPLE
+// Of pages that are in use most can be had: what the machine has is the bound.
+std::uint64_t available_memory() {
+  std::uint64_t bytes = 0;
+  std::size_t size = sizeof bytes;
+  return sysctlbyname("hw.memsize", &bytes, &size, nullptr, 0) == 0 ? bytes : std::numeric_limits<std::uint64_t>::max();
+}
+#else
 std::uint64_t available_memory() {
   std::uint64_t available = std::numeric_limits<std::uint64_t>::max();
   std::ifstream meminfo("/proc/meminfo");
@@ -44,5 +58,6 @@ std::uint64_t available_memory() {
   }
   return std::min(available, memory_left_in_group("/sys/fs/cgroup").value_or(available));
 }
+#endif
 
 }  // namespace nibble

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/processors.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <string>
 #include <thread>
+
+#include "base/platform.h"
+
+#if NIBBLE_LINUX
+#include <sched.h>
+#endif
 
 namespace nibble {
 namespace {
@@ -67,6 +71,7 @@ std::optional<std::size_t> quota_processors(const std::filesystem::path& mount, 
   return std::max<std::size_t>(static_cast<std::size_t>(*tightest), 1);
 }
 
+#if NIBBLE_LINUX
 std::vector<int> affinity_mask() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -83,6 +88,11 @@ void pin_this_thread(int processor) noexcept {
   CPU_SET(processor, &set);
   sched_setaffinity(0, sizeof set, &set);
 }
+#else
+// Other systems say nothing of it, and place threads themselves.
+std::vector<int> affinity_mask() { return {}; }
+void pin_this_thread(int) noexcept {}
+#endif
 
 std::size_t available_processors() {
   const std::vector<int> mask = affinity_mask();

@@ -23,6 +23,8 @@ constexpr int kMostSpins = 1000, kFewestSpins = 30;
 inline void relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb" : : : "memory");  // which waits about as long as x86's PAUSE; YIELD does nothing on most
 #endif
 }
 

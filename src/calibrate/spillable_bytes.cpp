@@ -11,6 +11,7 @@
 #include <string>
 #include <system_error>
 
+#include "base/platform.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -26,13 +27,24 @@ namespace {
 }
 
 int open_nameless(const std::filesystem::path& directory) {
+#if NIBBLE_LINUX
   const int descriptor = open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   if (descriptor >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) return descriptor;
-  // The file system knows no files without a name: this one loses its own at once.
+#endif
+  // The system or its file system knows no files without a name: this one loses its own at once.
   std::string name = (directory / ".nibble-XXXXXX").string();
   const int named = mkostemp(name.data(), O_CLOEXEC);
   if (named >= 0) unlink(name.c_str());
   return named;
+}
+
+// Disk space for so many bytes; an error's number.
+int make_room(int descriptor, std::size_t size) {
+#if NIBBLE_LINUX
+  return posix_fallocate(descriptor, 0, static_cast<off_t>(size));
+#else
+  return ftruncate(descriptor, static_cast<off_t>(size)) == 0 ? 0 : errno;
+#endif
 }
 
 }  // namespace
@@ -45,7 +57,7 @@ SpillableBytes::SpillableBytes(std::size_t size, const std::filesystem::path& di
   }
   const int descriptor = open_nameless(directory);
   if (descriptor < 0) fail(directory, size, errno);
-  int error = posix_fallocate(descriptor, 0, static_cast<off_t>(size));
+  int error = make_room(descriptor, size);
   void* const memory = error != 0 ? MAP_FAILED : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
   if (error == 0 && memory == MAP_FAILED) error = errno;
   close(descriptor);

@@ -31,7 +31,11 @@ std::vector<std::string> feature_names(const CpuFeatures& f) {
                                       {f.avx512_vbmi, "avx512_vbmi"},
                                       {f.avx512_bf16, "avx512_bf16"},
                                       {f.avx512_vpopcntdq, "avx512_vpopcntdq"},
-                                      {f.gfni, "gfni"}})
+                                      {f.gfni, "gfni"},
+                                      {f.neon, "neon"},
+                                      {f.dotprod, "dotprod"},
+                                      {f.i8mm, "i8mm"},
+                                      {f.arm_bf16, "bf16"}})
     if (present) names.emplace_back(name);
   return names;
 }

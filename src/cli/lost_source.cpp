@@ -3,6 +3,9 @@
 // What runs inside the handler may call nothing that allocates or locks: system calls, and buffers on the stack.
 #include "cli/lost_source.h"
 
+#include "base/platform.h"
+
+#if NIBBLE_LINUX
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,8 +16,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#endif
 
 namespace nibble::cli {
+
+#if NIBBLE_LINUX
+
 namespace {
 
 constexpr std::size_t kPathBytes = 4096;
@@ -157,5 +164,12 @@ void catch_lost_sources() {
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGBUS, &action, nullptr);
 }
+
+#else
+
+// Which files are open, and which of them a page is of, Linux alone tells in a handler.
+void catch_lost_sources() {}
+
+#endif
 
 }  // namespace nibble::cli

@@ -28,7 +28,7 @@ constexpr const char* kFooter = R"(Examples:
   nibble VERB --help                                 more of each
 
 Exit codes: 0 done, 1 an input or the machine is at fault, 2 the command is wrong, 3 rejected and 4 undecided by --accept, 130 interrupted.
-NIBBLE_ISA=scalar|avx2|avxvnni|avx512 overrides the instruction set.)";
+NIBBLE_ISA=scalar|avx2|avxvnni|avx512|neon|neon_dot|neon_i8mm overrides the instruction set.)";
 
 std::string first_line(std::string text) {
   for (char& c : text)

@@ -18,11 +18,9 @@ namespace nibble {
 // Every set that this processor has; the first is the reference.
 inline std::vector<Isa> runnable_sets() {
   const CpuFeatures features = detect_cpu();
-  std::vector<Isa> sets{Isa::scalar};
-  const Isa best = best_isa(features);
-  if (best >= Isa::avx2) sets.push_back(Isa::avx2);
-  if (features.avx_vnni) sets.push_back(Isa::avxvnni);
-  if (best >= Isa::avx512) sets.push_back(Isa::avx512);
+  std::vector<Isa> sets;
+  for (const Isa isa : all_isas())
+    if (has_isa(features, isa)) sets.push_back(isa);
   return sets;
 }
 

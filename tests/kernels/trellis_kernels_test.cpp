@@ -11,21 +11,6 @@
 namespace nibble {
 namespace {
 
-TEST(TrellisKernels, FollowTheFeatures) {
-  CpuFeatures features;
-  EXPECT_EQ(&trellis_kernels(Isa::scalar, features), &scalar::kTrellisKernels);
-  EXPECT_EQ(&trellis_kernels(Isa::avx2, features), &avx2::kTrellisKernels);
-  EXPECT_EQ(&trellis_kernels(Isa::avxvnni, features), &avx2::kTrellisKernels);
-  EXPECT_EQ(&trellis_kernels(Isa::avx512, features), &avx2::kTrellisKernels);
-  features.avx512_vbmi = true;
-  EXPECT_EQ(&trellis_kernels(Isa::avx512, features), &avx2::kTrellisKernels);
-  features.gfni = true;
-  EXPECT_EQ(&trellis_kernels(Isa::avx512, features), &avx512::kTrellisKernels);
-  EXPECT_EQ(&trellis_kernels(Isa::avx2, features), &avx2::kTrellisKernels);
-  features.avx512_vbmi = false;
-  EXPECT_EQ(&trellis_kernels(Isa::avx512, features), &avx2::kTrellisKernels);
-}
-
 TEST(TrellisKernels, NameTheirInstructions) {
   const QuantizedTensor tensor = random_tiles(find_format("trellis2:l8"), 64, 256, 1);
   for (const Isa isa : runnable_sets()) {

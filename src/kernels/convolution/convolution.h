@@ -154,5 +154,14 @@ extern const ConvolutionLoops kConvolutionLoops;
 namespace avx512 {
 extern const ConvolutionLoops kConvolutionLoops;
 }
+namespace neon {
+extern const ConvolutionLoops kConvolutionLoops;
+}
+namespace neon_dot {
+extern const ConvolutionLoops kConvolutionLoops;
+}
+namespace neon_i8mm {
+extern const ConvolutionLoops kConvolutionLoops;
+}
 
 }  // namespace nibble

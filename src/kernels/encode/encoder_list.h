@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/cpu.h"
 #include "format/format.h"
 #include "format/span_loops.h"
 #include "format/trellis/path_steps.h"
@@ -30,6 +31,16 @@ struct BlockTwin {
   // asked.
   bool is_plain = false;
 };
+
+// All of a set's.
+struct Encoders {
+  std::span<const BlockTwin> block_twins;
+  const SpanLoops& span_loops;
+  const PathSteps& path_steps;
+};
+
+// The processor must have the set. Of sets that are no wider than what the reference is compiled for: the reference's.
+Encoders encoders(Isa isa);
 
 namespace avx2 {
 std::span<const BlockTwin> block_twins();

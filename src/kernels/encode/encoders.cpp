@@ -132,33 +132,17 @@ class FastHalves final : public Delegate {
   void (*widen_)(const std::uint16_t*, std::size_t, float*);
 };
 
-std::span<const BlockTwin> block_twins(Isa isa) {
-  switch (isa) {
-    case Isa::avx2:
-    case Isa::avxvnni:
-      return avx2::block_twins();
-    case Isa::avx512:
-      return avx512::block_twins();
-    case Isa::scalar:
-      break;
-  }
-  return {};
-}
-
-const PathSteps& path_steps(Isa isa) { return isa == Isa::avx512 ? avx512::path_steps() : avx2::path_steps(); }
-
-const SpanLoops& span_loops(Isa isa) { return isa == Isa::avx512 ? avx512::span_loops() : avx2::span_loops(); }
-
 }  // namespace
 
 FormatPtr with_kernels(const FormatPtr& format, Isa isa) {
   if (isa == Isa::scalar) return format;
   if (format->name() == "f16") return std::make_shared<FastHalves>(format, kernel_table(isa).widen_f16);
   if (format->name() == "bf16") return std::make_shared<FastHalves>(format, kernel_table(isa).widen_bf16);
-  if (const TrellisShape* const trellis = trellis_shape(*format)) return make_trellis_format(*trellis, path_steps(isa));
+  if (const TrellisShape* const trellis = trellis_shape(*format))
+    return make_trellis_format(*trellis, encoders(isa).path_steps);
   const auto* const looped = dynamic_cast<const LoopedFormat*>(format.get());
-  const FormatPtr fast = looped != nullptr ? looped->with_loops(span_loops(isa)) : format;
-  for (const BlockTwin& twin : block_twins(isa))
+  const FormatPtr fast = looped != nullptr ? looped->with_loops(encoders(isa).span_loops) : format;
+  for (const BlockTwin& twin : encoders(isa).block_twins)
     if (twin.name == format->name()) return std::make_shared<FastBlocks>(fast, twin);
   return fast;
 }

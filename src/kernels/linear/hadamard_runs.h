@@ -26,5 +26,8 @@ extern const HadamardRuns kHadamardRuns;
 namespace avx512 {
 extern const HadamardRuns kHadamardRuns;
 }
+namespace neon {
+extern const HadamardRuns kHadamardRuns;
+}
 
 }  // namespace nibble

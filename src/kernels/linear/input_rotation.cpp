@@ -7,19 +7,6 @@
 
 namespace nibble {
 
-HadamardRuns hadamard_runs(Isa isa) {
-  switch (isa) {
-    case Isa::scalar:
-      break;
-    case Isa::avx2:
-    case Isa::avxvnni:
-      return avx2::kHadamardRuns;
-    case Isa::avx512:
-      return avx512::kHadamardRuns;
-  }
-  return scalar::kHadamardRuns;
-}
-
 InputRotation::InputRotation(const ChannelTransform& transform, std::uint64_t channels, Isa isa)
     : size_(transform.size),
       factors_(static_cast<std::size_t>(channels), 1 / std::sqrt(static_cast<float>(transform.size))),

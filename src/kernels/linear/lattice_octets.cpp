@@ -35,17 +35,4 @@ const OctetTables& octet_tables() {
   return tables;
 }
 
-const LatticeKernels& lattice_kernels(Isa isa) {
-  switch (isa) {
-    case Isa::scalar:
-      break;
-    case Isa::avx2:
-    case Isa::avxvnni:
-      return avx2::kLatticeKernels;
-    case Isa::avx512:
-      return avx512::kLatticeKernels;
-  }
-  return scalar::kLatticeKernels;
-}
-
 }  // namespace nibble

@@ -48,5 +48,8 @@ extern const OutlierKernels kOutlierKernels;
 namespace avx512 {
 extern const OutlierKernels kOutlierKernels;
 }
+namespace neon {
+extern const OutlierKernels kOutlierKernels;
+}
 
 }  // namespace nibble

@@ -196,19 +196,6 @@ class OutlierPanels final : public PackedWeights {
 
 }  // namespace
 
-const OutlierKernels& outlier_kernels(Isa isa) {
-  switch (isa) {
-    case Isa::scalar:
-      break;
-    case Isa::avx2:
-    case Isa::avxvnni:
-      return avx2::kOutlierKernels;
-    case Isa::avx512:
-      return avx512::kOutlierKernels;
-  }
-  return scalar::kOutlierKernels;
-}
-
 std::unique_ptr<PackedWeights> pack_outlier_panels(std::unique_ptr<PackedWeights> weights, const QuantizedView& view,
                                                    Machine& machine) {
   return std::make_unique<OutlierPanels>(std::move(weights), view, machine.isa);

@@ -37,19 +37,6 @@ TrellisOperands trellis_operands(const TrellisShape& shape) {
   return {shape, kTableMiddle, table.operands.data(), table.pairs.data()};
 }
 
-const TrellisKernels& trellis_kernels(Isa isa, const CpuFeatures& features) {
-  switch (isa) {
-    case Isa::scalar:
-      break;
-    case Isa::avx2:
-    case Isa::avxvnni:
-      return avx2::kTrellisKernels;
-    case Isa::avx512:
-      return features.avx512_vbmi && features.gfni ? avx512::kTrellisKernels : avx2::kTrellisKernels;
-  }
-  return scalar::kTrellisKernels;
-}
-
 const TrellisKernels& trellis_kernels(Isa isa) {
   static const CpuFeatures features = detect_cpu();
   return trellis_kernels(isa, features);

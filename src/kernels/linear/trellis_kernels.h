@@ -54,5 +54,8 @@ extern const TrellisKernels kTrellisKernels;
 namespace avx512 {
 extern const TrellisKernels kTrellisKernels;  // only where the processor has AVX512_VBMI and GFNI
 }
+namespace neon {
+extern const TrellisKernels kTrellisKernels;
+}
 
 }  // namespace nibble

@@ -43,5 +43,8 @@ extern const TrainingLoops kTrainingLoops;
 namespace avx512 {
 extern const TrainingLoops kTrainingLoops;
 }
+namespace neon {
+extern const TrainingLoops kTrainingLoops;
+}
 
 }  // namespace nibble

@@ -85,6 +85,12 @@ InstructionSet LoadedModel::instruction_set() const noexcept {
       return InstructionSet::avxvnni;
     case Isa::avx512:
       return InstructionSet::avx512;
+    case Isa::neon:
+      return InstructionSet::neon;
+    case Isa::neon_dot:
+      return InstructionSet::neon_dot;
+    case Isa::neon_i8mm:
+      return InstructionSet::neon_i8mm;
   }
   return InstructionSet::scalar;
 }

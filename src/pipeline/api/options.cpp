@@ -21,6 +21,15 @@ Machine make_machine(const MachineOptions& options) {
     case InstructionSet::avx512:
       name = isa_name(Isa::avx512);
       break;
+    case InstructionSet::neon:
+      name = isa_name(Isa::neon);
+      break;
+    case InstructionSet::neon_dot:
+      name = isa_name(Isa::neon_dot);
+      break;
+    case InstructionSet::neon_i8mm:
+      name = isa_name(Isa::neon_i8mm);
+      break;
   }
   return Machine(choose_isa(detect_cpu(), name), options.threads);
 }
