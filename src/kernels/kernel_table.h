@@ -68,6 +68,9 @@ struct KernelTable {
   void (*narrow_bf16)(const float* in, std::size_t count, std::uint16_t* out);
 
   // --- integer products (integer_shape.h) ----------------------------------------------------------------------------
+  // Whether operands are signed bytes, for processors whose dot products take two signed ones (sign_operands in
+  // integer_form.h).
+  bool signed_operands;
   // Operands of a block: panel [depth / 4, 64, 4]. Not for shapes of 8-bit codes, whose low plane is that already.
   void (*unpack_codes)(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* panel);
   // row_scales: [64] or null. Groups are those of kernel_group(shape) columns.

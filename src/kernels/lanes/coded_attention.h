@@ -15,11 +15,25 @@ namespace nibble::lanes {
 
 inline constexpr float kLargestWeight = 65280.0f;  // 255 * 256; in 16 bits whatever rounding adds
 
+// Stored keys of 8 bits as a set's dot products take them: sets whose operands are signed bytes say how.
+template <class Bytes, class Quad>
+struct StoredKeys {
+  using Type = Bytes;
+  static constexpr std::int32_t kLess = 0;
+};
+template <class Bytes, class Quad>
+  requires requires { typename Quad::StoredKeys; }
+struct StoredKeys<Bytes, Quad> {
+  using Type = typename Quad::StoredKeys;
+  static constexpr std::int32_t kLess = 128;
+};
+
 // One head of one token. offset: of the stored keys.
-template <class F32>
+template <class F32, std::int32_t kLess>
 static void quantize_query(const float* x, std::size_t count, float factor, std::int32_t offset, std::int8_t* codes,
                            float* scales, std::int32_t* biases) {
   const F32 shift = F32::set(kRoundingShift);
+  const std::int32_t middle = offset < 128 ? offset : offset - kLess;
   for (std::size_t start = 0, g = 0; start < count; start += kKvGroup, ++g) {
     const std::size_t n = count - start < kKvGroup ? count - start : kKvGroup;
     const F32 low = n >= 16 ? F32::load(x + start) : F32::load_part(x + start, n);
@@ -32,7 +46,7 @@ static void quantize_query(const float* x, std::size_t count, float factor, std:
     const F32 inverse = F32::set(nothing ? 0.0f : 127.0f / top);
     const float sum = store_codes(add(mul(low, inverse), shift), shift, codes + start) +
                       store_codes(add(mul(high, inverse), shift), shift, codes + start + 16);
-    biases[g] = -offset * static_cast<std::int32_t>(sum);
+    biases[g] = -middle * static_cast<std::int32_t>(sum);
   }
 }
 
@@ -238,6 +252,15 @@ static void store_weights(const CodedRows& rows, std::size_t count, const float*
   for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
 }
 
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
+static void score_all_rows(const std::uint8_t* keys, std::size_t depth, const CodedRows& rows, std::size_t count) {
+  std::size_t r = 0;
+  score_rows<F32, Bytes, Sums, Quad, MR, NV>(keys, depth, rows, r, count);
+  if constexpr (MR > 4) score_rows<F32, Bytes, Sums, Quad, 4, NV>(keys, depth, rows, r, count);
+  if constexpr (MR > 2) score_rows<F32, Bytes, Sums, Quad, 2, NV>(keys, depth, rows, r, count);
+  score_rows<F32, Bytes, Sums, Quad, 1, NV>(keys, depth, rows, r, count);
+}
+
 // NV vectors of positions and MR rows to a tile.
 template <class F32, class Bytes, class Sums, class Quad, class UnsignedQuad, int MR, int NV>
 static void attend_to_codes(const CodedChunk& chunk, const CodedRows& rows, std::size_t count,
@@ -253,11 +276,15 @@ static void attend_to_codes(const CodedChunk& chunk, const CodedRows& rows, std:
   fetch(chunk.next, chunk.next_bytes / 2);
   widen_scales<F32>(chunk, rows.grids);
   const float* const value_scales = rows.grids + groups * kKvChunk;
-  std::size_t r = 0;
-  score_rows<F32, Bytes, Sums, Quad, MR, NV>(keys, depth, rows, r, count);
-  if constexpr (MR > 4) score_rows<F32, Bytes, Sums, Quad, 4, NV>(keys, depth, rows, r, count);
-  if constexpr (MR > 2) score_rows<F32, Bytes, Sums, Quad, 2, NV>(keys, depth, rows, r, count);
-  score_rows<F32, Bytes, Sums, Quad, 1, NV>(keys, depth, rows, r, count);
+  using Stored = StoredKeys<Bytes, Quad>;
+  if constexpr (Stored::kLess != 0) {
+    if (chunk.bits == 8)
+      score_all_rows<F32, typename Stored::Type, Sums, Quad, MR, NV>(keys, depth, rows, count);
+    else
+      score_all_rows<F32, Bytes, Sums, Quad, MR, NV>(keys, depth, rows, count);
+  } else {
+    score_all_rows<F32, Bytes, Sums, Quad, MR, NV>(keys, depth, rows, count);
+  }
 
   if (cap.outer != 0) soft_cap<F32>(rows.scores, count * kKvChunk, cap.inner, cap.outer);
   find_tops<F32>(rows, count, seen);
@@ -270,7 +297,7 @@ static void attend_to_codes(const CodedChunk& chunk, const CodedRows& rows, std:
   fetch(chunk.next + chunk.next_bytes / 2, chunk.next_bytes - chunk.next_bytes / 2);
   store_weights<F32>(rows, count, value_scales, groups);
 
-  r = 0;
+  std::size_t r = 0;
   value_rows<F32, Bytes, Sums, UnsignedQuad, MR>(values, depth, rows, r, count);
   if constexpr (MR > 4) value_rows<F32, Bytes, Sums, UnsignedQuad, 4>(values, depth, rows, r, count);
   if constexpr (MR > 2) value_rows<F32, Bytes, Sums, UnsignedQuad, 2>(values, depth, rows, r, count);

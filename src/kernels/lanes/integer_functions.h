@@ -35,7 +35,7 @@ static void fill_integer_functions(KernelTable& table) {
   table.quantize_activations = quantize_activations<F32>;
   table.quantize_on_grid = quantize_on_grid<F32>;
   table.find_range = find_range<F32>;
-  table.quantize_query = quantize_query<F32>;
+  table.quantize_query = quantize_query<F32, StoredKeys<Bytes, Quad>::kLess>;
   table.attend_to_codes = attend_to_codes<F32, Bytes, Sums, Quad, UnsignedQuad, GR, GV>;
 }
 

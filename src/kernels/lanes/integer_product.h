@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Products of unsigned weight operands with signed 8-bit activations. Dot products are exact in 32 bits
+// Products of weight operands with signed 8-bit activations. Dot products are exact in 32 bits
 // (integer_shape.h); scales are applied group by group in ascending order, so every tile shape and instruction set
 // gives the same bits. Wide codes are looked at where a token of the tile has some; other tokens' are zeros there, so
 // that who shares a tile changes nothing.
@@ -15,6 +15,8 @@ template <class Bytes, class Sums, class Quad, int MR, int NV, class Code>
 [[gnu::always_inline]] static inline void add_dots(const std::uint8_t* panel, std::size_t panel_stride,
                                                    std::size_t quads, const Code* x, std::size_t x_stride,
                                                    Sums (&sum)[MR][NV]) {
+  if constexpr (NV == 1 && MR > 1 && requires { Quad::kTakesTokensInPairs; })
+    return Quad::template add_dots<Bytes>(panel, panel_stride, quads, x, x_stride, sum);
   for (std::size_t q = 0; q < quads; ++q) {
     Bytes w[NV];
 #pragma GCC unroll 4

@@ -62,7 +62,7 @@ static float int8_peak(std::size_t iterations) {
   for (std::size_t n = 0; n < iterations * (12 / kChains); ++n) {
 #pragma GCC unroll 12
     for (int i = 0; i < kChains; ++i) {
-#if !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)
+#if !defined(__AVX512VNNI__) && !defined(__AVXVNNI__) && !defined(__ARM_FEATURE_DOTPROD)
       // Where products and sums are instructions of their own, products of what never changes would be formed once.
       __asm__ volatile("" : "+m"(w));
 #endif

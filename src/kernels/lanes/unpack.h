@@ -10,10 +10,20 @@ namespace nibble::lanes {
 
 inline constexpr std::size_t kLineStride = 256;  // the lines of four 16-row groups lie side by side
 
+// shift_and, without the mask where shifting leaves nothing else of a byte: vectors that shift words move bits into it.
+template <int kShift, unsigned kMask, class Bytes>
+[[gnu::always_inline]] static inline Bytes take_bits(Bytes line) {
+  constexpr unsigned kLeft = 255u >> (kShift > 0 ? kShift : 0);
+  if constexpr (kShift > 0 && kMask == kLeft && requires { Bytes::kShiftsBytes; })
+    return shift<kShift>(line);
+  else
+    return shift_and<kShift>(line, Bytes::set(static_cast<std::uint8_t>(kMask)));
+}
+
 // Bits [0, kBits) of quad i of a line that holds 8 / kBits quads, moved to bit kTo.
 template <int kBits, int kTo, int i, class Bytes>
 [[gnu::always_inline]] static inline Bytes quad_bits(Bytes line) {
-  return shift_and<i * kBits - kTo>(line, Bytes::set(static_cast<std::uint8_t>(((1 << kBits) - 1) << kTo)));
+  return take_bits<i * kBits - kTo, ((1u << kBits) - 1u) << kTo>(line);
 }
 
 // All quads of one line.
@@ -86,7 +96,7 @@ template <int kLine, class Bytes>
   const Bytes line = Bytes::load(lines + kLine * kLineStride);
   out[kLine] = shift_and<0>(line, Bytes::set(127));
   if constexpr (kLine == 0)
-    out[7] = shift_and<7>(line, Bytes::set(1));
+    out[7] = take_bits<7, 1>(line);
   else
     out[7] = select(Bytes::set(1 << kLine), shift<7 - kLine>(line), out[7]);
   if constexpr (kLine + 1 < static_cast<int>(kSevenBitLines)) quad_of_7_bits<kLine + 1>(lines, out);

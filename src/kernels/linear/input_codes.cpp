@@ -67,7 +67,7 @@ InputCodes::InputCodes(const IntegerForm& form, const KernelOptions& options, st
 
 std::uint64_t InputCodes::preparation() const noexcept {
   return std::uint64_t{unit_columns_} << 40 | std::uint64_t{sums_whole_rows_} << 33 | std::uint64_t{1} << 32 |
-         rounding_.group << 16 | static_cast<std::uint64_t>(rounding_.middle);
+         rounding_.group << 16 | static_cast<std::uint16_t>(rounding_.middle);
 }
 
 std::uint64_t InputCodes::grid() const noexcept {

@@ -50,4 +50,17 @@ std::optional<IntegerForm> integer_form(const Format& format, std::uint64_t cols
   return form;
 }
 
+void sign_operands(IntegerForm& form) {
+  IntegerShape& shape = form.shape;
+  const auto reaches = [](std::uint8_t operand) { return operand >= 128; };
+  if (shape.has_table && std::ranges::any_of(shape.points, reaches)) {
+    for (std::uint8_t& point : shape.points) point ^= 128u;
+  } else if (shape.low_bits == 8 && !form.is_lattice) {
+    shape.signed_codes = true;
+  } else {
+    return;
+  }
+  shape.middle -= 128;
+}
+
 }  // namespace nibble

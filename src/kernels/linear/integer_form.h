@@ -45,6 +45,10 @@ struct IntegerForm {
   const Format* format = nullptr;
 };
 
+// For kernels whose operands are signed bytes (KernelTable::signed_operands): where operands reach 128 they, and their
+// middle, become 128 less. Tiles of trellises are decoded to such operands by the kernels themselves.
+void sign_operands(IntegerForm& form);
+
 // Nothing when the format is not integers on a grid that the kernels know, or its groups do not fit their blocks.
 std::optional<IntegerForm> integer_form(const Format& format, std::uint64_t cols);
 

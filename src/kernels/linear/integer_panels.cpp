@@ -150,11 +150,11 @@ class IntegerPanels final : public PackedWeights {
   float value_of(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::size_t r, std::size_t c,
                  std::uint8_t code, float scale, float offset) const {
     if (shape.has_table) return scale * form_.table[code];
-    const int operand = shape.low_bits == 1 ? 2 * code : code;
+    const int operand = shape.low_bits == 1 ? 2 * code : code, middle = shape.middle + (shape.signed_codes ? 128 : 0);
     if (shape.offset == OffsetKind::zero8 || shape.offset == OffsetKind::zero_packed)
       return scale *
              static_cast<float>(operand - zero_of(shape, block + offsets_offset(shape, depth), c / shape.group, r));
-    const float product = scale * static_cast<float>(operand - shape.middle);
+    const float product = scale * static_cast<float>(operand - middle);
     return shape.offset == OffsetKind::none ? product : product + offset;
   }
 
@@ -410,7 +410,8 @@ class IntegerPanels final : public PackedWeights {
 
 std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options,
                                                    Machine& machine) {
-  const auto form = integer_form(*weights.format, weights.cols);
+  auto form = integer_form(*weights.format, weights.cols);
+  if (form && kernel_table(machine.isa).signed_operands) sign_operands(*form);
   if (form && form->needs_tensor_grid && weights.tensor_grid == nullptr) return nullptr;
   return form && weights.cols != 0 ? std::make_unique<IntegerPanels>(weights, *form, options, machine) : nullptr;
 }

@@ -57,6 +57,7 @@ enum class OffsetKind : std::uint8_t { none, f16, bf16, f32, minus_unsigned8, mi
 struct IntegerShape {
   std::uint8_t low_bits = 8, high_bits = 0;
   bool has_table = false;
+  bool signed_codes = false;     // codes of 8 bits lie in memory as signed bytes, 128 less, and so are operands
   std::uint8_t points[16] = {};  // operands by code
   std::int32_t middle = 0;
   ScaleKind scale = ScaleKind::f16;

@@ -96,7 +96,9 @@ void write_offsets(const IntegerShape& s, const BlockCodes& in, std::size_t grou
 
 void write_block_row(const IntegerShape& s, const BlockCodes& in, std::size_t depth, std::size_t row,
                      std::uint8_t* block) {
-  write_codes(s, in.codes, depth, row, block);
+  std::uint8_t codes[kBlockDepth];
+  for (std::size_t i = 0; i < kBlockDepth; ++i) codes[i] = in.codes[i] ^ (s.signed_codes ? 128u : 0u);
+  write_codes(s, codes, depth, row, block);
   for (std::size_t i = 0; i < s.super_scales; ++i) write_number(block, i * 64 + row, 2, in.super[i]);
   write_scales(s, in, num_groups(s, depth), row, block + scales_offset(s));
   write_offsets(s, in, num_groups(s, depth), row, block + offsets_offset(s, depth));
@@ -114,7 +116,7 @@ std::uint8_t read_code(const IntegerShape& s, const std::uint8_t* block, std::si
   const unsigned low = static_cast<unsigned>(line_byte(block + low_plane_offset(s, depth), s.low_bits)) >>
                            (quad % (8u / s.low_bits) * s.low_bits) &
                        ((1u << s.low_bits) - 1u);
-  if (s.high_bits == 0) return static_cast<std::uint8_t>(low);
+  if (s.high_bits == 0) return static_cast<std::uint8_t>(low ^ (s.signed_codes ? 128u : 0u));
   const unsigned byte = line_byte(block + codes_offset(s, depth), s.high_bits);
   return static_cast<std::uint8_t>(low | (byte >> high_bit(s, quad % (8u / s.high_bits)) & ((1u << s.high_bits) - 1u))
                                              << s.low_bits);
