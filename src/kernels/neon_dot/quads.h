@@ -16,10 +16,16 @@ struct Quad {
   int8x16_t v;
   static Quad load(const std::int8_t* p) { return {neon::as_signed(neon::repeat_word(p))}; }
 };
+// The intrinsic would do, but g++ 12 gives its in-out operand two homes and moves accumulators to and fro.
+[[gnu::always_inline]] inline void multiply_add(int32x4_t& sum, uint8x16_t w, int8x16_t q) {
+  __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(w), "w"(q));
+}
 [[gnu::always_inline]] inline Sums dot(Sums s, Bytes w, Quad q) {
-  using neon::as_signed;
-  return {vdotq_s32(s.a, as_signed(w.a), q.v), vdotq_s32(s.b, as_signed(w.b), q.v), vdotq_s32(s.c, as_signed(w.c), q.v),
-          vdotq_s32(s.d, as_signed(w.d), q.v)};
+  multiply_add(s.a, w.a, q.v);
+  multiply_add(s.b, w.b, q.v);
+  multiply_add(s.c, w.c, q.v);
+  multiply_add(s.d, w.d, q.v);
+  return s;
 }
 
 // The same where they are unsigned, and the line's bytes signed: these plus 128, less what that is too much.

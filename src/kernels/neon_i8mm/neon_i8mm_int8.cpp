@@ -8,7 +8,7 @@
 namespace nibble::neon_i8mm {
 
 void fill_int8(KernelTable& table) {
-  lanes::fill_integer_functions<neon::F32, neon::Bytes, neon::Sums, Quad, UnsignedQuad, 6, 1, 4, 1, true>(table);
+  lanes::fill_integer_functions<neon::F32, neon::Bytes, neon::Sums, Quad, UnsignedQuad, 4, 1, 4, 1, true>(table);
 }
 
 }  // namespace nibble::neon_i8mm

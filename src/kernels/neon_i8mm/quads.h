@@ -12,26 +12,23 @@ namespace {
 using neon::Bytes;
 using neon::Sums;
 
-// What two tokens have with the sixteen rows of a line: squares of two rows and the two tokens, in the order of SMMLA.
+// What two tokens have with the sixteen rows of a line: squares of two rows and the two tokens, in the order of SMMLA;
+// of each four rows the first two in `low`.
 struct Squares {
-  int32x4_t of[8];
+  Sums low, high;
 
-  Squares(Sums first, Sums second) {
-    begin(0, first.a, second.a);
-    begin(2, first.b, second.b);
-    begin(4, first.c, second.c);
-    begin(6, first.d, second.d);
-  }
-  void begin(int at, int32x4_t first, int32x4_t second) {
-    of[at] = vzip1q_s32(first, second);
-    of[at + 1] = vzip2q_s32(first, second);
+  static Squares join(Sums first, Sums second) {
+    return {{vzip1q_s32(first.a, second.a), vzip1q_s32(first.b, second.b), vzip1q_s32(first.c, second.c),
+             vzip1q_s32(first.d, second.d)},
+            {vzip2q_s32(first.a, second.a), vzip2q_s32(first.b, second.b), vzip2q_s32(first.c, second.c),
+             vzip2q_s32(first.d, second.d)}};
   }
   // Of the first token, and of the second.
   Sums first() const {
-    return {vuzp1q_s32(of[0], of[1]), vuzp1q_s32(of[2], of[3]), vuzp1q_s32(of[4], of[5]), vuzp1q_s32(of[6], of[7])};
+    return {vuzp1q_s32(low.a, high.a), vuzp1q_s32(low.b, high.b), vuzp1q_s32(low.c, high.c), vuzp1q_s32(low.d, high.d)};
   }
   Sums second() const {
-    return {vuzp2q_s32(of[0], of[1]), vuzp2q_s32(of[2], of[3]), vuzp2q_s32(of[4], of[5]), vuzp2q_s32(of[6], of[7])};
+    return {vuzp2q_s32(low.a, high.a), vuzp2q_s32(low.b, high.b), vuzp2q_s32(low.c, high.c), vuzp2q_s32(low.d, high.d)};
   }
 };
 
@@ -47,40 +44,28 @@ struct Quad {
                                                      std::size_t quads, const std::int8_t* x, std::size_t x_stride,
                                                      Sums (&sum)[MR][1]);
 };
+// The intrinsic would do, but g++ 12 gives its in-out operand two homes and moves accumulators to and fro.
+[[gnu::always_inline]] inline void multiply_add(int32x4_t& sum, uint8x16_t w, int8x16_t q) {
+  __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(w), "w"(q));
+}
 [[gnu::always_inline]] inline Sums dot(Sums s, Bytes w, Quad q) {
-  using neon::as_signed;
-  return {vdotq_s32(s.a, as_signed(w.a), q.v), vdotq_s32(s.b, as_signed(w.b), q.v), vdotq_s32(s.c, as_signed(w.c), q.v),
-          vdotq_s32(s.d, as_signed(w.d), q.v)};
+  multiply_add(s.a, w.a, q.v);
+  multiply_add(s.b, w.b, q.v);
+  multiply_add(s.c, w.c, q.v);
+  multiply_add(s.d, w.d, q.v);
+  return s;
 }
 
-// Four rows of two lines, times all pairs of tokens.
-template <int kPairs>
-[[gnu::always_inline]] inline void add_part(uint8x16_t line, uint8x16_t next, const int8x16_t (&tokens)[kPairs], int at,
-                                            Squares (&squares)[kPairs]) {
-  const auto words = [](uint8x16_t x) { return vreinterpretq_s32_u8(x); };
-  const int8x16_t low = vreinterpretq_s8_s32(vzip1q_s32(words(line), words(next))),
-                  high = vreinterpretq_s8_s32(vzip2q_s32(words(line), words(next)));
-#pragma GCC unroll 3
-  for (int p = 0; p < kPairs; ++p) {
-    squares[p].of[at] = vmmlaq_s32(squares[p].of[at], low, tokens[p]);
-    squares[p].of[at + 1] = vmmlaq_s32(squares[p].of[at + 1], high, tokens[p]);
-  }
+[[gnu::always_inline]] inline void multiply_squares(int32x4_t& sum, int8x16_t rows, int8x16_t tokens) {
+  __asm__("smmla %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(rows), "w"(tokens));
 }
 
-template <class Line, int kPairs>
-[[gnu::always_inline]] inline void add_pairs(const std::uint8_t* panel, std::size_t panel_stride, std::size_t quads,
-                                             const std::int8_t* x, std::size_t x_stride, Squares (&squares)[kPairs]) {
-  for (std::size_t q = 0; q < quads; q += 2, panel += 2 * panel_stride, x += 8) {
-    int8x16_t tokens[kPairs];
-#pragma GCC unroll 3
-    for (int p = 0; p < kPairs; ++p)
-      tokens[p] = vcombine_s8(vld1_s8(x + 2 * p * x_stride), vld1_s8(x + (2 * p + 1) * x_stride));
-    const Bytes line = Line::load(panel), next = Line::load(panel + panel_stride);
-    add_part<kPairs>(line.a, next.a, tokens, 0, squares);
-    add_part<kPairs>(line.b, next.b, tokens, 2, squares);
-    add_part<kPairs>(line.c, next.c, tokens, 4, squares);
-    add_part<kPairs>(line.d, next.d, tokens, 6, squares);
-  }
+// Four rows of two lines, times two tokens.
+[[gnu::always_inline]] inline void multiply_rows(int32x4_t& low, int32x4_t& high, uint8x16_t line, uint8x16_t next,
+                                                 int8x16_t tokens) {
+  const int32x4_t a = vreinterpretq_s32_u8(line), b = vreinterpretq_s32_u8(next);
+  multiply_squares(low, vreinterpretq_s8_s32(vzip1q_s32(a, b)), tokens);
+  multiply_squares(high, vreinterpretq_s8_s32(vzip2q_s32(a, b)), tokens);
 }
 
 template <class Line, int MR>
@@ -88,28 +73,32 @@ template <class Line, int MR>
                                                   std::size_t quads, const std::int8_t* x, std::size_t x_stride,
                                                   Sums (&sum)[MR][1]) {
   constexpr int kPairs = MR / 2;
-  const std::size_t even = quads / 2 * 2;
-  const auto take = [&](Squares(&&squares)[kPairs]) {
-    add_pairs<Line, kPairs>(panel, panel_stride, even, x, x_stride, squares);
+  Squares squares[kPairs];
+#pragma GCC unroll 3
+  for (int p = 0; p < kPairs; ++p) squares[p] = Squares::join(sum[2 * p][0], sum[2 * p + 1][0]);
+  for (; quads >= 2; quads -= 2, panel += 2 * panel_stride, x += 8) {
+    const Bytes line = Line::load(panel), next = Line::load(panel + panel_stride);
 #pragma GCC unroll 3
     for (int p = 0; p < kPairs; ++p) {
-      sum[2 * p][0] = squares[p].first();
-      sum[2 * p + 1][0] = squares[p].second();
+      const int8x16_t tokens = vcombine_s8(vld1_s8(x + 2 * p * x_stride), vld1_s8(x + (2 * p + 1) * x_stride));
+      multiply_rows(squares[p].low.a, squares[p].high.a, line.a, next.a, tokens);
+      multiply_rows(squares[p].low.b, squares[p].high.b, line.b, next.b, tokens);
+      multiply_rows(squares[p].low.c, squares[p].high.c, line.c, next.c, tokens);
+      multiply_rows(squares[p].low.d, squares[p].high.d, line.d, next.d, tokens);
     }
-  };
-  if constexpr (kPairs == 1)
-    take({{sum[0][0], sum[1][0]}});
-  else if constexpr (kPairs == 2)
-    take({{sum[0][0], sum[1][0]}, {sum[2][0], sum[3][0]}});
-  else
-    take({{sum[0][0], sum[1][0]}, {sum[2][0], sum[3][0]}, {sum[4][0], sum[5][0]}});
-  const auto take_alone = [&](int m, std::size_t q) {
-    sum[m][0] = dot(sum[m][0], Line::load(panel + q * panel_stride), load(x + m * x_stride + 4 * q));
-  };
-  if constexpr (MR % 2 != 0)
-    for (std::size_t q = 0; q < even; ++q) take_alone(MR - 1, q);
-  for (std::size_t q = even; q < quads; ++q)
-    for (int m = 0; m < MR; ++m) take_alone(m, q);
+    if constexpr (MR % 2 != 0) {
+      sum[MR - 1][0] = dot(sum[MR - 1][0], line, load(x + (MR - 1) * x_stride));
+      sum[MR - 1][0] = dot(sum[MR - 1][0], next, load(x + (MR - 1) * x_stride + 4));
+    }
+  }
+#pragma GCC unroll 3
+  for (int p = 0; p < kPairs; ++p) {
+    sum[2 * p][0] = squares[p].first();
+    sum[2 * p + 1][0] = squares[p].second();
+  }
+  if (quads == 0) return;
+#pragma GCC unroll 8
+  for (int m = 0; m < MR; ++m) sum[m][0] = dot(sum[m][0], Line::load(panel), load(x + m * x_stride));
 }
 
 // The same where they are unsigned, and the line's bytes signed.
