@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "cli/option_checks.h"
 #include "nibble/error.h"
@@ -32,13 +33,15 @@ class OwnServer {
     facts_.tokenizer = &model_.tokenizer();
     facts_.context = facts_.trained_context = context;
     facts_.vocabulary = model_.config().vocab_size;
-    scheduler_.emplace(decoder_, model_.tokenizer(),
-                       serve::SchedulerOptions{
-                           .limits = {.context = context,
-                                      .most_sequences = parallel,
-                                      .most_held = 0,
-                                      .memory = serve::BatchLoop::bytes_of_sequence(decoder_, context) * parallel}});
-    api_.emplace(facts_, *scheduler_, serve::AccessRules{}, serve::LogCallback());
+    const serve::SchedulerOptions options{
+        .limits = {.context = context,
+                   .most_sequences = parallel,
+                   .most_held = 0,
+                   .memory = serve::BatchLoop::bytes_of_sequence(decoder_, context) * parallel}};
+    facts_.most_sequences = parallel;
+    facts_.most_together = parallel + options.queue;
+    pool_.emplace(std::make_shared<serve::LoadedModel>(decoder_, model_.tokenizer(), options));
+    api_.emplace(std::span(&facts_, 1), *pool_, serve::AccessRules{}, serve::LogCallback());
     server_.emplace(serve::HttpAddress{.port = 0}, serve::HttpLimits{}, *api_);
     server_->start();
   }
@@ -52,7 +55,7 @@ class OwnServer {
   SourceModel model_;
   Decoder decoder_;
   serve::ServedModel facts_;
-  std::optional<serve::Scheduler> scheduler_;
+  std::optional<serve::ModelPool> pool_;
   std::optional<serve::ApiServer> api_;
   std::optional<serve::HttpServer> server_;
 };

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -18,6 +20,7 @@
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/tell/inspect.h"
+#include "pipeline/tell/memory_plan.h"
 #include "report/number_text.h"
 #include "serve/api/api_server.h"
 #include "serve/line_writer.h"
@@ -26,14 +29,14 @@ namespace nibble::cli {
 namespace {
 
 using serve::AccessRules;
-using serve::Scheduler;
 using serve::ServedModel;
 
 constexpr std::size_t kLongestByDefault = 32768;
+constexpr std::uint64_t kAnyMemory = UINT64_MAX;
 
 struct Options {
-  std::string model, key_file, memory;
-  std::vector<std::string> names;
+  std::string key_file, memory, budget;
+  std::vector<std::string> models, names;
   serve::HttpAddress address;
   AccessRules rules;
   ChatOptions chat;
@@ -73,31 +76,23 @@ void judge_access(Options& options) {
 }
 
 // None where the model has none and none was asked for.
-std::optional<ModelTemplate> open_template(const SourceModel& model, const ChatOptions& options, Session& session) {
+std::optional<ModelTemplate> open_template(const SourceModel& model, const std::string& name,
+                                           const ChatOptions& options, Session& session) {
   try {
     return ModelTemplate::open(model, options.template_choice, false);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::not_found || !options.template_choice.empty()) throw;
-    session.note("note: the model has no chat template, so it continues texts and does not chat; --template gives one");
+    session.note(fmt::format(
+        "note: '{}' has no chat template, so it continues texts and does not chat; --template gives one", name));
     return std::nullopt;
   }
 }
 
-// Half of what there is once the weights are there: a page more for one sequence is a page less for another, and the
-// rest is the system's.
-std::uint64_t memory_for_caches(const Options& options, const Decoder& decoder, std::size_t context) {
-  if (!options.memory.empty()) return bytes_of_option(options.memory, "--memory");
-  const std::uint64_t one = serve::BatchLoop::bytes_of_sequence(decoder, context);
-  return std::min(one * (options.parallel + options.held), std::max(available_memory() / 2, one));
-}
-
-ServedModel served(const Options& options, const SourceModel& model, const ModelTemplate* chat_template,
-                   std::size_t context) {
+ServedModel facts_of(const Options& options, const SourceModel& model, std::vector<std::string> names,
+                     const ModelTemplate* chat_template, std::size_t context) {
   const ModelInfo info = describe_model(model);
   ServedModel served;
-  served.names = options.names;
-  if (served.names.empty()) served.names = {serve::default_model_name(options.model)};
-  if (std::ranges::find(served.names, options.model) == served.names.end()) served.names.push_back(options.model);
+  served.names = std::move(names);
   served.tokenizer = &model.tokenizer();
   served.chat_template = chat_template;
   served.template_variables = template_variables(options.chat);
@@ -105,12 +100,133 @@ ServedModel served(const Options& options, const SourceModel& model, const Model
   served.context = context;
   served.trained_context = model.config().context;
   served.vocabulary = model.config().vocab_size;
+  served.most_sequences = options.parallel;
+  served.most_together = options.parallel + options.queue;
   served.parameters = info.parameters;
   served.bytes = info.bytes;
   served.created = std::time(nullptr);
   served.weights = serve::weight_facts(model);
   return served;
 }
+
+// What each is called, the first name being the one that is told; its path is one, too.
+std::vector<std::vector<std::string>> names_of(const Options& options) {
+  const std::size_t count = options.models.size();
+  if (count > 1 && !options.names.empty() && options.names.size() != count)
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("several models have one --alias each, in their order, or none: {} for {} models",
+                            options.names.size(), count));
+  std::vector<std::vector<std::string>> names;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::string& path = options.models[i];
+    std::vector<std::string> own = {serve::default_model_name(path)};
+    if (!options.names.empty()) own = count == 1 ? options.names : std::vector{options.names[i]};
+    if (std::ranges::find(own, path) == own.end()) own.push_back(path);
+    for (std::size_t other = 0; other < i; ++other)
+      if (names[other].front() == own.front())
+        throw Error(ErrorKind::invalid_argument,
+                    fmt::format("two models have the same name; give each one with --alias, in their order: '{}'",
+                                own.front()));
+    names.push_back(std::move(own));
+  }
+  return names;
+}
+
+// All models that are served: open, and loaded when they are asked for.
+class Models {
+ public:
+  Models(const Options& options, Session& session) : options_(options), session_(session) {
+    std::vector<std::vector<std::string>> names = names_of(options);
+    for (std::size_t i = 0; i < options.models.size(); ++i) {
+      const std::string& path = options.models[i];
+      const SourceModel& model = opened_.emplace_back(SourceModel::open(path));
+      const auto& chat_template =
+          templates_.emplace_back(open_template(model, names[i].front(), options.chat, session));
+      const std::size_t most = model.config().context;
+      if (options.context > 0) refuse_longer_than_context(options.context, most, "--context");
+      const std::size_t context = options.context > 0 ? options.context : std::min(most, kLongestByDefault);
+      facts_.push_back(
+          facts_of(options, model, std::move(names[i]), chat_template ? &*chat_template : nullptr, context));
+      session.note_reading(model);
+      session.note_unused_activations(path, model);
+    }
+    session.machine();  // made by this thread, which tells what it is
+  }
+
+  const std::vector<ServedModel>& facts() const noexcept { return facts_; }
+
+  std::vector<serve::PooledModel> pooled(std::uint64_t memory) {
+    std::uint64_t all_weights = 0;
+    for (const ServedModel& facts : facts_) all_weights += facts.bytes;
+    std::vector<serve::PooledModel> models;
+    for (std::size_t i = 0; i < facts_.size(); ++i) {
+      const std::uint64_t caches = planned_caches(i, memory, all_weights);
+      models.push_back(
+          {.name = facts_[i].names.front(),
+           .bytes = facts_[i].bytes + caches,
+           .load = [this, i, caches](const ProgressCallback& progress) { return load(i, caches, progress); }});
+    }
+    return models;
+  }
+
+ private:
+  // What a text's cache takes when it is full.
+  std::uint64_t bytes_of_text(std::size_t model) const {
+    const MemoryPlan plan = plan_memory(
+        {.model = options_.models[model], .memory = 1, .context = facts_[model].context, .formats = {"f16"}});
+    const auto is_raw = [](const serve::FormatShare& share) {
+      return share.format == "f32" || share.format == "f16" || share.format == "bf16";
+    };
+    const bool is_quantized = !std::ranges::all_of(facts_[model].weights.formats, is_raw);
+    const KvType type = session_.kv().value_or(is_quantized ? KvType::q8_0 : KvType::f16);
+    const std::uint64_t of_type = type == KvType::f32    ? 2 * plan.cache_bytes[0]
+                                  : type == KvType::f16  ? plan.cache_bytes[0]
+                                  : type == KvType::q8_0 ? plan.cache_bytes[1]
+                                                         : plan.cache_bytes[2];
+    return of_type + plan.saved_bytes;
+  }
+
+  // An equal share of what all weights leave, or half of what its own do where they do not lie there together.
+  std::uint64_t planned_caches(std::size_t model, std::uint64_t memory, std::uint64_t all_weights) const {
+    if (!options_.memory.empty()) return bytes_of_option(options_.memory, "--memory");
+    if (memory == kAnyMemory) return 0;  // known once it is loaded
+    const std::uint64_t one = bytes_of_text(model), own = facts_[model].bytes;
+    const std::uint64_t share =
+        all_weights < memory ? (memory - all_weights) / facts_.size() : (memory - std::min(own, memory)) / 2;
+    return std::max(one, std::min(one * (options_.parallel + options_.held), share));
+  }
+
+  std::shared_ptr<serve::LoadedModel> load(std::size_t i, std::uint64_t caches, const ProgressCallback& progress) {
+    const SourceModel& model = opened_[i];
+    std::unique_ptr<Decoder> decoder;
+    {
+      const std::lock_guard turn(turns_);
+      decoder = std::make_unique<Decoder>(model, DecoderOptions{session_.running_kernels(), session_.kv(), progress},
+                                          session_.machine());
+    }
+    const std::size_t context = facts_[i].context;
+    const std::uint64_t one = serve::BatchLoop::bytes_of_sequence(*decoder, context);
+    // Without a bound of its own it is half of what there is once the weights are there: a page more for one sequence
+    // is a page less for another, and the rest is the system's.
+    if (caches == 0) caches = std::min(one * (options_.parallel + options_.held), available_memory() / 2);
+    if (options_.memory.empty()) caches = std::max(caches, one);
+    return std::make_shared<serve::LoadedModel>(
+        std::move(decoder), model.tokenizer(),
+        serve::SchedulerOptions{.limits = {.context = context,
+                                           .most_sequences = options_.parallel,
+                                           .most_held = options_.held,
+                                           .memory = caches},
+                                .queue = options_.queue,
+                                .turns = facts_.size() > 1 ? &turns_ : nullptr});
+  }
+
+  const Options& options_;
+  Session& session_;
+  std::deque<SourceModel> opened_;
+  std::deque<std::optional<ModelTemplate>> templates_;
+  std::vector<ServedModel> facts_;
+  serve::Turns turns_;  // they share the machine
+};
 
 // A connection is a descriptor, and the rest needs some, too.
 std::size_t connections_that_fit(std::size_t wanted) {
@@ -129,28 +245,53 @@ std::string log_line(const Json& line) {
   return serve::line_of(whole);
 }
 
-void serve_model(Options& options, Session& session) {
+Json log_of(const serve::PoolEvent& event) {
+  Json line = {{"event", event.is_loaded       ? "loaded"
+                         : event.error.empty() ? "unloaded"
+                                               : "not loaded"},
+               {"model", event.model},
+               {"seconds", event.seconds},
+               {"bytes", event.bytes}};
+  if (!event.error.empty()) line["error"] = event.error;
+  return line;
+}
+
+std::string greeting(const Options& options, const Models& models, const serve::ModelPool& pool, std::uint16_t port) {
+  const std::string host =
+      options.address.host.find(':') == std::string::npos ? options.address.host : "[" + options.address.host + "]";
+  std::string names;
+  for (const ServedModel& one : models.facts())
+    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", one.names.front());
+  const std::string address = fmt::format("serves {} at http://{}:{}/v1", names, host, port);
+  if (models.facts().size() == 1)
+    return fmt::format(
+        "{} ({} texts at once, {} tokens of context each, {} of keys and values at most); Ctrl-C ends it", address,
+        options.parallel, grouped_text(models.facts().front().context), bytes_text(pool.state(0).memory));
+  return fmt::format(
+      "{} (each loaded when it is first asked for, {} of memory for all, {} texts of each at once); Ctrl-C "
+      "ends it",
+      address, bytes_text(pool.memory()), options.parallel);
+}
+
+void serve_models(Options& options, Session& session) {
   judge_access(options);
   serve::require_http_server();  // before a model is loaded for nothing
-  const SourceModel model = SourceModel::open(options.model);
-  const std::optional<ModelTemplate> chat_template = open_template(model, options.chat, session);
-  const std::size_t most = model.config().context;
-  if (options.context > 0) refuse_longer_than_context(options.context, most, "--context");
-  const std::size_t context = options.context > 0 ? options.context : std::min(most, kLongestByDefault);
-  const ServedModel facts = served(options, model, chat_template ? &*chat_template : nullptr, context);
-  Decoder decoder(model, {session.running_kernels(), session.kv(), session.progress()}, session.machine());
-  session.end_progress();
-  session.note_reading(model);
-  session.note_unused_activations(options.model, model);
-  Scheduler scheduler(decoder, model.tokenizer(),
-                      {.limits = {.context = context,
-                                  .most_sequences = options.parallel,
-                                  .most_held = options.held,
-                                  .memory = memory_for_caches(options, decoder, context)},
-                       .queue = options.queue});
+  Models models(options, session);
+  const bool has_budget = !options.budget.empty() || models.facts().size() > 1;
+  // Something is the system's, and what a step computes with is beside weights and caches.
+  const std::uint64_t memory = !options.budget.empty() ? bytes_of_option(options.budget, "--budget")
+                               : has_budget            ? available_memory() / 10 * 9
+                                                       : kAnyMemory;
   serve::LineWriter lines(STDERR_FILENO);
   const auto log = [&lines](const Json& line) { lines.add(log_line(line)); };
-  serve::ApiServer api(facts, scheduler, options.rules, options.quiet ? serve::LogCallback() : log);
+  serve::ModelPool pool(models.pooled(memory), {.memory = memory,
+                                                .most_waiting = options.parallel + options.queue,
+                                                .on_event = [&](const serve::PoolEvent& event) {
+                                                  if (!options.quiet) log(log_of(event));
+                                                }});
+  if (models.facts().size() == 1) pool.load(0, session.progress());
+  session.end_progress();
+  serve::ApiServer api(models.facts(), pool, options.rules, options.quiet ? serve::LogCallback() : log);
   serve::HttpLimits limits;
   limits.connections = connections_that_fit(limits.connections);
   if (limits.connections < serve::HttpLimits().connections)
@@ -159,18 +300,12 @@ void serve_model(Options& options, Session& session) {
   serve::HttpServer server(options.address, limits, api);
   api.count_connections([&server] { return server.connections(); });
   server.start();
-  const std::string host =
-      options.address.host.find(':') == std::string::npos ? options.address.host : "[" + options.address.host + "]";
-  session.note(
-      fmt::format("serves '{}' at http://{}:{}/v1 ({} texts at once, {} tokens of context each, {} of keys and "
-                  "values at most); Ctrl-C ends it",
-                  facts.names.front(), host, server.port(), options.parallel, grouped_text(context),
-                  bytes_text(scheduler.state().memory)));
+  session.note(greeting(options, models, pool, server.port()));
   while (!interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   // Where nobody reads standard error, a note would not let it end.
   lines.add(fmt::format("nibble: ends when what was begun is done, but in {} s at the latest", options.drain_seconds));
   server.close();
-  const bool all = scheduler.drain(std::chrono::seconds(options.drain_seconds));
+  const bool all = pool.drain(std::chrono::seconds(options.drain_seconds));
   server.stop(std::chrono::seconds(2));
   if (!all) lines.add("nibble: some answers were not finished in time");
 }
@@ -184,11 +319,14 @@ void add_serve(CLI::App& app, Session& session) {
   verb->footer(
       "Examples:\n  nibble serve small.gguf\n  nibble serve small.gguf --port 8081 --parallel 16 --context 8192\n"
       "  nibble serve small.gguf --host 0.0.0.0 --api-key-file keys.txt\n"
+      "  nibble serve small.gguf large.gguf --budget 24GB\n"
       "  curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": "
       "\"Hello\"}]}'\n\nA browser finds a page for people at the same address. Each request gets the same text alone "
       "and beside others. SIGTERM and Ctrl-C end the server when what was begun is done.\nNIBBLE_API_KEY holds a key, "
       "besides those of --api-key-file.");
-  verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
+  verb->add_option("model", options->models,
+                   "Hugging Face directories or .gguf; of several each is loaded when it is first asked for")
+      ->required();
   verb->add_option("--host", options->address.host, "Address to listen on")->capture_default_str();
   verb->add_option("--port", options->address.port, "Port (0: any that is free)")->capture_default_str();
   verb->add_option("--api-key-file", options->key_file, "File of keys, a line each, one of which a request must bring");
@@ -200,7 +338,8 @@ void add_serve(CLI::App& app, Session& session) {
                    "Origin whose pages may use the server, as https://example.org (may be given several times)")
       ->allow_extra_args(false);
   verb->add_option("--alias", options->names,
-                   "Name of the model in requests (default: its file's; may be given several times)")
+                   "Name of the model in requests (default: its file's; may be given several times, and of several "
+                   "models once for each, in their order)")
       ->allow_extra_args(false);
   verb->add_option("--parallel", options->parallel, "Texts that are made at the same time")
       ->check(count_within(1, 1024))
@@ -214,7 +353,10 @@ void add_serve(CLI::App& app, Session& session) {
   verb->add_option(
       "--memory", options->memory,
       "For keys and values, recurrent states and points to go back to of all texts, those held for what comes next too "
-      "(default: half of what is free)");
+      "(default: half of what is free); of several models for each (default: a share of what their weights leave)");
+  verb->add_option("--budget", options->budget,
+                   "For weights and caches of all models that are loaded at the same time: those used longest ago make "
+                   "room for others (default, of several models: nine tenths of what is free)");
   verb->add_option("--held", options->held, "Texts that are held for what comes next; 0: none")
       ->check(count_within(0, 1U << 16U))
       ->capture_default_str();
@@ -225,7 +367,7 @@ void add_serve(CLI::App& app, Session& session) {
   add_template_options(*verb, options->chat);
   add_sampler(*verb, options->sampler);
   session.add_engine(*verb);
-  verb->callback([options, &session] { serve_model(*options, session); });
+  verb->callback([options, &session] { serve_models(*options, session); });
 }
 
 }  // namespace nibble::cli

@@ -12,6 +12,24 @@ void Histogram::add(double seconds) noexcept {
   sum_ += seconds;
 }
 
+Histogram& Histogram::operator+=(const Histogram& other) noexcept {
+  for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
+  count_ += other.count_;
+  sum_ += other.sum_;
+  return *this;
+}
+
+Metrics& Metrics::operator+=(const Metrics& other) noexcept {
+  for (const auto count : {&Metrics::prompt_tokens, &Metrics::cached_tokens, &Metrics::read_tokens,
+                           &Metrics::new_tokens, &Metrics::steps, &Metrics::preemptions, &Metrics::rejected})
+    this->*count += other.*count;
+  for (std::size_t i = 0; i < finished.size(); ++i) finished[i] += other.finished[i];
+  for (const auto histogram : {&Metrics::first_token, &Metrics::between_tokens, &Metrics::whole, &Metrics::queue,
+                               &Metrics::prompt, &Metrics::decode})
+    this->*histogram += other.*histogram;
+  return *this;
+}
+
 std::uint64_t Histogram::count_within(std::size_t i) const noexcept {
   std::uint64_t count = 0;
   for (std::size_t place = 0; place <= i; ++place) count += counts_[place];

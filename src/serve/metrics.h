@@ -18,6 +18,7 @@ class Histogram {
   // bounds: rising, upper ends.
   explicit Histogram(std::span<const double> bounds) : bounds_(bounds) {}
   void add(double seconds) noexcept;
+  Histogram& operator+=(const Histogram& other) noexcept;  // of the same bounds
   std::span<const double> bounds() const noexcept { return bounds_; }
   // How many were at most bounds()[i].
   std::uint64_t count_within(std::size_t i) const noexcept;
@@ -44,6 +45,8 @@ struct Metrics {
   std::array<std::uint64_t, 4> finished = {};  // by FinishReason
   Histogram first_token{kRequestBounds}, between_tokens{kTokenBounds}, whole{kRequestBounds}, queue{kRequestBounds},
       prompt{kRequestBounds}, decode{kRequestBounds};
+
+  Metrics& operator+=(const Metrics& other) noexcept;
 };
 
 }  // namespace nibble::serve

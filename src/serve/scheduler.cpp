@@ -79,6 +79,15 @@ void Scheduler::publish() {
   state_.sequences = loop_.facts();
 }
 
+void Scheduler::step() {
+  if (options_.turns == nullptr) {
+    loop_.step();
+    return;
+  }
+  const std::lock_guard turn(*options_.turns);
+  loop_.step();
+}
+
 void Scheduler::work() {
   for (;;) {
     std::vector<Submitted> submitted;
@@ -99,7 +108,7 @@ void Scheduler::work() {
         loop_.add(one.ticket, i, std::move(one.requests[i]), one.on_event);
     for (const Ticket ticket : cancelled) loop_.cancel(ticket);
     if (cancels_all) loop_.cancel_all();
-    loop_.step();
+    step();
   }
 }
 

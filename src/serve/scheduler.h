@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "serve/batch_loop.h"
+#include "serve/turns.h"
 
 namespace nibble::serve {
 
@@ -26,6 +27,7 @@ using Ticket = std::uint64_t;
 struct SchedulerOptions {
   BatchLimits limits;
   std::size_t queue = 64;  // requests that wait while others are at work
+  Turns* turns = nullptr;  // of those who share the decoder's machine: a step has it alone
 };
 
 // How things stood after the last step, or when a request ended.
@@ -63,6 +65,7 @@ class Scheduler {
     EventCallback on_event;
   };
   void work();
+  void step();
   void publish();  // with the lock held
 
   SchedulerOptions options_;

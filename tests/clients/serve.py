@@ -253,6 +253,36 @@ def together(server):
     assert 'nibble_request_success_total{finished_reason="failed"} 0' in metrics
 
 
+def several(nibble, model):
+    """Two models of which a budget holds one: each is loaded when it is asked for, and gets the same texts."""
+    weights = sum(f.stat().st_size for f in pathlib.Path(model).glob("*.safetensors"))
+    cache = 64 << 20
+    server = Server(nibble, model, model, "--alias", "second", "--memory", str(cache), "--budget",
+                    str(3 * (weights + cache) // 2))
+    client = server.client
+    assert [m.id for m in client.models.list()] == ["tale", "second"]
+    raises(openai.BadRequestError, lambda: ask(client, "Tom", model=""), "this server has 'tale', 'second'")
+    raises(openai.NotFoundError, lambda: ask(client, "Tom", model="third"), "'tale', 'second'")
+    texts = {name: [ask(client, "Tom", model=name).choices[0].message.content for _ in range(2)]
+             for name in ("tale", "second", "tale")}
+    assert len({text for of_model in texts.values() for text in of_model}) == 1
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(ask, client, "Tom", model=("tale", "second")[i % 2]) for i in range(16)]
+        for i, answer in enumerate(answers):
+            told = answer.result()
+            assert told.model == ("tale", "second")[i % 2] and told.choices[0].message.content == texts["tale"][0]
+    metrics = server.get("/metrics")
+    loaded = [int(n) for n in re.findall(r'nibble_model_loaded\{model="\w+"\} (\d)', metrics)]
+    assert sorted(loaded) == [0, 1], loaded
+    loads = [int(n) for n in re.findall(r'nibble_model_loads_total\{model="\w+"\} (\d+)', metrics)]
+    assert min(loads) >= 1 and sum(loads) >= 3, loads
+    assert '"event":"unloaded"' in server.log() and '"model":"second"' in server.log()
+    server.end()
+    small = subprocess.run([nibble, "serve", model, model, "--alias", "a", "--alias", "b", "--budget", "1MB", "--port", "0"],
+                           capture_output=True, text=True, timeout=60)
+    assert small.returncode == 1 and "'a' needs more memory" in small.stderr and " of 1000000" in small.stderr, small
+
+
 def main():
     nibble, model = sys.argv[1:]
     server = Server(nibble, model)
@@ -270,6 +300,8 @@ def main():
     together(server)
     print("together: the same text alone and among 23 others")
     server.end()
+    several(nibble, model)
+    print("several: loaded and unloaded as they were asked for")
     small = Server(nibble, model, "--parallel", "1", "--queue", "0")
     streams = [ask(small.client, "Tom", stream=True, max_tokens=300)]
     error = raises(openai.RateLimitError, lambda: ask(small.client, "She"))

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -27,7 +28,7 @@ TEST(MetricsText, ADashboardAsksForWhatThereIs) {
   ASSERT_TRUE(dashboard.is_object());
   EXPECT_GE(dashboard["panels"].size(), 12u);
   std::string lines;
-  const std::string told = metrics_text(SchedulerState{}, 1);
+  const std::string told = metrics_text(std::array{ModelState{}}, 1);
   for (std::size_t at = 0; at < told.size(); at = told.find('\n', at) + 1)
     if (told[at] != '#') lines += told.substr(at, told.find_first_of("{ ", at) - at) + '\n';
   const std::set<std::string> names = words_of(lines, "nibble_[a-z0-9_]+");

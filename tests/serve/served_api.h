@@ -41,8 +41,13 @@ class Api : public testing::Test, public ServedTale {
     BatchLimits given = limits();
     given.most_sequences = parallel;
     given.context = facts.context;
-    scheduler.emplace(decoder, tokenizer, SchedulerOptions{.limits = given, .queue = queue});
-    api.emplace(facts, *scheduler, std::move(rules), [this](const Json& line) {
+    facts.most_sequences = parallel;
+    facts.most_together = parallel + queue;
+    const auto loaded =
+        std::make_shared<LoadedModel>(decoder, tokenizer, SchedulerOptions{.limits = given, .queue = queue});
+    scheduler = &loaded->scheduler;
+    pool.emplace(loaded);
+    api.emplace(std::span(&facts, 1), *pool, std::move(rules), [this](const Json& line) {
       const std::lock_guard lock(log_mutex);
       lines.push_back(line);
     });
@@ -82,9 +87,10 @@ class Api : public testing::Test, public ServedTale {
   ScratchDirectory scratch;
   std::optional<ModelTemplate> chat_template;
   ServedModel facts;
-  std::optional<Scheduler> scheduler;
   std::mutex log_mutex;
   std::vector<Json> lines;
+  std::optional<ModelPool> pool;
+  Scheduler* scheduler = nullptr;  // of the pool's model
   std::optional<ApiServer> api;
   std::optional<HttpServer> server;
 };

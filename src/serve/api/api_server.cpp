@@ -61,11 +61,12 @@ class HeadedExchange final : public HttpExchange {
 
 }  // namespace
 
-struct ApiServer::Call {
+struct ApiServer::Call : std::enable_shared_from_this<Call> {
   HttpRequest request;
   std::shared_ptr<HttpExchange> exchange;
   std::string id;
   Clock::time_point start = Clock::now();
+  std::string model{};  // which one, where there are several
 
   void answer(const Json& json) const { exchange->answer({.body = line_of(json)}); }
 };
@@ -120,9 +121,9 @@ const ApiServer::Route* ApiServer::find_route(std::string_view path, std::string
   return nullptr;
 }
 
-ApiServer::ApiServer(const ServedModel& model, Scheduler& scheduler, AccessRules rules, LogCallback log)
-    : model_(model),
-      scheduler_(scheduler),
+ApiServer::ApiServer(std::span<const ServedModel> models, ModelPool& pool, AccessRules rules, LogCallback log)
+    : models_(models),
+      pool_(pool),
       access_(std::move(rules)),
       log_(std::move(log)),
       run_id_([] {
@@ -131,7 +132,7 @@ ApiServer::ApiServer(const ServedModel& model, Scheduler& scheduler, AccessRules
       }()),
       work_(kPreparing, kMostPrepared) {}
 
-ApiServer::~ApiServer() { scheduler_.drain(std::chrono::milliseconds(0)); }
+ApiServer::~ApiServer() { pool_.drain(std::chrono::milliseconds(0)); }
 
 std::string ApiServer::new_id() { return fmt::format("{:016x}{:08x}", run_id_, ++last_id_); }
 
@@ -178,63 +179,126 @@ void ApiServer::run(const Route& route, const std::shared_ptr<Call>& call) {
   try {
     (this->*route.answer)(*call);
   } catch (const std::exception& error) {
-    const ApiError told = api_error_of(error);
-    const unsigned wait =
-        told.status() == 503 ? kDrainRetrySeconds
-        : told.status() == 429
-            ? static_cast<unsigned>(std::min<std::size_t>(
-                  1 + scheduler_.state().waiting / scheduler_.options().limits.most_sequences, kMostRetrySeconds))
-            : 0;
-    log(*call, {.status = told.status(), .error = told.what()});
-    call->exchange->answer(error_answer(told, wait));
+    fail(*call, error);
   }
+}
+
+void ApiServer::fail(const Call& call, const std::exception& error) {
+  const ApiError told = api_error_of(error);
+  unsigned wait = 0;
+  if (told.status() == 503) wait = kDrainRetrySeconds;
+  if (told.status() == 429)
+    wait = static_cast<unsigned>(
+        std::min<std::size_t>(1 + texts_waiting() / models_.front().most_sequences, kMostRetrySeconds));
+  log(call, {.status = told.status(), .error = told.what()});
+  call.exchange->answer(error_answer(told, wait));
+}
+
+// --- which model -----------------------------------------------------------------------------------------------------
+
+std::size_t ApiServer::model_named(std::string_view name) const {
+  for (std::size_t i = 0; i < models_.size(); ++i)
+    if (std::ranges::find(models_[i].names, name) != models_[i].names.end()) return i;
+  std::string others;
+  for (const ServedModel& model : models_)
+    others += fmt::format("{}'{}'", others.empty() ? "" : ", ", model.names.front());
+  throw ApiError(404, fmt::format("there is no model '{}' here, but {}", name, others), "model", "model_not_found");
+}
+
+std::size_t ApiServer::model_of(const Json& body) const {
+  const std::string name = RequestFields(body).text("model", "");
+  if (!name.empty()) return model_named(name);
+  if (models_.size() == 1) return 0;
+  std::string names;
+  for (const ServedModel& model : models_)
+    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", model.names.front());
+  throw ApiError(400, fmt::format("model is missing: this server has {}", names), "model");
+}
+
+std::size_t ApiServer::model_of_query(const Call& call) const {
+  constexpr std::string_view kName = "model=";
+  std::string_view rest = call.request.query;
+  while (!rest.empty()) {
+    const std::string_view field = rest.substr(0, rest.find('&'));
+    if (field.starts_with(kName)) return model_named(percent_decoded(field.substr(kName.size())));
+    rest.remove_prefix(std::min(field.size() + 1, rest.size()));
+  }
+  return 0;
+}
+
+std::size_t ApiServer::texts_waiting() const {
+  std::size_t texts = 0;
+  for (std::size_t i = 0; i < models_.size(); ++i) texts += pool_.state(i).waiting;
+  return texts;
 }
 
 // --- texts -----------------------------------------------------------------------------------------------------------
 
 void ApiServer::generate(Call& call, Ask ask) {
-  Asked asked = ask(parse_body(call.request.body), model_, call.exchange, call.id);
-  if (asked.requests.size() > scheduler_.most_together())
-    throw ApiError(400, fmt::format("this asks for {} texts, and at most {} are made at once", asked.requests.size(),
-                                    scheduler_.most_together()));
+  const Json body = parse_body(call.request.body);
+  const std::size_t model = model_of(body);
+  if (models_.size() > 1) call.model = models_[model].names.front();
+  Asked asked = ask(body, models_[model], call.exchange, call.id);
+  const std::size_t texts = asked.requests.size(), most = models_[model].most_together;
+  if (texts > most)
+    throw ApiError(400, fmt::format("this asks for {} texts, and at most {} are made at once", texts, most));
   for (GenerationRequest& request : asked.requests) request.asked = call.start;
-  Call facts{.request = {.method = call.request.method,
-                         .path = call.request.path,
-                         .query = {},
-                         .headers = {},
-                         .body = {},
-                         .peer = call.request.peer},
-             .exchange = nullptr,
-             .id = call.id,
-             .start = call.start};
-  asked.answer->on_end([this, facts = std::move(facts)](const AnswerSummary& summary) { log(facts, summary); });
-  const std::optional<Ticket> ticket = scheduler_.submit(
+  call.request.body.clear();
+  call.request.headers.clear();
+  const std::shared_ptr<Call> held = call.shared_from_this();
+  asked.answer->on_end([this, held](const AnswerSummary& summary) { log(*held, summary); });
+  const bool is_taken = pool_.use(
+      model, texts,
+      [this, held, asked = std::make_shared<Asked>(std::move(asked))](const std::shared_ptr<LoadedModel>& loaded) {
+        submit(held, *asked, loaded);
+      },
+      [this, held](const std::exception_ptr& error) {
+        try {
+          if (!error) throw ApiError(503, "the server is shutting down");
+          std::rethrow_exception(error);
+        } catch (const std::exception& told) {
+          fail(*held, told);
+        }
+      });
+  if (is_taken) return;
+  if (pool_.drains()) throw ApiError(503, "the server is shutting down");
+  throw ApiError(429, "too many texts wait for the model; try again later", "", "queue_full");
+}
+
+void ApiServer::submit(const std::shared_ptr<Call>& call, Asked& asked, const std::shared_ptr<LoadedModel>& loaded) {
+  Scheduler& scheduler = loaded->scheduler;
+  const std::optional<Ticket> ticket = scheduler.submit(
       std::move(asked.requests), [answer = asked.answer](const GenerationEvent& event) { answer->take(event); });
   if (!ticket) {
-    if (scheduler_.state().drains) throw ApiError(503, "the server is shutting down");
+    if (scheduler.state().drains) throw ApiError(503, "the server is shutting down");
     throw ApiError(429, "the queue is full; try again later", "", "queue_full");
   }
   asked.answer->begin();
-  call.exchange->on_gone([this, ticket = *ticket] { scheduler_.cancel(ticket); });
+  call->exchange->on_gone([model = std::weak_ptr(loaded), ticket = *ticket] {
+    if (const auto there = model.lock()) there->scheduler.cancel(ticket);
+  });
 }
 
 void ApiServer::count_tokens(Call& call) {
-  const Json chat = chat_of_messages(parse_body(call.request.body), false);
+  const Json body = parse_body(call.request.body);
+  const ServedModel& model = models_[model_of(body)];
+  const Json chat = chat_of_messages(body, false);
   const RequestFields fields(chat);
-  const RenderedChat rendered = render_chat(read_conversation(fields, read_tools(fields).told, model_), model_);
+  const RenderedChat rendered = render_chat(read_conversation(fields, read_tools(fields).told, model), model);
   call.answer({{"input_tokens", rendered.ids.size()}});
 }
 
 void ApiServer::tokenize(Call& call) {
   const Json body = parse_body(call.request.body);
   const RequestFields fields(body);
+  const Tokenizer& tokenizer = *models_[model_of(body)].tokenizer;
   const std::string content = fields.text("content", "");
-  const std::vector<std::int32_t> ids = model_.tokenizer->encode(
+  const std::vector<std::int32_t> ids = tokenizer.encode(
       content, {.add_special = fields.flag("add_special", false), .parse_special = fields.flag("parse_special", true)});
   if (!fields.flag("with_pieces", false)) return call.answer({{"tokens", ids}});
   Json tokens = Json::array();
   for (const std::int32_t id : ids) {
-    const std::string piece = model_.tokenizer->piece(id);
+    const std::string piece = tokenizer.piece(id);
     Json shown = piece;
     if (find_invalid_utf8(piece) != std::string::npos) {
       shown = Json::array();
@@ -249,19 +313,21 @@ void ApiServer::detokenize(Call& call) {
   const Json body = parse_body(call.request.body);
   const Json* const tokens = RequestFields(body).find("tokens");
   if (tokens == nullptr) throw ApiError(400, "tokens is missing: a list of token ids", "tokens");
-  call.answer({{"content", replace_invalid_utf8(model_.tokenizer->decode(RequestFields::ids(*tokens, "tokens")))}});
+  const Tokenizer& tokenizer = *models_[model_of(body)].tokenizer;
+  call.answer({{"content", replace_invalid_utf8(tokenizer.decode(RequestFields::ids(*tokens, "tokens")))}});
 }
 
 void ApiServer::apply_template(Call& call) {
   const Json body = parse_body(call.request.body);
   const RequestFields fields(body);
-  call.answer({{"prompt", render_chat(read_conversation(fields, read_tools(fields).told, model_), model_).text}});
+  const ServedModel& model = models_[model_of(body)];
+  call.answer({{"prompt", render_chat(read_conversation(fields, read_tools(fields).told, model), model).text}});
 }
 
 // --- how things are --------------------------------------------------------------------------------------------------
 
 void ApiServer::health(Call& call) {
-  if (scheduler_.state().drains) throw ApiError(503, "the server is shutting down");
+  if (pool_.drains()) throw ApiError(503, "the server is shutting down");
   call.answer({{"status", "ok"}});
 }
 
@@ -272,7 +338,9 @@ void ApiServer::page(Call& call) {
 }
 
 void ApiServer::props(Call& call) {
-  const WeightFacts& facts = model_.weights;
+  const std::size_t index = model_of_query(call);
+  const ServedModel& model = models_[index];
+  const WeightFacts& facts = model.weights;
   Json formats = Json::array();
   for (const FormatShare& share : facts.formats)
     formats.push_back({{"format", share.format},
@@ -280,16 +348,16 @@ void ApiServer::props(Call& call) {
                        {"parameters", share.parameters},
                        {"bytes", share.bytes}});
   call.answer({{"default_generation_settings",
-                {{"n_ctx", model_.context},
+                {{"n_ctx", model.context},
                  {"params",
-                  {{"temperature", model_.sampler.temperature},
-                   {"top_k", model_.sampler.top_k},
-                   {"top_p", model_.sampler.top_p},
-                   {"min_p", model_.sampler.min_p},
-                   {"repeat_penalty", model_.sampler.repetition_penalty}}}}},
-               {"total_slots", scheduler_.options().limits.most_sequences},
-               {"model_alias", model_.names.front()},
-               {"chat_template", model_.chat_template == nullptr ? Json(nullptr) : Json(model_.chat_template->text())},
+                  {{"temperature", model.sampler.temperature},
+                   {"top_k", model.sampler.top_k},
+                   {"top_p", model.sampler.top_p},
+                   {"min_p", model.sampler.min_p},
+                   {"repeat_penalty", model.sampler.repetition_penalty}}}}},
+               {"total_slots", model.most_sequences},
+               {"model_alias", model.names.front()},
+               {"chat_template", model.chat_template == nullptr ? Json(nullptr) : Json(model.chat_template->text())},
                {"build_info", "nibble " + std::string(version())},
                {"weights",
                 {{"architecture", facts.architecture},
@@ -300,14 +368,12 @@ void ApiServer::props(Call& call) {
                  {"verdict", facts.verdict}}}});
 }
 
-void ApiServer::slots(Call& call) {
-  const SchedulerState state = scheduler_.state();
-  const std::size_t all = scheduler_.options().limits.most_sequences;
-  if (call.request.query.find("fail_on_no_slot=1") != std::string::npos && state.running >= all)
-    throw ApiError(503, "all slots are at work");
+Json ApiServer::slots_of(std::size_t model) const {
+  const SchedulerState state = pool_.state(model);
   Json slots = Json::array();
-  for (std::size_t i = 0; i < all; ++i) {
-    Json slot = {{"id", i}, {"n_ctx", model_.context}, {"is_processing", i < state.sequences.size()}};
+  for (std::size_t i = 0; i < models_[model].most_sequences; ++i) {
+    Json slot = {{"id", i}, {"n_ctx", models_[model].context}, {"is_processing", i < state.sequences.size()}};
+    if (models_.size() > 1) slot["model"] = models_[model].names.front();
     if (i < state.sequences.size()) {
       const SequenceFacts& facts = state.sequences[i];
       slot.update({{"id_task", facts.ticket},
@@ -318,40 +384,57 @@ void ApiServer::slots(Call& call) {
     }
     slots.push_back(std::move(slot));
   }
+  return slots;
+}
+
+// Of a model that is named, or of all that are loaded.
+void ApiServer::slots(Call& call) {
+  const bool names_one = models_.size() == 1 || call.request.query.find("model=") != std::string::npos;
+  Json slots = names_one ? slots_of(model_of_query(call)) : Json::array();
+  for (std::size_t i = 0; i < models_.size() && !names_one; ++i)
+    if (pool_.bytes(i) > 0)
+      for (Json& slot : slots_of(i)) slots.push_back(std::move(slot));
+  if (call.request.query.find("fail_on_no_slot=1") != std::string::npos && !slots.empty() &&
+      std::ranges::all_of(slots, [](const Json& slot) { return slot["is_processing"].get<bool>(); }))
+    throw ApiError(503, "all slots are at work");
   call.answer(slots);
 }
 
 void ApiServer::metrics(Call& call) {
+  std::vector<ModelState> states;
+  for (std::size_t i = 0; i < models_.size(); ++i)
+    states.push_back({.model = models_.size() > 1 ? models_[i].names.front() : std::string(),
+                      .state = pool_.state(i),
+                      .bytes = pool_.bytes(i),
+                      .loads = pool_.loads(i)});
   call.exchange->answer({.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                         .body = metrics_text(scheduler_.state(), connections_ ? connections_() : 0)});
+                         .body = metrics_text(states, connections_ ? connections_() : 0)});
 }
 
-Json ApiServer::model_json() const {
-  return {{"id", model_.names.front()},
+Json ApiServer::model_json(std::size_t index) const {
+  const ServedModel& model = models_[index];
+  return {{"id", model.names.front()},
           {"object", "model"},
-          {"created", model_.created},
+          {"created", model.created},
           {"owned_by", "nibble"},
+          {"status", {{"value", place_name(pool_.place(index))}}},
           {"meta",
-           {{"n_ctx", model_.context},
-            {"n_ctx_train", model_.trained_context},
-            {"n_vocab", model_.vocabulary},
-            {"n_params", model_.parameters},
-            {"size", model_.bytes}}}};
+           {{"n_ctx", model.context},
+            {"n_ctx_train", model.trained_context},
+            {"n_vocab", model.vocabulary},
+            {"n_params", model.parameters},
+            {"size", model.bytes}}}};
 }
 
 void ApiServer::models(Call& call) {
   Json list = Json::array();
-  list.push_back(model_json());
+  for (std::size_t i = 0; i < models_.size(); ++i) list.push_back(model_json(i));
   call.answer({{"object", "list"}, {"data", std::move(list)}});
 }
 
 void ApiServer::one_model(Call& call) {
-  const std::string name =
-      percent_decoded(std::string_view(call.request.path).substr(std::string_view("/v1/models/").size()));
-  if (std::ranges::find(model_.names, name) == model_.names.end())
-    throw ApiError(404, fmt::format("there is no model '{}' here, but '{}'", name, model_.names.front()), "model",
-                   "model_not_found");
-  call.answer(model_json());
+  call.answer(model_json(model_named(
+      percent_decoded(std::string_view(call.request.path).substr(std::string_view("/v1/models/").size())))));
 }
 
 // --- the log ---------------------------------------------------------------------------------------------------------
@@ -366,6 +449,7 @@ void ApiServer::log(const Call& call, const AnswerSummary& summary) {
                {"path", call.request.path},
                {"status", summary.status},
                {"seconds", seconds_since(call.start)}};
+  if (!call.model.empty()) line["model"] = call.model;
   if (!summary.finish.empty()) {
     line["finish"] = summary.finish;
     line["prompt_tokens"] = usage.prompt_tokens;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The interface that clients of OpenAI's and of llama-server know, over a scheduler. docs/serving.md lists what there
-// is. Safe from many threads.
+// The interface that clients of OpenAI's and of llama-server know, over the models of a pool. docs/serving.md lists
+// what there is. Safe from many threads.
 //
-//   ApiServer api(model, scheduler, rules, [](const Json& line) { ... });
+//   ApiServer api(models, pool, rules, [](const Json& line) { ... });
 //   HttpServer server(address, limits, api);
 #pragma once
 
@@ -11,12 +11,13 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 
 #include "serve/api/access.h"
 #include "serve/api/asked.h"
 #include "serve/api/served_model.h"
-#include "serve/scheduler.h"
+#include "serve/model_pool.h"
 #include "serve/work_queue.h"
 
 namespace nibble::serve {
@@ -26,9 +27,9 @@ using LogCallback = std::function<void(const Json& line)>;
 
 class ApiServer final : public HttpHandler {
  public:
-  // model and scheduler must outlive this.
-  ApiServer(const ServedModel& model, Scheduler& scheduler, AccessRules rules, LogCallback log);
-  ~ApiServer() override;  // the scheduler's drain: nothing is left that would tell it of its end
+  // models: as those of the pool, in that order. Both must outlive this.
+  ApiServer(std::span<const ServedModel> models, ModelPool& pool, AccessRules rules, LogCallback log);
+  ~ApiServer() override;  // behind the pool's drain: nothing is left that would tell it of its end
 
   std::optional<HttpAnswer> judge_head(const HttpRequest& head) override;
   void handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) override;
@@ -57,18 +58,26 @@ class ApiServer final : public HttpHandler {
     generate(call, ask);
   }
   void generate(Call& call, Ask ask);
+  void submit(const std::shared_ptr<Call>& call, Asked& asked, const std::shared_ptr<LoadedModel>& loaded);
+  void fail(const Call& call, const std::exception& error);
   void count_tokens(Call& call);
   void tokenize(Call& call);
   void detokenize(Call& call);
   void apply_template(Call& call);
 
-  Json model_json() const;
+  // Whom a request asks, by its name for a model: which of models_. ApiError(400 or 404) says what there is.
+  std::size_t model_named(std::string_view name) const;
+  std::size_t model_of(const Json& body) const;
+  std::size_t model_of_query(const Call& call) const;  // none is named: the first
+  Json model_json(std::size_t model) const;
+  Json slots_of(std::size_t model) const;
+  std::size_t texts_waiting() const;
   void log(const Call& call, const AnswerSummary& summary);
   void log_refusal(const HttpRequest& request, int status, std::string_view why);
   std::string new_id();
 
-  const ServedModel& model_;
-  Scheduler& scheduler_;
+  std::span<const ServedModel> models_;
+  ModelPool& pool_;
   Access access_;
   std::mutex log_mutex_;
   LogCallback log_;

@@ -57,10 +57,6 @@ std::uint64_t random_seed() {
 
 GenerationFields read_generation_fields(const RequestFields& fields, const ServedModel& model,
                                         std::size_t most_tokens) {
-  const std::string name = fields.text("model", "");
-  if (!name.empty() && std::ranges::find(model.names, name) == model.names.end())
-    throw ApiError(404, fmt::format("there is no model '{}' here, but '{}'", name, model.names.front()), "model",
-                   "model_not_found");
   refuse_undone(fields);
   GenerationFields read;
   GenerationRequest& request = read.request;

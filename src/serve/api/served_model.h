@@ -38,6 +38,7 @@ struct ServedModel {
   nlohmann::ordered_json template_variables = nlohmann::ordered_json::object();
   SamplerOptions sampler{};  // of requests that say nothing else; its seed is not used
   std::size_t context = 0, trained_context = 0, vocabulary = 0;
+  std::size_t most_sequences = 8, most_together = 72;  // texts at work at once, and with those that wait
   std::uint64_t parameters = 0, bytes = 0;
   std::time_t created = 0;
   WeightFacts weights;

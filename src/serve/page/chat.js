@@ -5,8 +5,8 @@ import { byId, copyText, element, rateText, secondsText } from "./nodes.js";
 import { say, spoken, text } from "./language.js";
 import { renderMarkdown } from "./markdown.js";
 import { sendsOnEnter } from "./composer.js";
+import { fillModels } from "./models.js";
 import { Settings } from "./settings.js";
-import { modelNames, props } from "./server.js";
 import { tab } from "./storage.js";
 
 const settings = new Settings("settings", ["temperature", "top_p", "seed", "max_tokens", "system"]);
@@ -202,16 +202,8 @@ export function beginChat() {
 
 export async function showChat() {
   byId("prompt").focus({ preventScroll: true });
-  const [told, names] = await Promise.all([props(), modelNames()]);
-  settings.show(told.default_generation_settings.params);
-  byId("no-template").hidden = told.chat_template !== null;
-  fillModels(byId("chat-model"), names);
-  byId("chat-model").closest("label").hidden = names.length < 2;
-}
-
-// Keeps what is chosen.
-export function fillModels(select, names) {
-  const chosen = select.value;
-  select.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
-  if (names.includes(chosen)) select.value = chosen;
+  await fillModels(byId("chat-model"), (told) => {
+    settings.show(told.default_generation_settings.params);
+    byId("no-template").hidden = told.chat_template !== null;
+  });
 }

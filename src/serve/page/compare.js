@@ -6,9 +6,8 @@ import { generate } from "./generation.js";
 import { byId, element, percentText, rateText } from "./nodes.js";
 import { say, spoken } from "./language.js";
 import { sendsOnEnter } from "./composer.js";
-import { fillModels } from "./chat.js";
+import { fillModels } from "./models.js";
 import { Settings } from "./settings.js";
-import { modelNames, props } from "./server.js";
 
 const kChances = 5;        // of a token, that are told
 const kDefaultTokens = 128, kDefaultSeed = 1;
@@ -122,13 +121,6 @@ export function beginCompare() {
 }
 
 export async function showCompare() {
-  const [told, names] = await Promise.all([props(), modelNames()]);
+  const [names] = await Promise.all(sides.map((side, i) => fillModels(side.model, (told) => side.settings.show(told.default_generation_settings.params), i)));
   byId("one-model").hidden = names.length > 1;
-  sides.forEach((side, i) => {
-    const isNew = side.model.options.length === 0;
-    side.settings.show(told.default_generation_settings.params);
-    fillModels(side.model, names);
-    if (isNew && names.length > 1) side.model.value = names[i];
-    side.model.closest("label").hidden = names.length < 2;
-  });
 }

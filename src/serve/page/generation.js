@@ -12,7 +12,7 @@ function fieldsOf(settings) {
 // Yields { text, reasoning, tokens, finish, usage, timings }, each where there is some of it. A token is { bytes, logprob, top }, top a list of
 // { text, logprob }; they come where chances, how many of the most probable to tell, is given.
 export async function* generate({ model, messages, settings, chances = null, signal }) {
-  const chats = (await props()).chat_template !== null;
+  const chats = (await props(model)).chat_template !== null;
   const body = { ...(model ? { model } : {}), ...fieldsOf(settings), stream: true, stream_options: { include_usage: true } };
   if (chats) {
     body.messages = [...(settings.system ? [{ role: "system", content: settings.system }] : []), ...messages];

@@ -6,7 +6,7 @@ import { byId } from "./nodes.js";
 import { currentLanguage, say, switchLanguage, translate } from "./language.js";
 import { showModel } from "./model.js";
 import { showStatus } from "./status.js";
-import { props } from "./server.js";
+import { modelNames } from "./server.js";
 import { choices } from "./storage.js";
 
 const views = { chat: showChat, compare: showCompare, status: showStatus, model: showModel };
@@ -52,9 +52,9 @@ function begin() {
   });
   addEventListener("hashchange", show);
   show();
-  props().then((told) => {
-    byId("model-name").textContent = told.model_alias;
-    document.title = `${told.model_alias} · nibble`;
+  modelNames().then((names) => {
+    byId("model-name").textContent = names.join(", ");
+    document.title = `${names.join(", ")} · nibble`;
   }, () => {});
   document.documentElement.dataset.ready = currentLanguage();
 }

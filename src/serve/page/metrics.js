@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What /metrics says, as numbers by name, and what follows from them.
 
-// "name" or "name{label=\"value\"}" -> number; names without "nibble_".
+// "name" or "name{label=\"value\"}" -> number; names without "nibble_". Of several models: their sum, of shares the largest.
 export function readMetrics(text) {
   const found = new Map();
   for (const line of text.split("\n")) {
     if (line === "" || line.startsWith("#")) continue;
     const space = line.lastIndexOf(" ");
-    found.set(line.slice(0, space).replace(/^nibble_/, ""), Number(line.slice(space + 1)));
+    const name = line.slice(0, space).replace(/^nibble_/, "").replace(/([{,])model="(?:[^"\\]|\\.)*",?/, "$1").replace("{}", "");
+    const value = Number(line.slice(space + 1)), other = found.get(name) ?? 0;
+    found.set(name, name.endsWith("_perc") ? Math.max(other, value) : other + value);
   }
   return found;
 }

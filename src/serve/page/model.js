@@ -3,13 +3,16 @@
 import { byId, bytesText, countText, element, isNumber, percentText } from "./nodes.js";
 import { spoken } from "./language.js";
 import { renderMarkdown } from "./markdown.js";
-import { askJson, props } from "./server.js";
+import { fillModels } from "./models.js";
+import { askJson } from "./server.js";
 
-export async function showModel() {
-  const [told, list] = await Promise.all([props(), askJson("/v1/models")]);
-  const model = list.data[0], weights = told.weights ?? {}, params = told.default_generation_settings.params;
+export const showModel = () => fillModels(byId("shown-model"), draw);
+
+async function draw(told) {
+  const list = await askJson("/v1/models");
+  const model = list.data.find((one) => one.id === told.model_alias), weights = told.weights ?? {}, params = told.default_generation_settings.params;
   const facts = [
-    ["fact_name", list.data.map((one) => one.id).join(", ")],
+    ["fact_name", model.id],
     ["fact_architecture", weights.architecture],
     ["fact_parameters", countText(model.meta.n_params)],
     ["fact_size", bytesText(model.meta.size)],

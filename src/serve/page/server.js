@@ -82,10 +82,17 @@ export async function* events(path, body, signal) {
   }
 }
 
-let properties = null;  // of /props: they do not change
-export const props = () => (properties ??= askJson("/props").catch((error) => {
-  properties = null;
-  throw error;
-}));
+const properties = new Map();  // of /props, by model: they do not change
+
+// model: its name; "": the server's only or first one.
+export function props(model = "") {
+  if (!properties.has(model)) {
+    properties.set(model, askJson("/props" + (model ? "?model=" + encodeURIComponent(model) : "")).catch((error) => {
+      properties.delete(model);
+      throw error;
+    }));
+  }
+  return properties.get(model);
+}
 
 export const modelNames = async () => (await askJson("/v1/models")).data.map((model) => model.id);
