@@ -40,7 +40,8 @@ std::optional<FileLock> FileLock::take(const std::filesystem::path& path, Kind k
       result = flock(descriptor, (kind == Kind::shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
     } while (result != 0 && errno == EINTR);
     if (result != 0 && errno == EWOULDBLOCK) return std::nullopt;
-    if (result != 0) fail(path, errno);
+    const bool has_locks = errno != ENOSYS && errno != ENOLCK && errno != EOPNOTSUPP;
+    if (result != 0 && has_locks) fail(path, errno);
     if (is_in_place(descriptor, path)) return lock;
   }
   return std::nullopt;

@@ -2,7 +2,7 @@
 //
 // A lock on a file (flock), so that two processes do not do the same work in one place. It is free again when its owner
 // or the process ends, however that ends. Across machines where their file system passes locks on (NFS 4, Lustre with
-// -o flock, CephFS).
+// -o flock, CephFS); where there are none, everybody gets what is asked for.
 //
 //   const std::optional<FileLock> lock = FileLock::take("out.gguf.work/lock", FileLock::Kind::exclusive);
 //   if (!lock) ...                                     // somebody else has it

@@ -30,7 +30,10 @@ namespace {
   throw Error(full ? ErrorKind::resource : ErrorKind::io, path.string() + ": " + what + ": " + std::strerror(error));
 }
 
-// A name beside `path` that no other process and no other call of this one uses.
+// Processes of other machines, and of other containers, may have the same number.
+constexpr int kTries = 100;
+
+// A name beside `path` that no other process here and no other call of this one uses.
 std::filesystem::path partial_name(const std::filesystem::path& path) {
   static std::atomic<unsigned> counter{0};
   std::filesystem::path name = path;
@@ -136,7 +139,11 @@ OutputFile::OutputFile(std::filesystem::path path)
     : path_(behind_links(std::move(path))), temporary_(partial_name(path_)) {
   if (std::error_code ignored; std::filesystem::is_directory(path_, ignored)) fail(path_, "cannot write", EISDIR);
   require_directory_of(path_);
-  descriptor_ = open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  for (int i = 0; i < kTries; ++i) {
+    descriptor_ = open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ >= 0 || errno != EEXIST) break;
+    temporary_ = partial_name(path_);
+  }
   if (descriptor_ < 0) fail(path_, "cannot write", errno);
 }
 
@@ -193,8 +200,9 @@ OutputDirectory::OutputDirectory(std::filesystem::path path)
                 path_.string() + ": exists and was not written by nibble; choose another output or remove it");
   require_directory_of(path_);
   std::error_code error;
-  if (!std::filesystem::create_directory(temporary_, error) || error)
-    fail(path_, "cannot create", error ? error.value() : EEXIST);
+  for (int i = 0; i < kTries && !std::filesystem::create_directory(temporary_, error) && !error; ++i)
+    temporary_ = partial_name(path_);
+  if (error) fail(path_, "cannot create", error.value());
 }
 
 OutputDirectory::~OutputDirectory() {

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <fstream>
+#include <string>
 
 #include "base/scratch_directory.h"
 #include "nibble/error.h"
@@ -35,6 +37,25 @@ TEST(OutputFile, WithoutCommitTheOldFileStaysAndNothingIsLeft) {
   }
   EXPECT_EQ(read_text(path), "old");
   EXPECT_EQ(scratch.num_entries(), 1u);
+}
+
+// Another machine's process of the same number has left its own beside, under the very names that come next.
+TEST(OutputFile, NamesOfOthersAreLeftAlone) {
+  ScratchDirectory scratch;
+  std::string own;
+  {
+    OutputFile first(scratch / "out.bin");
+    for (const auto& entry : std::filesystem::directory_iterator(scratch / "")) own = entry.path().filename().string();
+  }
+  const std::size_t dash = own.rfind('-');
+  const std::uint64_t next = std::stoull(own.substr(dash + 1)) + 1;
+  for (std::uint64_t i = next; i < next + 3; ++i) scratch.write(own.substr(0, dash + 1) + std::to_string(i), "theirs");
+  OutputFile out(scratch / "out.bin");
+  out.write("ours");
+  out.commit();
+  EXPECT_EQ(read_text(scratch / "out.bin"), "ours");
+  EXPECT_EQ(read_text(scratch / (own.substr(0, dash + 1) + std::to_string(next))), "theirs");
+  EXPECT_EQ(scratch.num_entries(), 4u);
 }
 
 TEST(OutputFile, LinksStayAndWhatTheyPointToIsReplaced) {

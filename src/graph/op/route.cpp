@@ -16,6 +16,7 @@ Dimensions Route::output(std::span<const Dimensions> inputs) const {
                    "more experts used than the groups kept have");
   require_drawable(groups == 1 || group_score == GroupScore::largest || experts / groups >= 2, kName,
                    "groups of fewer experts than count");
+  require_drawable(score == Score::sigmoid || !normalizes || sum_offset == 0, kName, "an offset beside softmax");
   return inputs[0];
 }
 

@@ -43,8 +43,9 @@ PartShare::PartShare(const QuantizePlan& plan, const QuantizeModelOptions& optio
 }
 
 std::uint64_t PartShare::owner(std::uint64_t at) const {
-  const auto share = static_cast<long double>(at) / static_cast<long double>(std::max<std::uint64_t>(1, total_));
-  return std::min(part_.count - 1, static_cast<std::uint64_t>(share * static_cast<long double>(part_.count)));
+  __extension__ using Wide = unsigned __int128;  // exact, so that machines of all kinds agree
+  const Wide share = static_cast<Wide>(at) * part_.count / std::max<std::uint64_t>(1, total_);
+  return std::min(part_.count - 1, static_cast<std::uint64_t>(share));
 }
 
 bool PartShare::owns(std::size_t tensor, RowRange rows) const {

@@ -332,7 +332,7 @@ class GenaiDrawing final : public DecoderDrawing {
     }
     const std::vector<const FlatNode*> inner = {down, product, active, up, gate};
     const auto is_private = [&](const FlatNode* node) { return flat_.has_one_reader(node->output); };
-    if (routing == nullptr || !routing->normalizes || !routing->scales.empty() || gate->inputs[0] != up->inputs[0] ||
+    if (routing == nullptr || *routing != Route{.used = routing->used} || gate->inputs[0] != up->inputs[0] ||
         flat_.readers[route->output].size() != 4 || !std::ranges::all_of(inner, is_private))
       return;
     for (const FlatNode* const node : inner) absorb_into_mixture(*node);
