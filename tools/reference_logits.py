@@ -453,7 +453,7 @@ TINY["tiny_olmo3"] = dict(
             "beta_fast": 32.0,
             "beta_slow": 1.0,
         },
-        "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
     },
     sliding_window=11,
     vocab_size=200,
@@ -467,6 +467,7 @@ TINY["tiny_olmoe"] = dict(
     norm_topk_prob=False,
     num_experts=6,
     num_experts_per_tok=2,
+    num_key_value_heads=4,
     pad_token_id=0,
 )
 MULTIPLIERS = dict(attention_multiplier=0.2, embedding_multiplier=3.0, logits_scaling=2.0, residual_multiplier=0.35)

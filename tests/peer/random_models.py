@@ -56,7 +56,7 @@ MODELS = {
     "smollm3": ("tiny_smollm3", {}),
     "olmo2": ("tiny_olmo2", {}),
     "olmo3": ("tiny_olmo3", {}),
-    "olmoe": ("tiny_olmoe", {"num_experts": EXPERTS, "intermediate_size": 256}),
+    "olmoe": ("tiny_olmoe", {"num_key_value_heads": HEADS, "num_experts": EXPERTS, "intermediate_size": 256}),
     "granite": ("tiny_granite", {"attention_multiplier": 0.1}),
     "granite4": ("tiny_granite_hybrid", {"attention_multiplier": 0.1, "shared_intermediate_size": 512}),
     "granitemoe": ("tiny_granitemoe", {"attention_multiplier": 0.1, "num_local_experts": EXPERTS, "intermediate_size": 256,
@@ -155,7 +155,7 @@ def shape_of(name, config):
         return own
     words = name.split(".")
     part, is_bias = words[-2], words[-1] == "bias"
-    query, key_value = HEADS * HEAD, KV_HEADS * HEAD
+    query, key_value = HEADS * HEAD, config["num_key_value_heads"] * HEAD
     dense = config.get("block_ff_dim", config["intermediate_size"])
     expert = config.get("moe_intermediate_size", dense)
     wide = expert if ".experts." in name else dense

@@ -122,7 +122,7 @@ Graph draw_dense_layer(const ModelConfig& c, std::int64_t layer) {
   const Value h = d.rms_norm(x, "attention_norm", c.norm_epsilon);
   const bool b = c.attention_bias;
   const auto [q, k, v] = d.linears(h, "attention_in", {{"q", query, b}, {"k", key_value, b}, {"v", key_value, b}});
-  const auto turned = [&](Value x) { return c.is_unturned(layer) ? x : d.rope(x, rope); };
+  const auto turned = [&](Value heads) { return c.is_unturned(layer) ? heads : d.rope(heads, rope); };
   Value queries = turned(q);
   if (c.rope.query_growth != 0) queries = d.scale_by_position(queries, c.rope.query_growth, c.rope.original_context);
   const Value mixed = d.attention(queries, turned(k), v, attention_of(c, layer));

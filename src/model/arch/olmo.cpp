@@ -4,8 +4,9 @@
 // of what these read; three of four layers of OLMo 3 slide, whose positions yarn does not stretch. OLMoE (Muennighoff
 // et al. 2024) has norms before attention and experts, and of whole queries and keys. GGUF files of the first two say
 // "olmo2".
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -89,25 +90,25 @@ void require_llama_cpp_shape(const ModelConfig& c) {
 
 // --- OLMo 2 and 3 ----------------------------------------------------------------------------------------------------
 
-// llama.cpp stretches no positions of layers that slide.
+// llama.cpp stretches no positions of layers that slide, and turns them by the base of the others whatever a file says.
 void read_olmo2_gguf(const GgufKeys& keys, ModelConfig& c) {
   if (c.sliding_window == 0) return;
+  if (const auto base = keys.number("rope.freq_base_swa"); base && *base != c.rope.base)
+    keys.unsupported(fmt::format("a rotary base of layers that slide alone cannot be run in this family; {}: {}",
+                                 keys.full("rope.freq_base_swa"), *base));
   RopeConfig& own = c.sliding_rope.emplace();
-  own.base = keys.number("rope.freq_base_swa").value_or(c.rope.base);
+  own.base = c.rope.base;
   own.rotary_dim = c.rope.rotary_dim;
   own.half_split = c.rope.half_split;
-  if (!(std::isfinite(own.base) && own.base > 1)) keys.wrong("rope.freq_base_swa", "must be above 1");
 }
 
-void write_olmo2_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& metadata) {
+void write_olmo2_gguf(const ModelConfig& c, const std::string&, GgufMetadata&) {
   require_llama_cpp_shape(c);
   if (c.sliding_window == 0 || !c.sliding_rope) return;
-  if (c.sliding_rope->scaling != RopeScaling::none)
+  if (c.sliding_rope->scaling != RopeScaling::none || c.sliding_rope->base != c.rope.base)
     throw Error(ErrorKind::unsupported,
-                "GGUF files of this family cannot say that the positions of layers that slide are scaled; write a "
-                "directory instead");
-  if (c.sliding_rope->base != c.rope.base)
-    metadata.set(prefix + "rope.freq_base_swa", GgufValue::of_f32(static_cast<float>(c.sliding_rope->base)));
+                "llama.cpp turns layers that slide by the base of the others, and does not stretch them; write a "
+                "directory instead: rope_parameters.sliding_attention");
 }
 
 // Positions by kind of layer, unless the class means them anyway.
@@ -141,6 +142,11 @@ void write_olmoe(const ModelConfig& c, nlohmann::ordered_json& json) {
 
 void write_olmoe_gguf(const ModelConfig& c, const std::string&, GgufMetadata&) {
   require_llama_cpp_shape(c);
+  if (c.kv_heads != c.heads)
+    throw Error(ErrorKind::unsupported,
+                fmt::format("llama.cpp reads no file of this family whose keys have fewer heads than queries; write a "
+                            "directory instead: {}, {}",
+                            c.kv_heads, c.heads));
   if (c.normalizes_routing)
     throw Error(ErrorKind::unsupported,
                 "GGUF files of this family cannot say that experts' weights are made to sum to 1; write a directory "
