@@ -68,6 +68,8 @@ void give_experts(ModelConfig& config) {
   config.swiglu_alpha = config.swiglu_limit = 1;
 }
 
+void give_latent(ModelConfig& config) { config.latent = config.plain_key_dim = config.value_dim = 8; }
+
 // Every part that a family draws has a name in both spellings, every name is drawn in some configuration, and every
 // Linear belongs to one site.
 TEST_P(EveryArchitecture, DrawsWhatItNames) {
@@ -84,7 +86,7 @@ TEST_P(EveryArchitecture, DrawsWhatItNames) {
   config.architecture = GetParam();
   config.attention_bias = config.output_bias = config.mlp_bias = true;
   if (is_sparse(a)) give_experts(config);
-  if (a.has_latent) config.latent = config.plain_key_dim = config.value_dim = 8;
+  if (a.has_latent) give_latent(config);
   const Network network = draw_network(config);
   std::set<std::string> drawn;
   const auto draw = [&](const Network& shown) {
@@ -141,6 +143,12 @@ TEST_P(EveryArchitecture, FoldsWhereTheFunctionStaysTheSame) {
   if (GetParam() == "bitnet") {
     expected["attention_out"] = "attention_sub_norm";
     expected["mlp_out"] = "mlp_sub_norm";
+  }
+  if (find_architecture(GetParam()).has_latent) {
+    give_latent(config);
+    config.query_latent = 8;
+    expected["attention_out"] = "kv_b";
+    expected.insert({{"latent_in", "kv_a_norm"}, {"queries_in", "q_a_norm"}});
   }
   if (is_sparse(find_architecture(GetParam()))) {
     give_experts(config);
@@ -238,6 +246,7 @@ TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
     ModelConfig config = small_llama();
     config.architecture = family.name;
     give_experts(config);
+    if (family.has_latent) give_latent(config);
     const Network network = draw_network(config);
     const DrawnGraph& layer = network.layer(0);
     const auto producer = [&](std::string_view site) -> std::string {
@@ -248,7 +257,7 @@ TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
     EXPECT_EQ(producer("experts_in"), family.name == "gemma4" ? "experts_norm" : "mlp_norm") << family.name;
     EXPECT_EQ(producer("experts_out"), family.name == "gptoss" ? "nothing" : "expert_up") << family.name;
   }
-  EXPECT_EQ(families, 8u);
+  EXPECT_EQ(families, 9u);
 }
 
 // Six layers, every second of which attends to all positions; the last two share keys and values.
@@ -441,7 +450,7 @@ TEST(Architectures, UnknownNameListsTheKnown) {
       message,
       "unknown architecture; known are llama, qwen2, qwen2moe, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, "
       "gemma4, phi3, glm, glm4, mistral3, gptoss, bitnet, smollm3, olmo2, olmoe, granite, granitemoe, ernie45, "
-      "hunyuan, lfm2: gpt2");
+      "hunyuan, lfm2, deepseek2: gpt2");
 }
 
 }  // namespace

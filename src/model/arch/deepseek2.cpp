@@ -64,12 +64,17 @@ Value draw_mixture(Drawing& d, Value h, const ModelConfig& c) {
   return d.add(draw_experts(d, h, c), shared);
 }
 
+Value draw_dense(Drawing& d, Value h, const ModelConfig& c) {
+  const auto [gate, up] = d.linears(h, "mlp_in", {{"gate", c.intermediate}, {"up", c.intermediate}});
+  return d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", c.hidden});
+}
+
 Graph draw_layer(const ModelConfig& c, std::int64_t layer) {
   Drawing d;
   Value x = d.input(token_rows(c.hidden));
   x = d.add(x, draw_attention(d, d.rms_norm(x, "attention_norm", c.norm_epsilon), c, layer));
   const Value h = d.rms_norm(x, "mlp_norm", c.norm_epsilon);
-  x = d.add(x, c.has_experts(layer) ? draw_mixture(d, h, c) : draw_gated_mlp(d, h, c, &Drawing::silu));
+  x = d.add(x, c.has_experts(layer) ? draw_mixture(d, h, c) : draw_dense(d, h, c));
   return std::move(d).finish({x});
 }
 
