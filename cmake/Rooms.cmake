@@ -91,9 +91,13 @@ function(nibble_hidden_object output rooms)
   file(GENERATE OUTPUT ${list} CONTENT "$<JOIN:${objects},\n>\n")
   add_executable(nibble_weaken_unique EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/cmake/weaken_unique.cpp)
   nibble_settings(nibble_weaken_unique)
+  set(ld ld)  # GNU's: clang's own may not know what is asked of it
+  if(CMAKE_CROSSCOMPILING)
+    set(ld ${CMAKE_LINKER})
+  endif()
   add_custom_command(
     OUTPUT ${output}
-    COMMAND ${PROJECT_SOURCE_DIR}/cmake/hide-internals ${CMAKE_NM} ${CMAKE_OBJCOPY} ${CMAKE_LINKER} ${list} ${output}
+    COMMAND ${PROJECT_SOURCE_DIR}/cmake/hide-internals ${CMAKE_NM} ${CMAKE_OBJCOPY} ${ld} ${list} ${output}
             ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:nibble_weaken_unique>
     DEPENDS ${objects} ${PROJECT_SOURCE_DIR}/cmake/hide-internals nibble_weaken_unique
     VERBATIM)
