@@ -253,6 +253,20 @@ def together(server):
     assert 'nibble_request_success_total{finished_reason="failed"} 0' in metrics
 
 
+def described(nibble, model):
+    """What docs/openapi.json says, schemathesis asks, sound and not: no answer is one that the file does not know."""
+    server = Server(nibble, model, "--context", "96")
+    program = pathlib.Path(sys.executable).parent / "schemathesis"
+    checks = ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
+              "response_schema_conformance", "unsupported_method", "missing_required_header", "ignored_auth"]
+    tried = subprocess.run([program, "run", server.url + "/openapi.json", "--header", f"X-Api-Key: {KEY}", "--checks",
+                            ",".join(checks), "--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--seed", "1",
+                            "--generation-deterministic", "--request-timeout", "60", "--continue-on-failure", "--no-color"],
+                           capture_output=True, text=True, cwd=server.folder.name, timeout=1200)
+    assert tried.returncode == 0, tried.stdout[-20000:] + tried.stderr
+    server.end()
+
+
 def several(nibble, model):
     """Two models of which a budget holds one: each is loaded when it is asked for, and gets the same texts."""
     weights = sum(f.stat().st_size for f in pathlib.Path(model).glob("*.safetensors"))
@@ -300,6 +314,8 @@ def main():
     together(server)
     print("together: the same text alone and among 23 others")
     server.end()
+    described(nibble, model)
+    print("described: schemathesis finds nothing that docs/openapi.json does not tell")
     several(nibble, model)
     print("several: loaded and unloaded as they were asked for")
     small = Server(nibble, model, "--parallel", "1", "--queue", "0")

@@ -113,6 +113,34 @@ TEST_F(Api, PropertiesTellWhatTheWeightsAre) {
   EXPECT_FALSE(weights["formats"][0]["format"].get<std::string>().empty());
 }
 
+// What the file tells of is there, for its method and no other, and what is there it tells of.
+TEST_F(Api, ADescriptionTellsOfEveryPath) {
+  start();
+  RawAnswer given = ask(server->port(), "GET", "/openapi.json");
+  EXPECT_EQ(given.headers["content-type"], "application/json");
+  const Json description = json(given);
+  EXPECT_EQ(description["openapi"], "3.1.0");
+  std::set<std::string> told;
+  for (const auto& [path, methods] : description["paths"].items()) {
+    told.insert(path);
+    const std::string name = path == "/v1/models/{name}" ? "/v1/models/tale" : path;
+    for (const char* const method : {"GET", "POST"}) {
+      const bool is_told = methods.contains(std::string_view(method) == "GET" ? "get" : "post");
+      const RawAnswer answer = ask(server->port(), method, name, std::string_view(method) == "POST" ? "{}" : "");
+      EXPECT_EQ(answer.status == 405, !is_told) << method << " " << path << " " << answer.status;
+      EXPECT_NE(answer.status, 404) << path;
+      if (!is_told) continue;
+      const Json& responses = methods[std::string_view(method) == "GET" ? "get" : "post"]["responses"];
+      EXPECT_TRUE(responses.contains(std::to_string(answer.status))) << method << " " << path << " " << answer.status;
+    }
+  }
+  // docs/serving.md's, but for the page and other spellings of the same.
+  EXPECT_EQ(told, (std::set<std::string>{"/v1/chat/completions", "/v1/completions", "/v1/messages",
+                                         "/v1/messages/count_tokens", "/v1/responses", "/v1/models",
+                                         "/v1/models/{name}", "/tokenize", "/detokenize", "/apply-template", "/health",
+                                         "/props", "/slots", "/metrics", "/openapi.json"}));
+}
+
 TEST(Page, FilesHoldNothingThatThePolicyForbids) {
   const std::string page = file("index.html");
   EXPECT_FALSE(std::regex_search(page, std::regex("<style|\\sstyle=|\\son[a-z]+=|javascript:")));

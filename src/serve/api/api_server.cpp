@@ -13,6 +13,7 @@
 #include "serve/api/chat_request.h"
 #include "serve/api/messages_request.h"
 #include "serve/api/metrics_text.h"
+#include "serve/api/openapi.h"
 #include "serve/api/tool_fields.h"
 #include "serve/page/page.h"
 
@@ -89,6 +90,7 @@ std::span<const ApiServer::Route> ApiServer::routes() {
       {"/v1/health", "GET", &ApiServer::health, false},
       {"/", "GET", &ApiServer::page, false},
       {"/page/*", "GET", &ApiServer::page, false},
+      {"/openapi.json", "GET", &ApiServer::openapi, false},
       {"/props", "GET", &ApiServer::props},
       {"/slots", "GET", &ApiServer::slots},
       {"/metrics", "GET", &ApiServer::metrics},
@@ -336,6 +338,8 @@ void ApiServer::page(Call& call) {
   if (!answer) throw ApiError(404, fmt::format("there is nothing at {}", call.request.path), "", "not_found");
   call.exchange->answer(std::move(*answer));
 }
+
+void ApiServer::openapi(Call& call) { call.exchange->answer({.body = openapi_files().front().text()}); }
 
 void ApiServer::props(Call& call) {
   const std::size_t index = model_of_query(call);

@@ -48,6 +48,7 @@ class ApiServer final : public HttpHandler {
 
   void page(Call& call);
   void health(Call& call);
+  void openapi(Call& call);
   void props(Call& call);
   void slots(Call& call);
   void metrics(Call& call);
