@@ -4,6 +4,7 @@
 // nothing of tools: what it is held to is what makes its calls.
 #include <gtest/gtest.h>
 
+#include "serve/api/cut_object.h"
 #include "serve/served_api.h"
 
 namespace nibble::serve {
@@ -197,6 +198,45 @@ TEST_F(Tools, WhichAndHowManyAreAskedFor) {
   body["max_tokens"] = 30;
   const Json cut = json(post("/v1/chat/completions", body))["choices"][0];
   EXPECT_EQ(cut["finish_reason"], "length");
+}
+
+// Of arguments that were cut what is whole is told, and that they were.
+TEST_F(Tools, ArgumentsThatALimitHasCutAreThoseThatAreWhole) {
+  const std::vector<std::pair<std::string, std::string>> parts = {
+      {R"({"a": 1, "b": [2, 3]})", R"({"a": 1, "b": [2, 3]})"},
+      {R"({"a": 1, "b": [2, 3)", R"({"a": 1, "b": [2]})"},
+      {R"({"a": 1, "b": [2, 3], )", R"({"a": 1, "b": [2, 3]})"},
+      {R"({"a": "Par)", R"({})"},
+      {R"({"a": "Paris")", R"({"a": "Paris"})"},
+      {R"({"a": "x\"y, {", "b": tr)", R"({"a": "x\"y, {"})"},
+      {R"({"a": "x\)", R"({})"},
+      {R"({"a": 12)", R"({})"},
+      {R"({"a": {"b": {"c": "d", "e)", R"({"a": {"b": {"c": "d"}}})"},
+      {R"({"a")", R"({})"},
+      {R"({"a": [{}, {"b": []}, [)", R"({"a": [{}, {"b": []}, []]})"},
+      {"", "{}"},
+      {"[1, 2", "{}"},
+      {"}}", "{}"},
+      {"nothing", "{}"},
+  };
+  for (const auto& [cut, whole] : parts) EXPECT_EQ(whole_part_of(cut), Json::parse(whole)) << cut;
+}
+
+TEST_F(Tools, AFormBesideACallThatMustBeIsRefused) {
+  use_template("<tool_call>");
+  start();
+  Json body = asking();  // with tool_choice required
+  for (const auto& [name, value] :
+       std::vector<std::pair<std::string, Json>>{{"response_format", {{"type", "json_object"}}},
+                                                 {"grammar", "root ::= \"a\""},
+                                                 {"json_schema", {{"type", "object"}}}}) {
+    Json both = body;
+    both[name] = value;
+    const Json refused = json(post("/v1/chat/completions", both), 400);
+    EXPECT_EQ(refused["error"]["param"], "tool_choice") << name;
+    EXPECT_NE(refused["error"]["message"].get<std::string>().find("response_format, json_schema or grammar"),
+              std::string::npos);
+  }
 }
 
 // Beside tools a form is answered by texts of that form, whatever they look like, or by calls.

@@ -81,6 +81,12 @@ void hold_to_form(PreparedChat& chat, const ToolFields& tools, const ServedModel
     chat.syntax.calls = form;
     GrammarRules calls = grammar_of_calls(form, tools.tools, tools.several_calls, *model.tokenizer);
     const bool is_free = tools.choice == ToolFields::Choice::automatic;
+    if (!is_free && request.grammar)
+      throw ApiError(
+          400,
+          "tool_choice asks for a call, and an answer of a form (response_format, json_schema or grammar) is "
+          "none; give one of them, or tool_choice auto, which leaves both",
+          "tool_choice", "unsupported_parameter");
     for (const CallableTool& tool : tools.tools) chat.syntax.tools.push_back(tool.name);
     if (is_free && request.grammar) {
       calls = either(*request.grammar, calls);

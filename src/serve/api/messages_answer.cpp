@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "serve/api/cut_object.h"
+
 namespace nibble::serve {
 
 namespace {
@@ -14,11 +16,8 @@ std::string named_event(const Json& data) {
 
 Json block_json(const AnswerBlock& block) {
   if (block.kind == AnswerBlock::Kind::call) {
-    Json input = Json::parse(block.text, nullptr, false);  // what a limit has cut is none
-    return {{"type", "tool_use"},
-            {"id", block.id},
-            {"name", block.name},
-            {"input", input.is_object() ? std::move(input) : Json::object()}};
+    // Of what a limit has cut, which the reason of the end tells, what is whole.
+    return {{"type", "tool_use"}, {"id", block.id}, {"name", block.name}, {"input", whole_part_of(block.text)}};
   }
   if (block.kind == AnswerBlock::Kind::thought)
     return {{"type", "thinking"}, {"thinking", block.text}, {"signature", ""}};
