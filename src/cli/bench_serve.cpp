@@ -27,8 +27,11 @@ class OwnServer {
       : model_(SourceModel::open(path)),
         decoder_(model_, {session.running_kernels(), session.kv(), session.progress()}, session.machine()) {
     session.note_reading(model_);
-    const std::size_t context = load.prompt_tokens + load.new_tokens + 1;
-    refuse_longer_than_context(context, model_.config().context, "-p and -n");
+    const std::size_t tokens = load.prompt_tokens + load.new_tokens, context = tokens + 1;  // a text ends before it
+    if (tokens >= model_.config().context)
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("-p and -n must leave one token of the model's context of {}: {} + {} = {}",
+                              model_.config().context, load.prompt_tokens, load.new_tokens, tokens));
     facts_.names = {serve::default_model_name(path)};
     facts_.tokenizer = &model_.tokenizer();
     facts_.context = facts_.trained_context = context;

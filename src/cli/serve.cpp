@@ -328,7 +328,9 @@ void add_serve(CLI::App& app, Session& session) {
                    "Hugging Face directories or .gguf; of several each is loaded when it is first asked for")
       ->required();
   verb->add_option("--host", options->address.host, "Address to listen on")->capture_default_str();
-  verb->add_option("--port", options->address.port, "Port (0: any that is free)")->capture_default_str();
+  verb->add_option("--port", options->address.port, "Port, up to 65535 (0: any that is free)")
+      ->check(count_within(0, 65535))
+      ->capture_default_str();
   verb->add_option("--api-key-file", options->key_file, "File of keys, a line each, one of which a request must bring");
   verb->add_flag("--no-auth", options->no_auth, "Serve other machines without a key");
   verb->add_option("--allow-host", options->rules.hosts,
