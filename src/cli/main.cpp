@@ -36,17 +36,28 @@ std::string first_line(std::string text) {
   return text;
 }
 
+// The options of the verb that is carried out, of one within it ("recipe show") too, and the other verbs.
+bool is_word_of(const CLI::App& app, std::string_view word) {
+  if (!word.starts_with('-'))
+    return std::ranges::any_of(app.get_subcommands([](const CLI::App*) { return true; }),
+                               [&](const CLI::App* verb) { return verb->get_name() == word; });
+  for (const CLI::App* verb : app.get_subcommands())
+    if (verb->get_option_no_throw(std::string(word)) != nullptr || is_word_of(*verb, word)) return true;
+  return false;
+}
+
 // After a signal the message says so, whatever was being done. It also names the options that the error's setting is
 // of.
-std::string message_of(const Error& error) {
+std::string message_of(const CLI::App& app, const Error& error) {
   std::string message = error.what();
   if (error.kind() == ErrorKind::cancelled && interrupted()) {
     constexpr std::string_view kByCaller = "stopped by the caller";
     if (message.starts_with(kByCaller)) message.replace(0, kByCaller.size(), "interrupted");
     if (message.find("interrupted") == std::string::npos) message = "interrupted: " + message;
   }
-  if (const std::string_view option = option_for(error.setting()); !option.empty())
-    message += fmt::format("; see {}", option);
+  const std::string options =
+      options_there(option_for(error.setting()), [&](std::string_view word) { return is_word_of(app, word); });
+  if (!options.empty()) message += fmt::format("; see {}", options);
   return message;
 }
 
@@ -99,7 +110,7 @@ int run(int argc, char** argv) {
     if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) what = "not expected: " + left_over(app);
     return fail(session, 2, fmt::format("{}; 'nibble{} --help' tells more", what, verb));
   } catch (const Error& error) {
-    return fail(session, exit_code_of(error.kind()), message_of(error));
+    return fail(session, exit_code_of(error.kind()), message_of(app, error));
   } catch (const ReaderGone&) {
     return 128 + SIGPIPE;  // as programs end that nobody reads any more, without a word
   } catch (const std::bad_alloc&) {

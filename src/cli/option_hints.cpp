@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 namespace nibble::cli {
 namespace {
@@ -31,7 +32,7 @@ constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
                                                    {"template", "--template FILE"},
                                                    {"output", "-o OUT.gguf or -o DIRECTORY"},
                                                    {"shape", "--shape NAME=1,3,224,224"},
-                                                   {"samples", "--samples (of eval: --data)"},
+                                                   {"samples", "--samples, --data"},
                                                    {"constant", "--constant NAME=16000"},
                                                    {"labels", "--labels FILE, or --teacher NET"},
                                                    {"epochs", "--epochs"},
@@ -59,6 +60,36 @@ std::span<const OptionHint> option_hints() { return kHints; }
 std::string_view option_for(std::string_view setting) {
   const auto* const found = std::ranges::find(kHints, setting, &OptionHint::setting);
   return found == kHints.end() ? std::string_view() : found->option;
+}
+
+std::string options_there(std::string_view hint, const std::function<bool(std::string_view word)>& is_word) {
+  struct Part {
+    std::string_view text;
+    bool is_there;
+  };
+  std::vector<Part> parts;
+  for (std::string_view rest = hint; !rest.empty();) {
+    std::size_t end = rest.size(), next = rest.size();
+    for (const std::string_view between : {", or ", " or ", ", "})
+      if (const std::size_t at = rest.find(between); at < end) {
+        end = at;
+        next = at + between.size();
+      }
+    const std::string_view text = rest.substr(0, end);
+    rest.remove_prefix(next);
+    const std::size_t option = std::min(text.starts_with('-') ? 0 : text.find(" -") + 1, text.size());
+    const bool has_option = option < text.size() && text[option] == '-';
+    const std::string_view name = text.substr(option, text.find_first_of(" )", option) - option);
+    const std::string_view first = text.substr(0, text.find(' '));
+    const bool is_there = has_option && ((!first.starts_with('-') && is_word(first)) || is_word(name));
+    // What names no option tells of the one before it.
+    parts.push_back({text, has_option ? is_there : parts.empty() || parts.back().is_there});
+  }
+  if (std::ranges::all_of(parts, &Part::is_there)) return std::string(hint);
+  std::string text;
+  for (const Part& part : parts)
+    if (part.is_there) text += (text.empty() ? "" : ", ") + std::string(part.text);
+  return text;
 }
 
 }  // namespace nibble::cli
