@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/near_names.h"
 #include "cli/option_checks.h"
 #include "cli/verbs.h"
+#include "format/lattice/lattice_format.h"
 #include "format/outlier_format.h"
 #include "format/row_tiles.h"
 #include "nibble/error.h"
@@ -93,7 +95,9 @@ bool explain_word(const std::string& word, Language language, Session& session) 
 
 // Formats that have nothing to show of single numbers, by the word for them.
 void explain_tiles(const Format& format, Language language, Session& session) {
-  const Term& term = *find_term(find_outlier_format(format) != nullptr ? "outliers" : "trellis");
+  const Term& term = *find_term(find_outlier_format(format) != nullptr ? "outliers"
+                                : is_lattice(format)                   ? "lattice"
+                                                                       : "trellis");
   if (session.json()) {
     Json json = term_json(term, language);
     json["format"] = {{"name", format.name()},
@@ -104,8 +108,17 @@ void explain_tiles(const Format& format, Language language, Session& session) {
   session.print(fmt::format("{}: {}\n\n", format.name(), format.info().description) + term_text(term, language));
 }
 
-// In words that name near mixes, too.
+bool has_tiles(const Format& format) {
+  return find_row_tiles(format) != nullptr || find_outlier_format(format) != nullptr || is_lattice(format);
+}
+
+// In words that name near words, and near formats and mixes.
 std::string why_unknown(const std::string& spelling) {
+  NearNames near;
+  for (const Topic& topic : all_topics()) near.look_at(spelling, topic.name);
+  for (const Term& term : all_terms()) near.look_at(spelling, term.name);
+  if (!near.list.empty())
+    return fmt::format("nothing is known by this name: {}; did you mean {}?", spelling, near.list);
   try {
     find_recipe(spelling);
   } catch (const Error& error) {
@@ -144,6 +157,7 @@ void explain(const CLI::App& verb, const Options& options, Session& session) {
   if (alone && explain_word(options.words.front(), language, session)) return;
   if (alone && verb.count("--lang") > 0) {
     const FormatPtr format = format_to_explain(options.words.front(), alone, session);
+    if (has_tiles(*format)) return explain_tiles(*format, language, session);
     const Topic& topic = topic_of_format(format->name(), format->info().bits_per_weight);
     if (session.json()) return session.print_json(topic_json(topic, language));
     return session.print(
@@ -161,8 +175,7 @@ void explain(const CLI::App& verb, const Options& options, Session& session) {
     spelling = options.words[first++];
   }
   request.format = format_to_explain(spelling, alone, session);
-  if (alone && (find_row_tiles(*request.format) != nullptr || find_outlier_format(*request.format) != nullptr))
-    return explain_tiles(*request.format, language, session);
+  if (alone && has_tiles(*request.format)) return explain_tiles(*request.format, language, session);
   for (; first < options.words.size(); ++first) request.numbers.push_back(parse_number(options.words[first]));
   if (!options.range.empty()) request.range = parse_range(options.range);
   if (!options.fit.empty()) request.fit = find_fit(options.fit);
