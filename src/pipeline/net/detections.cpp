@@ -91,7 +91,10 @@ Ports ports_of(const Net& net) {
   return ports;
 }
 
-std::vector<DetectedBox> read_truth(const std::string& path, std::size_t samples) {
+// kinds: how many the detector tells, of which the first is none where it has a background.
+std::vector<DetectedBox> read_truth(const std::string& path, std::size_t samples, std::size_t kinds,
+                                    bool has_background) {
+  const std::size_t first_kind = kinds > 1 && has_background ? 1 : 0;
   const MappedFile file(path);
   const NpyArray array = parse_npy(file.bytes(), path);
   if (array.shape.size() != 2 || array.shape[1] != 6)
@@ -104,7 +107,14 @@ std::vector<DetectedBox> read_truth(const std::string& path, std::size_t samples
       refuse(path,
              fmt::format("box {} is of no sample of {}, or of no kind: {}, {}", at / 6 + 1, samples, row[0], row[1]));
     DetectedBox box{static_cast<std::size_t>(row[0]), static_cast<std::size_t>(row[1]), 1, {}};
+    if (box.kind < first_kind || box.kind >= kinds)
+      refuse(path, fmt::format("box {} is of a kind that the detector does not find, which are {} to {}: {}",
+                               at / 6 + 1, first_kind, kinds - 1, box.kind));
     std::copy_n(row + 2, 4, box.corners.begin());
+    if (!(box.corners[0] < box.corners[2] && box.corners[1] < box.corners[3]))
+      refuse(path,
+             fmt::format("box {} has no area from its first corner, left and above, to its second: {}, {}, {}, {}",
+                         at / 6 + 1, row[2], row[3], row[4], row[5]));
     boxes.push_back(box);
   }
   return boxes;
@@ -194,7 +204,9 @@ DetectionVerdict judge_detections(const std::filesystem::path& candidate, const 
       read_samples(nets.original, request.samples, std::numeric_limits<std::size_t>::max());
   if (samples.empty()) refuse(original.string(), "there are no samples to judge on");
   const std::vector<DetectedBox> truth =
-      request.truth.empty() ? std::vector<DetectedBox>{} : read_truth(request.truth, samples.size());
+      request.truth.empty()
+          ? std::vector<DetectedBox>{}
+          : read_truth(request.truth, samples.size(), ports_of(nets.original).kinds, request.rule.has_background);
   const std::vector<DetectedBox> should = found_in(nets.original, samples, request.rule, machine),
                                  is = found_in(nets.candidate, samples, request.rule, machine),
                                  sure = sure_ones(should, request.sure);
