@@ -93,6 +93,15 @@ NetTrainer::NetTrainer(const Net& net, NetworkWeights& weights, const NetTrainin
     throw Error(ErrorKind::unsupported,
                 fmt::format("{}: its first output {} is one number; nets are trained that choose between several",
                             net.source, net.outputs.front().name));
+  // Numbers that are made again are no choice, though the largest of them can be learnt as one.
+  if (data.training.labels.empty() && !net.inputs.empty() &&
+      extents_of(net.graph.values[net.inputs.front().value]) == extents_of(net.graph.values[decision_]))
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("{}: its output {} has the shape of its input, as of a net that makes its input again; nets "
+                    "are trained that choose between several, so give labels if this one does",
+                    net.source, net.outputs.front().name),
+        "labels");
   if (data.training.samples.size() < settings.batch)
     throw Error(ErrorKind::unusable_input,
                 fmt::format("there are fewer examples than a batch takes; give more, or take smaller batches: {} of {}",
