@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <filesystem>
+#include <system_error>
 
 #include "base/elapsed.h"
 #include "cli/option_checks.h"
@@ -73,6 +75,11 @@ std::string text_of(const DistillSummary& summary, const DistillRequest& request
                     before, after, before > 0 ? 100 * (after / before - 1) : 0, summary.kept->step);
 }
 
+bool is_same_place(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return std::filesystem::equivalent(a, b, error) && !error;
+}
+
 void distill(const CLI::App& verb, Options& options, Session& session) {
   DistillRequest& request = options.request;
   DistillationSettings& settings = request.settings;
@@ -85,6 +92,17 @@ void distill(const CLI::App& verb, Options& options, Session& session) {
       (request.container.empty() ? container_of(options.output) : find_container(request.container)).is_file();
   is_file ? places.writes_file("--output", options.output) : places.writes_directory("--output", options.output);
   places.judge();
+  if (is_same_place(options.model, options.original))
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("a model has nothing to learn from itself; --original is what it was made of: {}",
+                            options.original));
+  for (const std::string& judging : options.validation)
+    for (const std::string& learnt : options.texts)
+      if (is_same_place(judging, learnt))
+        throw Error(ErrorKind::invalid_argument,
+                    fmt::format("--validation judges by text that is not learnt from, and --text has it, too; leave it "
+                                "out there, or --validation, and a part of --text is held out: {}",
+                                judging));
   refuse_without_effect(verb, "--held-out", options.validation.empty(), "with --validation");
   refuse_without_effect(verb, "--patience", settings.validate_every > 0, "with --validate-every 0");
   settings.fall = *find_rate_fall(options.fall);
@@ -97,6 +115,8 @@ void distill(const CLI::App& verb, Options& options, Session& session) {
   request.output = options.output;
   request.text = joined_texts(options.texts, request.documents.separator, session);
   request.validation = joined_texts(options.validation, request.documents.separator, session);
+  if (!request.validation.empty() && request.text.find(request.validation) != std::string::npos)
+    session.note("note: the text of --validation is a part of --text, so what is judged by was learnt from");
   request.progress = session.progress();
   request.note = [&](const std::string& note) { session.note(note); };
   session.announce_stages({"distill", "compare", "quantize"});
