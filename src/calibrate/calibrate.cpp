@@ -8,6 +8,7 @@
 #include "base/progress_meter.h"
 #include "calibrate/layer_walk.h"
 #include "calibrate/site_observer.h"
+#include "calibrate/window_share.h"
 #include "kernels/linear/input_rotation.h"
 
 namespace nibble {
@@ -22,7 +23,7 @@ std::optional<InputRotation> rotation_of(const SiteKey& site, std::uint64_t widt
 
 // A site for all windows: what its Linears see, and on to the next.
 std::vector<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const LayerWeights& layer, std::int64_t index,
-                                      const CollectOptions& options, Machine& machine) {
+                                      const WindowShare& share, const CollectOptions& options, Machine& machine) {
   walk.pack(site, layer);
   if (!options.layers) {
     walk.leave(site, layer);
@@ -32,8 +33,8 @@ std::vector<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const L
   const ExpertRange experts{site.first_expert(), site.end_expert()};
   const auto leave = [&](std::size_t window) { walk.leave(site, layer, window); };
   return observe_site(walk, site, layer, index, experts,
-                      {.second_moment = options.second_moments, .rounded = walk.multiplies_codes()}, machine, leave,
-                      rotation ? &*rotation : nullptr);
+                      {.second_moment = options.second_moments, .rounded = walk.multiplies_codes(), .windows = share},
+                      machine, leave, rotation ? &*rotation : nullptr);
 }
 
 }  // namespace
@@ -48,21 +49,23 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
   statistics.samples = tokens.windows();
   statistics.length = tokens.length;
 
+  const WindowShare share = share_windows(tokens.windows(), options.transport);
+  const CalibrationTokens own = tokens_of(tokens, share);
   const WalkOptions how{
       .kernels = options.kernels, .arithmetic = options.arithmetic, .spill_directory = options.spill_directory};
-  LayerWalk walk(tensors.network(), tokens, how, machine);
+  LayerWalk walk(tensors.network(), own, how, machine);
   walk.embed(stored_rows(checkpoint), LayerWeights(checkpoint, tensors, Network::kBegin, machine.pool));
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
     const LayerWeights layer(checkpoint, tensors, i, machine.pool);
     for (const Site& site : layer.drawing().sites)
-      for (SiteStatistics& seen : pass_site(walk, site, layer, i, options, machine))
+      for (SiteStatistics& seen : pass_site(walk, site, layer, i, share, options, machine))
         statistics.sites.push_back(std::move(seen));
     meter.report(static_cast<std::uint64_t>(i) + 1, "layers");
   }
   if (options.head) {
     const Matrix norm = decode_matrix(checkpoint, *tensors.part("final_norm", -1), machine.pool);
     const AccumulateOptions accumulate{
-        .second_moment = options.second_moments, .rounded = walk.multiplies_codes(), .windows = walk.windows()};
+        .second_moment = options.second_moments, .rounded = walk.multiplies_codes(), .windows = share};
     SiteAccumulator sums({.site = std::string(kHeadSite)}, config.hidden, accumulate, machine);
     const std::optional<InputRotation> rotation =
         rotation_of({.site = std::string(kHeadSite)}, config.hidden, options, machine);

@@ -11,6 +11,7 @@
 
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
+#include "distribute/transport.h"
 #include "format/tensor_parts.h"
 #include "kernels/linear/linear.h"
 #include "kernels/machine.h"
@@ -30,6 +31,7 @@ struct CollectOptions {
   // Empty: inputs as they come.
   std::function<const ChannelTransform*(const SiteKey&)> rotation{};
   std::filesystem::path spill_directory{};  // as WalkOptions::spill_directory
+  Transport* transport = nullptr;           // of several ranks, which share the windows; all get all statistics
   ProgressCallback progress{};              // stage "calibrate", in layers
 };
 

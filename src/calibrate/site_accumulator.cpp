@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <utility>
 
 #include "kernels/dense/dense.h"
 #include "nibble/error.h"
@@ -61,6 +63,7 @@ SiteAccumulator::SiteAccumulator(SiteKey key, std::size_t width, const Accumulat
       width_(width),
       machine_(machine),
       shards_(options.windows),
+      transport_(options.windows.transport),
       sum_squares_(width),
       total_squares_(width),
       lowest_(width),
@@ -70,6 +73,7 @@ SiteAccumulator::SiteAccumulator(SiteKey key, std::size_t width, const Accumulat
       partial_(options.distribution ? machine.pool.num_threads() : 0) {}
 
 void SiteAccumulator::add(const float* x, std::size_t tokens) {
+  is_shard_open_ = true;
   count_ += tokens;
   // A column belongs to one chunk, so its sum runs over the tokens in order whatever the number of threads.
   machine_.pool.parallel_for(width_, 128, [&](std::size_t begin, std::size_t end, std::size_t worker) {
@@ -97,6 +101,12 @@ void SiteAccumulator::add(const float* x, std::size_t tokens) {
 }
 
 void SiteAccumulator::end_shard() {
+  if (is_shared(transport_)) {
+    if (!std::exchange(is_shard_open_, false)) return;
+    shard_squares_.push_back(std::exchange(sum_squares_, std::vector<double>(width_)));
+    if (!products_.empty()) shard_products_.push_back(std::exchange(products_, large_vector(products_.size())));
+    return;
+  }
   for (std::size_t i = 0; i < width_; ++i) {
     total_squares_[i] += sum_squares_[i];
     sum_squares_[i] = 0;
@@ -104,8 +114,54 @@ void SiteAccumulator::end_shard() {
   if (!products_.empty()) move_into(total_products_, products_, machine_.pool);
 }
 
+// Squares, products, ranges and counts of all ranks in place of this one's.
+void SiteAccumulator::add_up_ranks() {
+  if (!is_shared(transport_)) return;
+  const std::string what = "what the site sees: " + key_.name();
+  total_squares_ = add_shards(shard_squares_, width_, *transport_, what);
+  shard_squares_.clear();
+  // Of the products the lower triangle is all that is known.
+  const std::size_t numbers = products_.empty() ? 0 : width_ * (width_ + 1) / 2;
+  if (numbers > 0) {
+    for (std::vector<float>& products : shard_products_) {
+      for (std::size_t row = 1, at = 1; row < width_; at += ++row)
+        std::memmove(&products[at], &products[row * width_], (row + 1) * sizeof(float));
+      products.resize(numbers);
+    }
+    const std::vector<float> triangle = add_shards(shard_products_, numbers, *transport_, what);
+    shard_products_.clear();
+    total_products_ = large_vector(width_ * width_);
+    for (std::size_t row = 0, at = 0; row < width_; at += ++row)
+      std::copy_n(&triangle[at], row + 1, &total_products_[row * width_]);
+  }
+  std::vector<float> ranges = lowest_;
+  ranges.insert(ranges.end(), highest_.begin(), highest_.end());
+  for (const Bytes& bytes : transport_->all_gather(std::as_bytes(std::span(ranges)), what)) {
+    std::memcpy(ranges.data(), bytes.data(), bytes.size());
+    for (std::size_t i = 0; i < width_; ++i) {
+      lowest_[i] = std::min(lowest_[i], ranges[i]);
+      highest_[i] = std::max(highest_[i], ranges[width_ + i]);
+    }
+  }
+  std::vector<std::uint64_t> counts = {count_};
+  constexpr std::size_t kBins = sizeof(Magnitudes) / sizeof(std::uint64_t);
+  if (!partial_.empty()) {
+    counts.resize(1 + kBins);
+    std::vector<std::uint64_t> seen(kBins);
+    for (const Magnitudes& magnitudes : partial_) {
+      std::memcpy(seen.data(), &magnitudes, sizeof magnitudes);
+      for (std::size_t i = 0; i < kBins; ++i) counts[1 + i] += seen[i];
+    }
+    partial_.resize(1);
+  }
+  add_counts(counts, transport_, what);
+  count_ = counts.front();
+  if (!partial_.empty()) std::memcpy(&partial_.front(), &counts[1], sizeof(Magnitudes));
+}
+
 SiteStatistics SiteAccumulator::finish() {
   end_shard();
+  add_up_ranks();
   SiteStatistics result;
   static_cast<SiteKey&>(result) = key_;
   result.count = count_;
@@ -136,6 +192,7 @@ SiteStatistics SiteAccumulator::finish() {
 }
 
 void CrossAccumulator::add(const float* y, const float* x, std::size_t tokens, const RoundedRows& rounded) {
+  is_shard_open_ = true;
   count_ += tokens;
   if (tokens > 0 && is_rounded_) {
     rounded_y_.assign(y, tokens, height_, machine_.pool);
@@ -143,12 +200,25 @@ void CrossAccumulator::add(const float* y, const float* x, std::size_t tokens, c
   } else if (tokens > 0) {
     add_outer_products(y, x, tokens, height_, width_, sums_.data(), machine_);
   }
-  if (shards_.advance()) move_into(total_, sums_, machine_.pool);
+  if (shards_.advance()) end_shard();
+}
+
+void CrossAccumulator::end_shard() {
+  if (!is_shared(transport_)) return move_into(total_, sums_, machine_.pool);
+  if (std::exchange(is_shard_open_, false)) shard_sums_.push_back(std::exchange(sums_, large_vector(sums_.size())));
 }
 
 std::vector<float> CrossAccumulator::finish() {
-  move_into(total_, sums_, machine_.pool);
+  end_shard();
   sums_ = {};
+  if (is_shared(transport_)) {
+    const std::string what = "what the original gives beside what a site sees";
+    total_ = add_shards(shard_sums_, height_ * width_, *transport_, what);
+    shard_sums_.clear();
+    std::vector<std::uint64_t> count = {count_};
+    add_counts(count, transport_, what);
+    count_ = count.front();
+  }
   scale_all(total_, count_ == 0 ? 0.0 : 1.0 / static_cast<double>(count_), machine_.pool);
   return std::move(total_);
 }

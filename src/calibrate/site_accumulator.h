@@ -17,36 +17,31 @@
 #include <vector>
 
 #include "base/huge_pages.h"
+#include "calibrate/window_share.h"
 #include "kernels/linear/rounded_rows.h"
 #include "kernels/machine.h"
 #include "quantize/statistics.h"
 
 namespace nibble {
 
-// Into how many shards the windows are cut, whoever sums them up.
-inline constexpr std::size_t kMomentShards = 16;
-
 // Counts windows: true with the last one of each shard, but for the last shard of all.
 class ShardCounter {
  public:
-  // windows: how many there will be; 0: all belong to one shard.
-  explicit ShardCounter(std::size_t windows) : windows_(windows) {}
+  explicit ShardCounter(const WindowShare& windows) : windows_(windows.total), seen_(windows.first) {}
   bool advance() {
     const std::size_t window = seen_++;
-    return seen_ < windows_ && shard_of(window) != shard_of(seen_);
+    return seen_ < windows_ && shard_of_window(window, windows_) != shard_of_window(seen_, windows_);
   }
 
  private:
-  std::size_t shard_of(std::size_t window) const { return window * kMomentShards / windows_; }
-
-  std::size_t windows_, seen_ = 0;
+  std::size_t windows_, seen_;
 };
 
 struct AccumulateOptions {
   bool second_moment = false;  // the full matrix, not only its diagonal
   bool distribution = true;    // histograms of magnitudes
   bool rounded = false;        // its numbers to 8 bits, in a quarter of the time (kernels/linear/rounded_rows.h)
-  std::size_t windows = 0;     // how many add() will be given; 0: all are of one shard
+  WindowShare windows{};       // of all windows those that add() will be given; of 0: all are of one shard
 };
 
 class SiteAccumulator {
@@ -57,11 +52,12 @@ class SiteAccumulator {
   void add(const float* x, std::size_t tokens);
   // What was added last, where it is rounded for a second moment.
   const RoundedRows& last_rounded() const { return rounded_; }
-  // Leaves the accumulator empty.
+  // Leaves the accumulator empty. Where several ranks have windows: of all of theirs, and collective.
   SiteStatistics finish();
 
  private:
   void end_shard();
+  void add_up_ranks();
 
   // Counted in tables of their own for numbers that stand side by side, since they often fall into the same bin:
   // [place][below 0][bin].
@@ -72,6 +68,8 @@ class SiteAccumulator {
   std::size_t width_;
   Machine& machine_;
   ShardCounter shards_;
+  Transport* transport_;
+  bool is_shard_open_ = false;
   std::uint64_t count_ = 0;
   std::vector<double> sum_squares_, total_squares_;  // of the shard at hand, and of those before it
   std::vector<float> lowest_, highest_;              // of each column and 0
@@ -79,33 +77,43 @@ class SiteAccumulator {
   RoundedRows rounded_;
   std::vector<float> products_, total_products_;  // the lower triangle, of the same; empty: there are none before it
   std::vector<Magnitudes> partial_;               // what each worker has seen; empty where nobody asked
+  // Of each shard here, where several ranks have shards.
+  std::vector<std::vector<double>> shard_squares_;
+  std::vector<std::vector<float>> shard_products_;
 };
 
 // The mean of y x^T over pairs of vectors that belong together, [height, width].
 class CrossAccumulator {
  public:
   // is_rounded, windows: as in AccumulateOptions.
-  CrossAccumulator(std::size_t height, std::size_t width, bool is_rounded, std::size_t windows, Machine& machine)
+  CrossAccumulator(std::size_t height, std::size_t width, bool is_rounded, const WindowShare& windows, Machine& machine)
       : height_(height),
         width_(width),
         is_rounded_(is_rounded),
         machine_(machine),
         shards_(windows),
+        transport_(windows.transport),
         sums_(large_vector(height * width)) {}
 
   // The next window, y: [tokens, height], x: [tokens, width]; there may be no tokens. rounded: the same x, read in its
   // place where is_rounded.
   void add(const float* y, const float* x, std::size_t tokens, const RoundedRows& rounded);
+  // As SiteAccumulator::finish.
   std::vector<float> finish();
 
  private:
+  void end_shard();
+
   std::size_t height_, width_;
   bool is_rounded_;
   RoundedRows rounded_y_;
   Machine& machine_;
   ShardCounter shards_;
+  Transport* transport_;
+  bool is_shard_open_ = false;
   std::uint64_t count_ = 0;
   std::vector<float> sums_, total_;
+  std::vector<std::vector<float>> shard_sums_;  // where several ranks have shards
 };
 
 }  // namespace nibble

@@ -18,7 +18,7 @@ std::vector<SiteStatistics> observe_site(LayerWalk& walk, const Site& site, cons
                                          std::int64_t index, ExpertRange experts, AccumulateOptions accumulate,
                                          Machine& machine, const std::function<void(std::size_t window)>& after,
                                          const InputRotation* rotation) {
-  accumulate.windows = walk.windows();
+  if (accumulate.windows.total == 0) accumulate.windows = walk.windows();
   std::vector<SiteAccumulator> sums;
   sums.reserve(static_cast<std::size_t>(experts.end - experts.begin));
   for (std::int64_t e = experts.begin; e < experts.end; ++e)
@@ -41,7 +41,7 @@ std::vector<SiteStatistics> observe_site(LayerWalk& walk, const Site& site, cons
 SiteStatistics observe_pooled(LayerWalk& walk, const Site& site, const LayerWeights& layer, std::int64_t index,
                               AccumulateOptions accumulate, Machine& machine,
                               const std::function<std::span<const float>(std::int64_t expert)>& columns) {
-  accumulate.windows = walk.windows();
+  if (accumulate.windows.total == 0) accumulate.windows = walk.windows();
   SiteAccumulator sums(SiteKey{index, site.name}, site.width, accumulate, machine);
   std::vector<float> unscaled;
   for (std::size_t window = 0; window < walk.windows(); ++window) {
@@ -62,12 +62,14 @@ SiteStatistics observe_pooled(LayerWalk& walk, const Site& site, const LayerWeig
   return sums.finish();
 }
 
-std::vector<std::uint64_t> count_tokens(const LayerWalk& walk, const Site& site, const LayerWeights& layer) {
+std::vector<std::uint64_t> count_tokens(const LayerWalk& walk, const Site& site, const LayerWeights& layer,
+                                        Transport* transport) {
   std::vector<std::uint64_t> tokens(site.experts);
   for (std::size_t window = 0; window < walk.windows(); ++window) {
     const std::span<const float> routing = walk.routing_of(site, layer, window);
     for (std::size_t i = 0; i < routing.size(); ++i) tokens[i % site.experts] += routing[i] != 0 ? 1 : 0;
   }
+  add_counts(tokens, transport, "how many tokens experts are sent");
   return tokens;
 }
 

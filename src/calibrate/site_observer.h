@@ -27,8 +27,8 @@ inline constexpr std::uint64_t kExpertMomentBytes = std::uint64_t{2} << 30;
 std::vector<ExpertRange> expert_groups(const Site& site, std::uint64_t bytes);
 
 // Of each expert of the range, or of the site. The site's Linears before it are packed; the walk stays where it is, but
-// for what `after` does with each window that has been seen. rotation: of what is seen; null: none. accumulate.windows,
-// accumulate.rounded: the walk's.
+// for what `after` does with each window that has been seen. rotation: of what is seen; null: none. accumulate.rounded:
+// the walk's. accumulate.windows: which of all windows the walk has, where these are of several ranks.
 std::vector<SiteStatistics> observe_site(LayerWalk& walk, const Site& site, const LayerWeights& layer,
                                          std::int64_t index, ExpertRange experts, AccumulateOptions accumulate,
                                          Machine& machine, const std::function<void(std::size_t window)>& after = {},
@@ -41,7 +41,8 @@ SiteStatistics observe_pooled(LayerWalk& walk, const Site& site, const LayerWeig
                               AccumulateOptions accumulate, Machine& machine,
                               const std::function<std::span<const float>(std::int64_t expert)>& columns = {});
 
-// How many tokens are sent to each expert.
-std::vector<std::uint64_t> count_tokens(const LayerWalk& walk, const Site& site, const LayerWeights& layer);
+// How many tokens are sent to each expert; transport: of all ranks' windows.
+std::vector<std::uint64_t> count_tokens(const LayerWalk& walk, const Site& site, const LayerWeights& layer,
+                                        Transport* transport = nullptr);
 
 }  // namespace nibble

@@ -86,7 +86,7 @@ TEST_F(Guided, MomentsAreSumsWithTheSharesOfTokens) {
       return std::span<const float>(room);
     });
   const std::vector<SiteView> views =
-      views_of_text(site, 0, {}, parts, {layer, layer}, walks[0], &walks[1], shares, machine_);
+      views_of_text(site, 0, {}, parts, {layer, layer}, walks[0], &walks[1], tokens.windows(), shares, machine_);
   ASSERT_EQ(views.size(), 2u);
   const std::size_t n = site.width;
   for (std::size_t group = 0; group < 2; ++group) {

@@ -14,6 +14,7 @@
 #include "nibble/model.h"
 #include "pipeline/export/container.h"
 #include "pipeline/quantize/activation_plan.h"
+#include "pipeline/quantize/no_checkpoint.h"
 #include "pipeline/quantize/quantize_layers.h"
 #include "pipeline/quantize/resume_key.h"
 #include "quantize/transform/transform.h"
@@ -22,15 +23,6 @@ namespace nibble {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Where nothing is written but pieces.
-class NoCheckpoint : public CheckpointWriter {
- public:
-  void write_rows(std::size_t, const QuantizedView&) override {}
-  void finish(bool, const OutputJudge&, ThreadPool*) override {}
-  std::uint64_t bytes_written() const noexcept override { return 0; }
-  std::uint64_t planned_bytes() const noexcept override { return 0; }
-};
 
 std::string manifest_name(const JobPart& part) { return fmt::format("part-{}-of-{}.json", part.number, part.count); }
 

@@ -16,6 +16,7 @@
 
 #include "calibrate/adequacy.h"
 #include "calibrate/layer_walk.h"
+#include "distribute/transport.h"
 #include "kernels/machine.h"
 #include "nibble/progress.h"
 #include "pipeline/quantize/layer_learner.h"
@@ -31,9 +32,11 @@ bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& opt
 
 class LayerQuantizer {
  public:
-  // All outlive this. progress: of what comes before the layers, stage "gradients".
+  // All outlive this. progress: of what comes before the layers, stage "gradients". transport: of several ranks, which
+  // share windows, rows and experts, and call the same functions; null: none.
   LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                 TensorOutput& output, Machine& machine, const ProgressCallback& progress);
+                 TensorOutput& output, Machine& machine, const ProgressCallback& progress,
+                 Transport* transport = nullptr);
   ~LayerQuantizer();
   void run();
   // A line for each kind of shortage of the calibration.
@@ -43,6 +46,7 @@ class LayerQuantizer {
 
  private:
   struct Live;  // text on its way through the model
+  struct LinearTaskOf;
 
   void begin_walk();
   void embedding();
@@ -63,6 +67,14 @@ class LayerQuantizer {
   void learn(LayerWeights& current);
   void quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original, LayerWeights& current,
                      const LayerScales& scales);
+  // Of several ranks: whether this one rounds the expert.
+  bool is_made_here(const Site& site, std::int64_t expert) const {
+    return site.experts == 0 || !is_shared(transport_) || maker_of(expert, *transport_) == transport_->rank();
+  }
+  void make_experts_ahead(const Site& site, ExpertRange experts, std::int64_t layer, const LayerPair& weights,
+                          LayerWeights& current, const LayerScales& scales, std::span<SiteView> views);
+  void aim(const std::string& part, std::int64_t layer, const LayerPair& weights, Matrix& matrix,
+           const LayerScales& scales, std::span<SiteView> views, Transport* ranks);
   void quantize_parts(std::span<const std::string> parts, std::int64_t layer, const LayerPair& weights,
                       LayerWeights& current, const LayerScales& scales, std::span<SiteView> views);
   void head();
@@ -80,6 +92,7 @@ class LayerQuantizer {
   TensorOutput& output_;
   Machine& machine_;
   const ProgressCallback& progress_;
+  Transport* transport_;
   PlannedParts parts_;
   LayerLearner learner_;
   std::unique_ptr<Live> live_;

@@ -13,16 +13,18 @@
 #include "base/progress_meter.h"
 #include "calibrate/layer_weights.h"
 #include "io/onnx/onnx_package.h"
-#include "io/packing/part_planes.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
 #include "pipeline/quantize/activation_plan.h"
 #include "pipeline/quantize/band_writer.h"
 #include "pipeline/quantize/folded_rotation.h"
+#include "pipeline/quantize/no_checkpoint.h"
 #include "pipeline/quantize/part_work.h"
+#include "pipeline/quantize/planned_summary.h"
 #include "pipeline/quantize/quantize_layers.h"
 #include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/quantize/ranks.h"
 #include "pipeline/quantize/resume_key.h"
 #include "pipeline/quantize/source_survey.h"
 #include "pipeline/quantize/statistics_gaps.h"
@@ -65,22 +67,6 @@ std::uint64_t weight_file_bytes(const std::filesystem::path& output) {
   return total;
 }
 
-// Of a tensor's planes, and of those of what it has beside codes and grids.
-std::uint64_t stored_bytes(const TensorPlan& tensor) {
-  std::uint64_t total = plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
-  if (!tensor.target.parts) return total;
-  for (const PartPlane& plane : pack_parts(*tensor.target.parts)) total += plane.tensor.bytes.size();
-  return total;
-}
-
-// Of all tensors in the output.
-std::uint64_t tensor_bytes(const QuantizePlan& plan) {
-  std::uint64_t total = 0;
-  for (const RopeTensor& rope : plan.rope_tensors) total += rope.values.size() * sizeof(float);
-  for (const TensorPlan& tensor : plan.tensors) total += stored_bytes(tensor);
-  return total;
-}
-
 std::unique_ptr<CheckpointWriter> make_writer(const SourceModel& source, const QuantizePlan& plan,
                                               const std::filesystem::path& output, const StoredActivations& activations,
                                               const std::string& manifest) {
@@ -101,47 +87,6 @@ void note_unlearnt(std::span<const std::string> lines, std::vector<std::string>&
   if (lines.size() > 1)
     notes.push_back(fmt::format("{} matrices keep what the method began with, and do not learn; the first, {}",
                                 lines.size(), lines.front()));
-}
-
-QuantizeSummary summarize(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
-  QuantizeSummary summary;
-  summary.output = options.output;
-  summary.recipe = plan.recipe.name;
-  if (options.activations) summary.activations = activation_format_name(options.activations->format);
-  summary.ignored = plan.ignored;
-  summary.notes = plan.notes;
-  summary.source_bytes = source.file_bytes();
-  std::uint64_t linear_bytes = 0, linear_elements = 0;
-  for (const TensorPlan& tensor : plan.tensors) {
-    TensorSummary item;
-    item.name = tensor.target.name;
-    item.rows = tensor.rows;
-    item.cols = tensor.cols;
-    item.source_format = tensor.source->values.format()->name();
-    item.format = tensor.target.format->name();
-    item.wanted = tensor.wanted;
-    item.obstacle = tensor.obstacle;
-    item.linear = tensor.role == TensorRole::linear;
-    item.kind = tensor.kind;
-    item.bytes = stored_bytes(tensor);
-    summary.parameters += item.elements();
-    if (item.linear) {
-      linear_bytes += item.bytes;
-      linear_elements += item.elements();
-    }
-    if (!item.wanted.empty()) {
-      ++summary.substitutions;
-      summary.substituted_parameters += item.elements();
-    }
-    summary.tensors.push_back(std::move(item));
-  }
-  summary.tensor_bytes = tensor_bytes(plan);
-  const auto bits = [](std::uint64_t bytes, std::uint64_t count) {
-    return count == 0 ? 0.0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(count);
-  };
-  summary.bits_per_weight = bits(summary.tensor_bytes, summary.parameters);
-  summary.linear_bits_per_weight = bits(linear_bytes, linear_elements);
-  return summary;
 }
 
 void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& options) {
@@ -176,17 +121,20 @@ struct Written {
 struct Sharing {
   PartSummary* part = nullptr;  // makes these pieces only, and says so here; null: an output
   bool assembles = false;       // makes no piece
+  Transport* ranks = nullptr;   // who make it in step, of whom the first writes; null: none
+  bool writes() const { return ranks == nullptr || ranks->is_root(); }
 };
 
 Written write_model(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
                     const Origin& origin, const Sharing& sharing, Machine& machine, const ProgressCallback& progress) {
   Written written;
-  remove_abandoned_partials(options.output);
+  if (sharing.writes()) remove_abandoned_partials(options.output);
   const bool calibrated = needs_calibration(plan, options);
   ActivationPlan planned_activations = plan_activations(source, plan, options, machine, progress);
   written.warnings = std::move(planned_activations.warnings);
   const std::unique_ptr<CheckpointWriter> writer =
-      make_writer(source, plan, options.output, planned_activations.stored, origin.manifest);
+      sharing.writes() ? make_writer(source, plan, options.output, planned_activations.stored, origin.manifest)
+                       : std::make_unique<NoCheckpoint>();
   std::uint64_t work_units = 0;
   for (const TensorPlan& tensor : plan.tensors)
     work_units += tensor.rows * tensor.cols * progress_weight(tensor.role, calibrated);
@@ -195,12 +143,14 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
                       calibrated ? "quantize was cancelled; the same command goes on where it stopped"
                                  : "quantize was cancelled; nothing was written");
   std::optional<WorkDirectory> work;
-  if (calibrated || sharing.assembles)
+  if ((calibrated || sharing.assembles) && sharing.writes())
     work.emplace(unfinished_work(options.output), resume_key(options, plan.container->name(), origin.source_hash),
                  sharing.assembles ? WorkDirectory::Use::assembly : WorkDirectory::Use::alone);
   BandWriter bands(*writer, machine.pool.num_threads() > 1);
   TensorOutput output(plan, bands, meter,
-                      {.work = work ? &*work : nullptr, .keeps_rows_together = options.calibration.hessian.is_kl},
+                      {.work = work ? &*work : nullptr,
+                       .keeps_rows_together = options.calibration.hessian.is_kl,
+                       .transport = sharing.ranks},
                       machine);
   if (sharing.assembles) {
     require_pieces(*work, output);
@@ -211,7 +161,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
       if (options.calibration.statistics->length != 0) written.experts = expert_tokens(*options.calibration.statistics);
     }
   } else if (calibrated) {
-    LayerQuantizer quantizer(source, plan, options, output, machine, progress);
+    LayerQuantizer quantizer(source, plan, options, output, machine, progress, sharing.ranks);
     quantizer.run();
     written.errors = output.errors();
     written.learnt = output.learnt();
@@ -344,10 +294,11 @@ QuantizeSummary quantize_source(const SourceModel& source, const QuantizeModelOp
   if (!options.output.empty()) refuse_to_overwrite_source(source, options.output);
   if (!options.dry_run) {
     if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
-    require_place(source, *plan.container, options.output);
+    if (sharing.writes()) require_place(source, *plan.container, options.output);
     require_calibration(plan, options);
     if (sharing.part != nullptr || sharing.assembles) require_shareable(plan, options);
-    require_disk_space(options.output, tensor_bytes(plan));
+    if (is_shared(sharing.ranks)) require_work_for_ranks(plan, options);
+    if (sharing.writes()) require_disk_space(options.output, tensor_bytes(plan));
   }
   if (!options.output.empty()) {
     plan.container->require_sound(source);
@@ -375,15 +326,20 @@ QuantizeSummary quantize_source(const SourceModel& source, const QuantizeModelOp
   }
   // What lies around the tensors is looked at only where it could decide.
   constexpr std::uint64_t kAround = std::uint64_t{256} << 20;
-  require_disk_space(options.output, free_disk_space(options.output) > summary.tensor_bytes + kAround
-                                         ? summary.tensor_bytes
-                                         : forecast(source, plan, options));
+  if (sharing.writes())
+    require_disk_space(options.output, free_disk_space(options.output) > summary.tensor_bytes + kAround
+                                           ? summary.tensor_bytes
+                                           : forecast(source, plan, options));
   summary.source_hash = source_hash.empty() ? survey.hash : source_hash;
   if (sharing.part != nullptr) {
     *sharing.part = write_part(sharing.part->part, source, plan, options, survey.hash, machine, progress);
     return summary;
   }
   const Origin origin{make_manifest(source, plan, options, summary.source_hash), survey.hash};
+  if (is_shared(sharing.ranks)) {
+    // Ranks of one mind alone begin.
+    require_same_work(*sharing.ranks, resume_key(options, plan.container->name(), survey.hash), survey.hash);
+  }
   const bool two_steps =
       options.activations && options.activations->format.is_static() && moves_activations(plan, options);
   Written written = two_steps ? write_in_two_steps(source, plan, options, origin, machine, progress)
@@ -396,7 +352,8 @@ QuantizeSummary quantize_source(const SourceModel& source, const QuantizeModelOp
       std::ranges::all_of(summary.learnt, [](const auto& one) { return one.kept_step == 0; }))
     summary.warnings.push_back(
         "no layer became better by learning, what it began with is kept: give more text or steps");
-  set_output_bytes(summary, weight_file_bytes(options.output));
+  if (sharing.ranks != nullptr) sharing.ranks->wait_for_all("the output, verified");
+  set_output_bytes(summary, sharing.writes() ? weight_file_bytes(options.output) : 0);
   return summary;
 }
 
@@ -480,6 +437,11 @@ PartSummary quantize_part(const SourceModel& source, const QuantizeModelOptions&
   PartSummary done{.part = part};
   quantize_source(source, options, {}, {.part = &done}, machine, progress);
   return done;
+}
+
+QuantizeSummary quantize_in_ranks(const SourceModel& source, const QuantizeModelOptions& options, Transport& ranks,
+                                  Machine& machine, const ProgressCallback& progress) {
+  return quantize_source(source, options, {}, {.ranks = &ranks}, machine, progress);
 }
 
 QuantizeSummary assemble_parts(const SourceModel& source, const QuantizeModelOptions& options, Machine& machine,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A quantization that several processes make together, each some of its pieces, in a directory that they share: they
-// need to know nothing of each other. Whoever comes behind them all writes the output of them, the same bytes as one
-// process would.
+// A quantization that several processes make together, with the bytes of one. Parts make some of its pieces each, in a
+// directory that they share, and need to know nothing of each other; whoever comes behind them all writes the output of
+// them. Ranks work in step, and speak to each other (distribute/transport.h).
 //
 //   PartSummary done = quantize_part(source, options, parse_job_part("2/8"), machine, progress);   // eight of these
 //   QuantizeSummary summary = assemble_parts(source, options, machine, progress);
@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 
+#include "distribute/transport.h"
 #include "kernels/machine.h"
 #include "model/source_model.h"
 #include "nibble/progress.h"
@@ -33,6 +34,14 @@ struct PartSummary {
 // process makes this part).
 PartSummary quantize_part(const SourceModel& source, const QuantizeModelOptions& options, const JobPart& part,
                           Machine& machine, const ProgressCallback& progress);
+
+// Called by every rank, with the same of everything: they walk shares of the text, round shares of the rows, whole
+// experts each, and the first of them writes the output, whose bytes are those of one process. The text may be walked
+// through the quantized layers. `options.output` and what is left beside it by a run before are the first rank's.
+// Errors of quantize_model, of any rank on all of them; and invalid_argument (a rank has another model, other text or
+// options, or another version; what ranks do not share yet).
+QuantizeSummary quantize_in_ranks(const SourceModel& source, const QuantizeModelOptions& options, Transport& ranks,
+                                  Machine& machine, const ProgressCallback& progress);
 
 // Checks all pieces and writes the output; then they are removed. Errors of quantize_model, and not_found (says how
 // many pieces are missing, and which parts have not ended), corrupt (a piece is another than its part has made), io (a

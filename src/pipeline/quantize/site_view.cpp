@@ -7,6 +7,7 @@
 #include "base/huge_pages.h"
 #include "calibrate/site_accumulator.h"
 #include "kernels/dense/dense.h"
+#include "pipeline/quantize/expert_post.h"
 #include "quantize/pooled_moment.h"
 #include "quantize/round/target.h"
 #include "quantize/transform/transform.h"
@@ -54,7 +55,10 @@ SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> s
 
 std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, ExpertRange experts,
                                     const PlannedParts& parts, const LayerPair& weights, LayerWalk& stored,
-                                    LayerWalk* original, std::span<const TokenShares> shares, Machine& machine) {
+                                    LayerWalk* original, const WindowShare& windows,
+                                    std::span<const TokenShares> shares, Machine& machine) {
+  const bool moves_tokens = is_shared(windows.transport) && site.experts != 0 && experts.begin >= 0;
+  const WindowShare summed = moves_tokens ? WindowShare(windows.total) : windows;
   const bool full = parts.site_asks_for(site, layer, Needs::second_moment);
   const bool follow = full && original != nullptr;
   const bool adds = follow && original->shows_sum(site, weights.original);
@@ -67,16 +71,22 @@ std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, Expert
   std::vector<CrossAccumulator> crosses;
   sums.reserve(count);
   crosses.reserve(count);
+  const auto is_made_here = [&](std::size_t i) {
+    return !moves_tokens || maker_of(expert_of(i), *windows.transport) == windows.transport->rank();
+  };
   for (std::size_t i = 0; i < count; ++i) {
+    const bool is_here = is_made_here(i);
     sums.emplace_back(
         SiteKey{layer, site.name, expert_of(i)}, site.width,
         AccumulateOptions{
-            .second_moment = full, .distribution = false, .rounded = is_rounded, .windows = stored.windows()},
+            .second_moment = full && is_here, .distribution = false, .rounded = is_rounded, .windows = summed},
         machine);
-    if (follow)
-      crosses.emplace_back(adds ? weights.current.at(site.parts.front()).rows : site.width, site.width, is_rounded,
-                           stored.windows(), machine);
+    if (!follow) continue;
+    const std::size_t height = adds ? weights.current.at(site.parts.front()).rows : site.width;
+    crosses.emplace_back(is_here ? height : 0, is_here ? site.width : 0, is_rounded, summed, machine);
   }
+  std::optional<ExpertPost> post;
+  if (moves_tokens) post.emplace(*windows.transport, experts, site.width, follow);
   std::vector<float> wanted, weighed_x, weighed_y;
   for (std::size_t window = 0; window < stored.windows(); ++window) {
     stored.inputs(site, weights.current, window, experts, {});
@@ -93,6 +103,10 @@ std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, Expert
       std::span<const float> x = stored.inputs_of(site, expert_of(i)), y;
       if (follow) y = adds ? std::span<const float>(wanted) : original->inputs_of(site, expert_of(i));
       const std::size_t tokens = x.size() / site.width;
+      if (post) {
+        post->add(i, x, y);
+        continue;
+      }
       if (const auto share = shares.empty() ? std::span<const float>{} : shares[i](window); !share.empty()) {
         weigh(x, share, weighed_x, machine.pool);
         x = weighed_x;
@@ -104,6 +118,17 @@ std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, Expert
     }
   }
   std::vector<SiteView> views(count);
+  if (post) {
+    post->deliver(site.name, [&](std::size_t i, std::span<const float> x, std::span<const float> y) {
+      sums[i].add(x.data(), x.size() / site.width);
+      if (follow) crosses[i].add(y.data(), x.data(), x.size() / site.width, sums[i].last_rounded());
+    });
+    for (std::size_t i = 0; i < views.size(); ++i) {
+      views[i].own = sums[i].finish();
+      if (follow && is_made_here(i)) views[i].cross = crosses[i].finish();
+    }
+    return views;
+  }
   for (std::size_t i = 0; i < views.size(); ++i) {
     views[i].is_original_left = adds;
     views[i].own = sums[i].finish();

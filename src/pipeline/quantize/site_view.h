@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "calibrate/layer_walk.h"
+#include "calibrate/window_share.h"
 #include "kernels/machine.h"
 #include "pipeline/quantize/layer_scales.h"
 #include "pipeline/quantize/planned_parts.h"
@@ -65,9 +66,17 @@ using TokenShares = std::function<std::span<const float>(std::size_t window)>;
 // layers quantized so far; original: behind the original's, null where nobody follows it. Both are at the site; where
 // the site's outputs are added to the residual stream, the original is left. Experts of the original are sent the
 // tokens that those of the quantized layers are.
+// windows: those that walk here, of how many. Of several ranks each has the views of all but a site of experts; of
+// those each has the experts that it makes (maker_of).
 std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, ExpertRange experts,
                                     const PlannedParts& parts, const LayerPair& weights, LayerWalk& stored,
-                                    LayerWalk* original, std::span<const TokenShares> shares, Machine& machine);
+                                    LayerWalk* original, const WindowShare& windows,
+                                    std::span<const TokenShares> shares, Machine& machine);
+
+// Which of several ranks rounds an expert, and is sent what the others' windows have for it.
+inline std::size_t maker_of(std::int64_t expert, const Transport& ranks) {
+  return static_cast<std::size_t>(expert) % ranks.size();
+}
 
 // The weights of some rows that give a Linear's outputs best for the inputs that it gets now, [rows, cols].
 // outputs_scale: what a transform multiplied the Linear's own outputs by; empty: nothing. Needs view.cross. plans: of

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <sstream>
 
 #include "base/huge_pages.h"
 #include "format/reordered_columns.h"
@@ -55,7 +56,15 @@ TensorOutput::TensorOutput(const QuantizePlan& plan, BandWriter& bands, Progress
       bands_(bands),
       meter_(meter),
       options_(options),
-      machine_(machine) {}
+      machine_(machine) {
+  if (!is_shared(options_.transport)) return;
+  std::string names;
+  if (options_.work != nullptr)
+    for (const std::string& name : options_.work->names()) names += name + '\n';
+  const Bytes bytes = options_.transport->broadcast(std::as_bytes(std::span(names)), 0, "pieces of a run before");
+  std::istringstream lines(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  for (std::string name; std::getline(lines, name);) found_.insert(name);
+}
 
 std::uint64_t TensorOutput::weight_of(const TensorPlan& tensor) const {
   return progress_weight(tensor.role, options_.work != nullptr);
@@ -70,7 +79,7 @@ LinearWeights TensorOutput::weights_of(std::size_t index, TensorSource values) c
 
 void TensorOutput::write(std::size_t index, const LinearTask& task, RoundPlans& plans,
                          const std::function<void()>& after_band) {
-  write_bands(index, task, plans, [&](const LinearQuantizer&, const QuantizedTensor&, std::uint64_t) {
+  write_bands(index, task, plans, false, [&](const LinearQuantizer&, const QuantizedTensor&, std::uint64_t) {
     if (after_band) after_band();
   });
 }
@@ -79,7 +88,7 @@ StoredMatrix TensorOutput::write_and_keep(std::size_t index, const LinearTask& t
                                           bool keeps_codes) {
   StoredMatrix stored = room_of(task);
   keeps_codes = keeps_codes && !is_raw(plan_.tensors[index]) && plan_.tensors[index].column_order.empty();
-  write_bands(index, task, plans,
+  write_bands(index, task, plans, true,
               [&](const LinearQuantizer& linear, const QuantizedTensor& band, std::uint64_t first_row) {
                 keep_band(linear, band, first_row, task, keeps_codes, stored);
               });
@@ -119,14 +128,22 @@ void TensorOutput::keep_band(const LinearQuantizer& linear, const QuantizedTenso
     stored.codes->copy_row(task.weights.stored_row(first_row + row), view, row);
 }
 
-void TensorOutput::write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, const BandUse& use) {
+void TensorOutput::make_ahead(std::size_t index, const LinearTask& task, RoundPlans& plans) {
+  const LinearQuantizer linear(task, plans, machine_);
+  for (const RowRange rows : bands_of_tensor(index, task.weights))
+    if (const std::string name = piece_name(index, rows.begin); !has_piece(name))
+      ahead_.insert_or_assign(name, linear.encode(rows));
+}
+
+void TensorOutput::write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, bool is_kept,
+                               const BandUse& use) {
   const TensorPlan& tensor = plan_.tensors[index];
   const std::vector<RowRange> bands = bands_of_tensor(index, task.weights);
   if (std::ranges::none_of(bands, [&](RowRange rows) { return owns(index, rows); })) return;
   const LinearQuantizer linear(task, plans, machine_);
   for (const RowRange rows : bands) {
     if (!owns(index, rows)) continue;
-    QuantizedTensor band = piece(index, linear, rows);
+    QuantizedTensor band = piece(index, linear, rows, is_kept);
     use(linear, band, rows.begin);
     bands_.write(output_of_[index], std::move(band));
     meter_.advance(rows.count() * tensor.cols * weight_of(tensor), tensor.target.name);
@@ -138,13 +155,91 @@ bool TensorOutput::keeps_pieces_of(std::size_t index) const {
   return options_.work != nullptr && (options_.share != nullptr || !is_raw(plan_.tensors[index]));
 }
 
-QuantizedTensor TensorOutput::piece(std::size_t index, const LinearQuantizer& linear, RowRange rows) {
+bool TensorOutput::has_piece(const std::string& name) const {
+  if (is_shared(options_.transport)) return found_.contains(name);
+  return options_.work != nullptr && options_.work->has(name);
+}
+
+QuantizedTensor TensorOutput::piece(std::size_t index, const LinearQuantizer& linear, RowRange rows, bool is_kept) {
+  if (is_shared(options_.transport)) return piece_of_ranks(index, linear, rows, is_kept);
   if (!keeps_pieces_of(index)) return linear.encode(rows);
   const std::string name = piece_name(index, rows.begin);
   if (options_.work->has(name))
     if (QuantizedTensor kept = linear.blank(rows); options_.work->load(name, kept)) return kept;
   QuantizedTensor band = linear.encode(rows);
   options_.work->store(name, band);
+  return band;
+}
+
+// Of one rank for all, or for the one that writes.
+QuantizedTensor TensorOutput::piece_of_ranks(std::size_t index, const LinearQuantizer& linear, RowRange rows,
+                                             bool is_kept) {
+  Transport& ranks = *options_.transport;
+  const std::string& what = plan_.tensors[index].target.name;
+  if (is_raw(plan_.tensors[index])) return is_kept || ranks.is_root() ? linear.encode(rows) : linear.blank(rows);
+  const std::string name = piece_name(index, rows.begin);
+  const bool is_found = has_piece(name);
+  if (!is_found && !maker_) {
+    QuantizedTensor band = piece_of_shares(index, linear, rows, is_kept);
+    if (options_.work != nullptr) options_.work->store(name, band);
+    return band;
+  }
+  const std::size_t from = is_found ? 0 : *maker_;
+  QuantizedTensor band = linear.blank(rows);
+  if (is_found && ranks.is_root() && !options_.work->load(name, band))
+    throw Error(ErrorKind::corrupt, fmt::format("a piece of a run before is damaged; remove it and give the same "
+                                                "command again: {}",
+                                                (options_.work->path() / name).string()));
+  if (const auto own = ahead_.find(name); own != ahead_.end() && from == ranks.rank()) {
+    band = std::move(own->second);
+    ahead_.erase(own);
+  }
+  Bytes bytes;
+  if (from == ranks.rank())
+    for (const auto& plane : band.planes) bytes.insert(bytes.end(), plane.begin(), plane.end());
+  bytes = ranks.broadcast(bytes, from, what);
+  const std::byte* at = bytes.data();
+  for (auto& plane : band.planes) {
+    std::copy_n(at, plane.size(), plane.begin());
+    at += plane.size();
+  }
+  if (!is_found && options_.work != nullptr) options_.work->store(name, band);
+  return band;
+}
+
+// Each rank makes a share of the rows. Planes of the whole tensor are the same on all ranks.
+QuantizedTensor TensorOutput::piece_of_shares(std::size_t index, const LinearQuantizer& linear, RowRange rows,
+                                              bool is_kept) {
+  Transport& ranks = *options_.transport;
+  const TensorPlan& tensor = plan_.tensors[index];
+  const std::uint64_t unit = tensor.target.format->cut_multiple(tensor.cols);
+  const std::uint64_t units = (rows.count() + unit - 1) / unit;
+  const auto begin_of = [&](std::size_t rank) {
+    return std::min(rows.end, rows.begin + begin_of_share(units, rank, ranks.size()) * unit);
+  };
+  const RowRange own{begin_of(ranks.rank()), begin_of(ranks.rank() + 1)};
+  Bytes bytes;
+  if (own.count() > 0) {
+    const QuantizedTensor made = linear.encode(own);
+    for (std::size_t p = 0; p < made.planes.size(); ++p)
+      if (made.specs[p].row_bytes != 0) bytes.insert(bytes.end(), made.planes[p].begin(), made.planes[p].end());
+  }
+  const std::vector<Bytes> all =
+      is_kept ? ranks.all_gather(bytes, tensor.target.name) : ranks.gather(bytes, tensor.target.name);
+  QuantizedTensor band = linear.blank(rows);
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    const std::byte* at = all[rank].data();
+    const RowRange theirs{begin_of(rank), begin_of(rank + 1)};
+    for (std::size_t p = 0; p < band.planes.size() && theirs.count() > 0; ++p) {
+      const PlaneSpec& spec = band.specs[p];
+      if (spec.row_bytes == 0) continue;
+      const std::uint64_t first = (theirs.begin - rows.begin) / spec.row_unit;
+      const std::uint64_t count = (theirs.count() + spec.row_unit - 1) / spec.row_unit;
+      std::copy_n(at, count * spec.row_bytes,
+                  band.planes[p].begin() + static_cast<std::ptrdiff_t>(first * spec.row_bytes));
+      at += count * spec.row_bytes;
+    }
+  }
   return band;
 }
 
@@ -173,10 +268,9 @@ void TensorOutput::write_vector(std::size_t index, std::span<const float> values
 bool TensorOutput::is_done(std::size_t index) const {
   const TensorPlan& tensor = plan_.tensors[index];
   if (is_raw(tensor)) return true;
-  if (options_.work == nullptr) return false;
-  const std::vector<RowRange> bands = bands_of_tensor(index);
-  return options_.work->has(error_piece_name(index)) &&
-         std::ranges::all_of(bands, [&](RowRange band) { return options_.work->has(piece_name(index, band.begin)); });
+  if (!has_piece(error_piece_name(index))) return false;
+  return std::ranges::all_of(bands_of_tensor(index),
+                             [&](RowRange band) { return has_piece(piece_name(index, band.begin)); });
 }
 
 bool TensorOutput::load_error(std::size_t index) {
@@ -189,11 +283,23 @@ bool TensorOutput::load_error(std::size_t index) {
 }
 
 void TensorOutput::record_error(std::size_t index, const RoundedLinear& linear) {
-  if (load_error(index)) return;
-  const OutputError error =
-      measure_output_error(linear, with_kernels(plan_.tensors[index].target.format, machine_.isa), machine_);
+  const bool is_found = load_error(index);
+  if (is_found && !is_shared(options_.transport)) return;
   QuantizedTensor piece(find_raw_format(DType::f32), 1, 2);
-  const std::array<float, 2> values = {static_cast<float>(error.nearest), static_cast<float>(error.stored)};
+  std::array<float, 2> values{};
+  // Of ranks one measures, and says so to the one that writes.
+  const std::size_t from = maker_.value_or(0), rank = options_.transport == nullptr ? 0 : options_.transport->rank();
+  if (from == rank && !is_found) {
+    const OutputError error =
+        measure_output_error(linear, with_kernels(plan_.tensors[index].target.format, machine_.isa), machine_);
+    values = {static_cast<float>(error.nearest), static_cast<float>(error.stored)};
+  }
+  if (is_shared(options_.transport) && maker_) {
+    const Bytes bytes =
+        options_.transport->broadcast(std::as_bytes(std::span(values)), from, plan_.tensors[index].target.name);
+    std::memcpy(values.data(), bytes.data(), sizeof values);
+  }
+  if (rank != 0 || is_found) return;
   std::memcpy(piece.planes[0].data(), values.data(), sizeof values);
   if (options_.work != nullptr) options_.work->store(error_piece_name(index), piece);
   errors_[index] = {static_cast<double>(values[0]), static_cast<double>(values[1])};

@@ -14,12 +14,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/progress_meter.h"
 #include "calibrate/layer_walk.h"
+#include "distribute/transport.h"
 #include "kernels/machine.h"
 #include "pipeline/quantize/band_writer.h"
 #include "pipeline/quantize/job_part.h"
@@ -39,6 +41,9 @@ struct TensorOutputOptions {
   bool keeps_rows_together = false;  // of a layer's matrix all rows are one band
   // Of one of several processes: what it makes and leaves in `work`, vectors and copies, too. Null: everything.
   const PartShare* share = nullptr;
+  // Ranks that make every matrix together, each some of its rows (of experts: matrix by matrix, set_maker()), and all
+  // call the same functions. Rank 0 alone writes, and has `work`. Null: none.
+  Transport* transport = nullptr;
 };
 
 // What the output holds in place of a matrix, rows in the source's order.
@@ -64,6 +69,11 @@ class TensorOutput {
   StoredMatrix write_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans, bool keeps_codes);
   // Says what would be stored, with its codes, and writes nothing.
   StoredMatrix round_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans);
+  // Of a matrix that one rank makes by itself before the others hear of it: its bands, for write() and
+  // write_and_keep() while set_maker() names this rank. Not collective.
+  void make_ahead(std::size_t index, const LinearTask& task, RoundPlans& plans);
+  // Who makes whole matrices by itself; nothing: all ranks make each together.
+  void set_maker(std::optional<std::size_t> rank) { maker_ = rank; }
   // A norm or a bias, its elements in the source's order.
   void write_vector(std::size_t index, std::span<const float> values);
 
@@ -99,10 +109,14 @@ class TensorOutput {
   bool owns(std::size_t index, RowRange rows) const {
     return options_.share == nullptr || options_.share->owns(index, rows);
   }
-  void write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, const BandUse& use);
+  // is_kept: whether bands are looked at; of ranks those that do not write have none otherwise.
+  void write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, bool is_kept, const BandUse& use);
   bool keeps_pieces_of(std::size_t index) const;
   bool load_error(std::size_t index);
-  QuantizedTensor piece(std::size_t index, const LinearQuantizer& linear, RowRange rows);
+  QuantizedTensor piece(std::size_t index, const LinearQuantizer& linear, RowRange rows, bool is_kept);
+  QuantizedTensor piece_of_ranks(std::size_t index, const LinearQuantizer& linear, RowRange rows, bool is_kept);
+  QuantizedTensor piece_of_shares(std::size_t index, const LinearQuantizer& linear, RowRange rows, bool is_kept);
+  bool has_piece(const std::string& name) const;
 
   const QuantizePlan& plan_;
   std::vector<std::size_t> output_of_;  // by the tensor's place in the plan
@@ -112,6 +126,11 @@ class TensorOutput {
   Machine& machine_;
   std::map<std::size_t, OutputError> errors_;  // by the tensor's index in the plan
   std::vector<LearntLayer> learnt_;
+  // Of several ranks: the pieces that rank 0 has found, who makes what is written now, and what this one has made
+  // ahead.
+  std::set<std::string> found_;
+  std::optional<std::size_t> maker_;
+  std::map<std::string, QuantizedTensor> ahead_;
 };
 
 // A tensor by itself, of whose inputs nothing is known.

@@ -3,6 +3,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -132,6 +133,17 @@ WorkDirectory::~WorkDirectory() {
 bool WorkDirectory::has(const std::string& piece) const {
   std::error_code ignored;
   return std::filesystem::exists(path_ / piece, ignored);
+}
+
+std::vector<std::string> WorkDirectory::names() const {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(path_))
+    if (const std::string name = entry.path().filename().string(); !is_around_pieces(entry.path()) &&
+                                                                   !is_part_manifest(entry.path()) &&
+                                                                   name.find(".partial-") == std::string::npos)
+      names.push_back(name);
+  std::ranges::sort(names);
+  return names;
 }
 
 bool WorkDirectory::load(const std::string& piece, QuantizedTensor& tensor) const {

@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/file_lock.h"
 #include "format/quantized_tensor.h"
@@ -39,6 +40,7 @@ class WorkDirectory {
 
   const std::filesystem::path& path() const noexcept { return path_; }
   bool has(const std::string& piece) const;
+  std::vector<std::string> names() const;  // of all pieces, sorted
   // Fills the planes of `tensor`, which has the right sizes already; false when the piece is not there, not of these
   // sizes, or damaged.
   bool load(const std::string& piece, QuantizedTensor& tensor) const;
