@@ -11,6 +11,7 @@
 #include "base/elapsed.h"
 #include "base/letter_case.h"
 #include "base/output_file.h"
+#include "cli/distributed.h"
 #include "cli/option_checks.h"
 #include "cli/quantize_arguments.h"
 #include "cli/verbs.h"
@@ -287,8 +288,10 @@ Outcome quantize_as_asked(const SourceModel& source, const Options& options, Ses
     save_recipe(options, outcome.budgeted->recipe);
     return outcome;
   }
-  save_recipe(options, request.recipe);
-  if (options.part) {
+  if (options.ranks == nullptr || options.ranks->is_root()) save_recipe(options, request.recipe);
+  if (options.ranks != nullptr) {
+    outcome.summary = quantize_in_ranks(source, request, *options.ranks, session.machine(), session.progress());
+  } else if (options.part) {
     outcome.part = quantize_part(source, request, *options.part, session.machine(), session.progress());
   } else if (options.assembles) {
     outcome.summary = assemble_parts(source, request, session.machine(), session.progress());
@@ -400,7 +403,13 @@ void add_quantize(CLI::App& app, Session& session) {
   session.add_force_text(*verb);
   session.add_json(*verb);
   session.add_threads(*verb);
-  verb->callback([options, verb, &session] { quantize(*verb, *options, session); });
+  verb->callback([options, verb, &session] {
+    if (!options->is_distributed) return quantize(*verb, *options, session);
+    run_in_ranks(session, [&](Transport& ranks) {
+      options->ranks = &ranks;
+      quantize(*verb, *options, session);
+    });
+  });
 }
 
 }  // namespace nibble::cli

@@ -113,14 +113,16 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
 
 // What several processes make together is one output whose plan is known before the first of them begins.
 void judge_sharing(const CLI::App& verb, const QuantizeArguments& a) {
-  if (!a.part && !a.assembles) return;
-  const char* const option = a.part ? "--part" : "--assemble";
+  if (!a.part && !a.assembles && !a.is_distributed) return;
+  const char* const option = a.part ? "--part" : a.assembles ? "--assemble" : "--distributed";
   if (a.part && a.assembles) refuse("--part makes pieces, --assemble the output of them; leave out one");
+  if (a.is_distributed && (a.part || a.assembles))
+    refuse("--distributed needs no parts: its ranks share the work themselves; leave out --part and --assemble");
   if (a.has_budget())
     refuse(fmt::format("{} goes with a format or a recipe: what a budget chooses follows from all tensors", option));
   if (a.containers.size() > 1)
     refuse(fmt::format("{} goes with one container; make others of its output with 'nibble convert --to'", option));
-  if (!a.texts.empty())
+  if (!a.texts.empty() && !a.is_distributed)
     refuse(
         fmt::format("{}: a part does not know what text becomes in the layers of others; calibrate once ('nibble "
                     "calibrate --full') and give every part --stats FILE",
@@ -301,6 +303,9 @@ void add_sharing(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_flag("--assemble", arguments.assembles,
                 "Write the output of the pieces that --part has made, once all are there: the same bytes as one "
                 "process makes");
+  verb.add_flag("--distributed", arguments.is_distributed,
+                "Of the processes that mpirun or srun starts, all with the same command: they share the text, the rows "
+                "and the experts. Needs Open MPI; the same bytes for any number of processes");
 }
 
 // What must not happen, and what is looked at before the output takes its place.

@@ -14,6 +14,7 @@
 #include "cli/quantize_net.h"
 #include "cli/session.h"
 #include "cli/text_files.h"
+#include "distribute/transport.h"
 #include "pipeline/quantize/job_part.h"
 #include "pipeline/quantize/quantize_model.h"
 
@@ -33,6 +34,8 @@ struct QuantizeArguments {
   std::vector<std::string> verify;
   std::optional<JobPart> part;  // of several processes that make the output together
   bool assembles = false;       // what they have made
+  bool is_distributed = false;  // among the ranks of an MPI job,
+  Transport* ranks = nullptr;   // which are these
   std::string accept;
   std::size_t split = kUsualSplitWindows;
 
