@@ -60,8 +60,10 @@ TEST_P(Fold, LeavesTheFunctionUnchanged) {
     const bool has_rule = model.config.is_recurrent(layer) && model.config.delta_heads != 0;
     expected += has_rule || is_gemma4 ? 1 : 2;
     if (is_gemma4 && model.config.num_experts != 0) expected += 3;  // the MLP's two, and the router's
-    expected += model.config.num_experts == 0 ? 2 : 1 + (is_bounded ? 0 : model.config.num_experts);
-    expected += model.config.shared_intermediate == 0 ? 0 : 1;
+    if (model.config.latent != 0) expected += model.config.query_latent == 0 ? 1 : 2;
+    const bool has_experts = model.config.has_experts(layer);
+    expected += !has_experts ? 2 : 1 + (is_bounded ? 0 : model.config.num_experts);
+    expected += has_experts && model.config.shared_intermediate != 0 ? 1 : 0;
     expected -= reads_stream ? 2 : 0;
   }
   EXPECT_EQ(folded, expected);
