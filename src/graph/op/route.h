@@ -15,8 +15,8 @@ namespace nibble {
 // 2024); the experts with the `used` largest are chosen. With a correction each expert's number is added to its score
 // for that choice alone (Wang et al. 2024). With groups, of `groups` runs of as many experts the groups_used best are
 // kept before (DeepSeek-V2, 2024). Weights are the scores of those chosen; with `normalizes` divided by their sum plus
-// sum_offset (of sigmoids alone); then times factor; with `scales` each then times a number of its expert's own. Of equals the earlier
-// expert, and group, comes first. Output: [tokens, experts], 0 for all others.
+// sum_offset (of sigmoids alone); then times factor; with `scales` each then times a number of its expert's own. Of
+// equals the earlier expert, and group, comes first. Output: [tokens, experts], 0 for all others.
 struct Route {
   static constexpr std::string_view kName = "route";
   static constexpr std::size_t kInputs = 1;
