@@ -12,6 +12,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <string_view>
 
 #include "cli/command.h"
 #include "cli/option_hints.h"
@@ -183,6 +185,27 @@ TEST(OptionHints, KnowEverySettingThatAnErrorNames) {
     }
   }
   EXPECT_GT(named, 8u);
+}
+
+TEST(OptionHints, NameWhatTheVerbHas) {
+  const auto there = [](std::string_view hint, std::set<std::string_view> words) {
+    return cli::options_there(hint, [&](std::string_view word) { return words.contains(word); });
+  };
+  EXPECT_EQ(there("--samples, --data", {"--samples"}), "--samples");
+  EXPECT_EQ(there("--samples, --data", {"--data"}), "--data");
+  EXPECT_EQ(there("--samples, --data", {}), "");
+  EXPECT_EQ(there("--dtype f32, or --lossy", {"--lossy"}), "--lossy");
+  EXPECT_EQ(there("--dtype f32, or --lossy", {"--lossy", "--dtype"}), "--dtype f32, or --lossy");
+  EXPECT_EQ(there("--text FILE, --stats FILE or --imatrix FILE", {"--text", "--imatrix"}),
+            "--text FILE, --imatrix FILE");
+  EXPECT_EQ(there("calibrate --full, or --text FILE", {"calibrate"}), "calibrate --full");
+  EXPECT_EQ(there("a longer --text, or --verify FILE", {"--text"}), "a longer --text");
+  EXPECT_EQ(there("--strict, without which this is a note", {"--strict"}), "--strict, without which this is a note");
+  EXPECT_EQ(there("--strict, without which this is a note", {}), "");
+  EXPECT_EQ(there("-f q8_0,q4_k_m", {"-f"}), "-f q8_0,q4_k_m");
+  // Each of the list's hints has an option at least.
+  for (const cli::OptionHint& hint : cli::option_hints())
+    EXPECT_EQ(cli::options_there(hint.option, [](std::string_view) { return true; }), hint.option);
 }
 
 // Joules by a sensor that always says 100 W: what a run takes is its time, and nothing above what idleness takes.

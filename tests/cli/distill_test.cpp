@@ -77,6 +77,14 @@ TEST_F(DistillCommand, SaysWhatIsWrong) {
   wrong("-o model", 2, "model");
   wrong("--to bitsandbytes -o x", 1, "have no place in the formats");
   wrong("--code-rate 0.1 -o x", 2, "--code-rate");
+  wrong("--validation ./text.txt -o x", 2, "--validation judges by text that is not learnt from");
+  const CommandResult alone = nibble_command(scratch_, "distill model --original ./model --text text.txt -o x");
+  EXPECT_EQ(alone.code, 2);
+  EXPECT_NE(alone.error.find("nothing to learn from itself"), std::string::npos) << alone.error;
+  const std::string part = read_text(scratch_ / "text.txt").substr(0, 400);
+  scratch_.write("part.txt", part);
+  const CommandResult told = distill("--steps 1 --validation part.txt -o y");
+  EXPECT_NE(told.error.find("so what is judged by was learnt from"), std::string::npos) << told.error;
 }
 
 }  // namespace

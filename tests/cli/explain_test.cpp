@@ -55,6 +55,25 @@ TEST_F(Explain, SubjectsInTwoLanguages) {
                  "only percentile takes a number, above 0 and up to 100, as in percentile:99.5: 'percentile:0'");
 }
 
+TEST_F(Explain, FormatsOfTilesInTheirOwnWords) {
+  EXPECT_NE(run("explain e8p2").out.find("E8"), std::string::npos);
+  const std::string chinese = run("explain e8p2 --lang zh").out;
+  EXPECT_TRUE(chinese.starts_with("e8p2: ")) << chinese;
+  EXPECT_NE(chinese.find("E8"), std::string::npos) << chinese;
+  EXPECT_EQ(json("explain trellis2:l8 --lang zh")["format"]["name"], "trellis2:l8");
+}
+
+TEST_F(Explain, WhatIsMistypedHasNearWords) {
+  for (const auto& [typed, meant] :
+       std::vector<std::pair<std::string, std::string>>{{"distil", "distill"}, {"mixd", "mixed"}, {"int44", "int4"}}) {
+    const CommandResult result = nibble_command(scratch_, "explain " + typed);
+    EXPECT_EQ(result.code, 2);
+    EXPECT_NE(result.error.find("nothing is known by this name: " + typed + "; did you mean " + meant),
+              std::string::npos)
+        << result.error;
+  }
+}
+
 // Every command in every text is understood: run where the model is not, it fails over that and nothing else.
 TEST_F(Explain, EveryCommandOfTheTextsParses) {
   std::set<std::string> commands;

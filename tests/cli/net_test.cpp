@@ -151,6 +151,22 @@ TEST_F(Nets, EvalHoldsBoxesAgainstThoseThatAreRight) {
   EXPECT_NE(run(eval + " --labels y.txt", 2).error.find("--labels"), std::string::npos);
   EXPECT_NE(run("eval b.onnx --against a.onnx --data x.npy --truth truth.npy", 2).error.find("without --detections"),
             std::string::npos);
+  // Boxes that no detection can be right by.
+  const auto refusal = [&](std::vector<float> second) {
+    std::vector<float> boxes = {0, 1, 0, 0, 10, 10};
+    boxes.insert(boxes.end(), second.begin(), second.end());
+    scratch_.write("odd.npy", serialize_npy({{2, 6}, boxes}));
+    return run(eval + " --truth odd.npy", 1).error;
+  };
+  EXPECT_NE(refusal({0, 2, 40, 40, 50, 50})
+                .find("odd.npy: box 2 is of a kind that the detector does not find, which are "
+                      "1 to 1: 2"),
+            std::string::npos);
+  EXPECT_NE(refusal({0, 0, 40, 40, 50, 50}).find("box 2 is of a kind"), std::string::npos);
+  EXPECT_NE(refusal({0, 1, 50, 40, 40, 50})
+                .find("odd.npy: box 2 has no area from its first corner, left and above, to "
+                      "its second: 50, 40, 40, 50"),
+            std::string::npos);
   const std::string classifier = net("classifier.onnx");
   write_input("classifier.npz", "image", "image.npy");
   EXPECT_NE(run("eval " + classifier + " --against " + classifier + " --data image.npy --detections corners", 1)
