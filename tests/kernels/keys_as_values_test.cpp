@@ -57,8 +57,9 @@ TEST_P(KeysAsValues, HaveTheSameBitsInEverySetAndCut) {
   for (const Isa isa : runnable_sets())
     for (const std::size_t at_once : {kTokens, std::size_t{1}, std::size_t{7}})
       EXPECT_TRUE(same_bits(run(isa, KvValues::are_keys, at_once), expected)) << isa_name(isa) << ' ' << at_once;
-  if (type_ == KvType::f32 || type_ == KvType::f16)
+  if (type_ == KvType::f32 || type_ == KvType::f16) {
     EXPECT_TRUE(same_bits(run(Isa::scalar, KvValues::own, kTokens), expected));
+  }
 }
 
 TEST_P(KeysAsValues, AreWhatTheCacheRoundsThemTo) {
