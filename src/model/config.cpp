@@ -40,8 +40,12 @@ void check_rope(const RopeConfig& rope, const ConfigKeys& keys) {
   if (rope.scaling == RopeScaling::llama3 || rope.scaling == RopeScaling::yarn) {
     check(keys.rope_low, rope.low_frequency_factor,
           std::isfinite(rope.low_frequency_factor) && rope.low_frequency_factor > 0);
+    // Llama 3's blend divides by their difference; yarn's borders are kept apart, and Kimi K2's are the same.
+    const bool may_meet = rope.scaling == RopeScaling::yarn;
     check(keys.rope_high, rope.high_frequency_factor,
-          std::isfinite(rope.high_frequency_factor) && rope.high_frequency_factor > rope.low_frequency_factor);
+          std::isfinite(rope.high_frequency_factor) &&
+              (rope.high_frequency_factor > rope.low_frequency_factor ||
+               (may_meet && rope.high_frequency_factor == rope.low_frequency_factor)));
     check_range(keys, keys.rope_original_context, rope.original_context, kMaxContext);
   }
   if (rope.scaling == RopeScaling::longrope) {
