@@ -7,10 +7,10 @@ namespace {
 // One rule a line where the order matters.
 // clang-format off
 
-// Names of the patterns. An untied head is output.weight; a tied one is the embedding. A fused q/k/v matrix is treated
-// as v.
+// Names of the patterns. An untied head is output.weight; a tied one is the embedding. A fused q/k/v matrix, and what
+// makes keys and values of a latent vector, is treated as v.
 constexpr std::string_view kHead = "output.weight";
-constexpr std::string_view kV = "*.attn_v.weight|*.attn_qkv.weight";
+constexpr std::string_view kV = "*.attn_v.weight|*.attn_qkv.weight|*.attn_kv_b.weight";
 constexpr std::string_view kK = "*.attn_k.weight";
 constexpr std::string_view kQK = "*.attn_q.weight|*.attn_k.weight";
 constexpr std::string_view kO = "*.attn_output.weight";

@@ -119,6 +119,8 @@ TEST(Mixes, DecideByShapeOfTheModel) {
   EXPECT_EQ(decide("q4_k_m", "blk.4.attn_v.weight"), "q4_k");
   EXPECT_EQ(decide("q4_k_m", "blk.4.attn_qkv.weight"), "q4_k");
   EXPECT_EQ(decide("q2_k", "blk.4.attn_v.weight"), "q4_k");
+  EXPECT_EQ(decide("q2_k", "blk.4.attn_kv_b.weight"), "q4_k");
+  EXPECT_EQ(decide("q2_k", "blk.4.attn_kv_a_mqa.weight"), "q2_k");
   EXPECT_EQ(decide("q2_k", "blk.4.attn_output.weight"), "q3_k");
   EXPECT_EQ(decide("iq2_xs", "blk.4.attn_v.weight"), "q4_k");
   EXPECT_EQ(decide("iq1_s", "blk.4.attn_output.weight"), "iq2_xxs");
