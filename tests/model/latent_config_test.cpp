@@ -50,5 +50,33 @@ TEST_F(LatentConfig, BordersOfYarnMayMeet) {
   EXPECT_TRUE(text.ends_with("write a directory instead: 1, 1, true")) << text;
 }
 
+// llama.cpp asks for the rank unless it knows the model by its size, and then reads none.
+TEST_F(LatentConfig, GgufFilesSayTheRankOfQueries) {
+  constexpr const char* kKey = "deepseek2.attention.q_lora_rank";
+  ModelConfig c = read();
+  EXPECT_EQ(to_gguf_metadata(c, {}).unsigned_integer(kKey), 48u);
+  c.query_latent = 0;
+  EXPECT_EQ(to_gguf_metadata(c, {}).unsigned_integer(kKey), 0u);
+  c.layers = 27;
+  c.dense.assign(27, false);
+  EXPECT_EQ(to_gguf_metadata(c, {}).unsigned_integer(kKey), 0u);
+  c.query_latent = 48;
+  const auto [kind, text] = error_of([&] { to_gguf_metadata(c, {}); });
+  EXPECT_EQ(kind, ErrorKind::unsupported);
+  EXPECT_NE(text.find("a model of 27 layers with 256 tokens: q_lora_rank 48"), std::string::npos) << text;
+}
+
+TEST_F(LatentConfig, FactorsOfScoresAndRoutersTellNetworksApart) {
+  const ModelConfig c = read();
+  ModelConfig other = c;
+  other.score_factor *= 1 + 1e-7;  // as f32 has it
+  EXPECT_TRUE(is_same_network(c, other));
+  other.score_factor = 1;
+  EXPECT_FALSE(is_same_network(c, other));
+  other = c;
+  other.routing_offset = 0;
+  EXPECT_FALSE(is_same_network(c, other));
+}
+
 }  // namespace
 }  // namespace nibble

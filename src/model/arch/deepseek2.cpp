@@ -15,6 +15,7 @@
 #include "model/arch/all.h"
 #include "model/arch/dense_decoder.h"
 #include "model/arch/routing_keys.h"
+#include "model/arch/shared_expert.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -58,9 +59,7 @@ Value draw_attention(Drawing& d, Value h, const ModelConfig& c, std::int64_t lay
 // The experts that a token is sent to, and beside them those that see every token, which are one MLP.
 Value draw_mixture(Drawing& d, Value h, const ModelConfig& c) {
   if (c.shared_intermediate == 0) return draw_experts(d, h, c);
-  const auto [gate, up] =
-      d.linears(h, "mlp_in", {{"shared_gate", c.shared_intermediate}, {"shared_up", c.shared_intermediate}});
-  const Value shared = d.linear(d.multiply(d.silu(gate), up), "shared_out", {"shared_down", c.hidden});
+  const Value shared = draw_shared_expert(d, h, c);
   return d.add(draw_experts(d, h, c), shared);
 }
 
@@ -94,11 +93,9 @@ std::vector<TensorName> tensor_names() {
                 {"kv_b", "model.layers.{}.self_attn.kv_b_proj.weight", "blk.{}.attn_kv_b.weight"}});
   at("kv_b")->gguf_keys = "blk.{}.attn_k_b.weight";
   at("kv_b")->gguf_values = "blk.{}.attn_v_b.weight";
-  std::vector<TensorName> own = {
-      {"shared_gate", "model.layers.{}.mlp.shared_experts.gate_proj.weight", "blk.{}.ffn_gate_shexp.weight"},
-      {"shared_up", "model.layers.{}.mlp.shared_experts.up_proj.weight", "blk.{}.ffn_up_shexp.weight"},
-      {"shared_down", "model.layers.{}.mlp.shared_experts.down_proj.weight", "blk.{}.ffn_down_shexp.weight"},
-  };
+  std::vector<TensorName> own = shared_expert_names("model.layers.{}.mlp.shared_experts.gate_proj.weight",
+                                                    "model.layers.{}.mlp.shared_experts.up_proj.weight",
+                                                    "model.layers.{}.mlp.shared_experts.down_proj.weight");
   const std::vector<TensorName> experts =
       expert_names("model.layers.{}.mlp.gate.weight", "model.layers.{}.mlp.experts.{}.gate_proj.weight",
                    "model.layers.{}.mlp.experts.{}.up_proj.weight", "model.layers.{}.mlp.experts.{}.down_proj.weight");
@@ -185,7 +182,7 @@ void read_softmax_routing(const HuggingFaceFields& fields, ModelConfig& c) {
   const double factor = fields.number("routed_scaling_factor", 1);
   if (!(factor > 1e-6 && factor < 1e6)) fields.wrong("routed_scaling_factor", "positive", factor);
   c.routing_factor = static_cast<float>(factor);
-  c.shared_intermediate = fields.integer("n_shared_experts", 2) * c.expert_intermediate;
+  read_shared_experts(fields, 2, c);
   set_leading_dense(c, fields.integer("first_k_dense_replace", 0));
   if (method == "greedy") return;
   c.groups_count_two = false;
@@ -291,6 +288,11 @@ void read_gguf(const GgufKeys& keys, ModelConfig& c) {
   read_gguf_routing(keys, is_glm ? 2 : 1, c);
 }
 
+// llama.cpp knows models whose queries have no latent vector by their size.
+bool is_lite_by_size(const ModelConfig& c) {
+  return c.layers == 26 || c.layers == 27 || (c.layers == 48 && c.vocab_size == 128256);
+}
+
 void write_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& metadata) {
   const auto refuse = [](const std::string& what) {
     throw Error(ErrorKind::unsupported, what + "; write a directory instead");
@@ -299,9 +301,14 @@ void write_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& m
   const auto count = [&](const char* key, std::uint64_t value) {
     metadata.set(prefix + key, GgufValue::of_u32(static_cast<std::uint32_t>(value)));
   };
+  if (c.query_latent != 0 && is_lite_by_size(c))
+    refuse(
+        fmt::format("llama.cpp reads no latent vector of queries in a model of {} layers with {} tokens: "
+                    "q_lora_rank {}",
+                    c.layers, c.vocab_size, c.query_latent));
   write_gguf_routing(c, prefix, metadata);
   count("attention.kv_lora_rank", c.latent);
-  if (c.query_latent != 0) count("attention.q_lora_rank", c.query_latent);
+  count("attention.q_lora_rank", c.query_latent);  // required of most numbers of layers; 0: there is none
   count("attention.key_length", c.plain_key_dim + c.head_dim);
   count("attention.value_length", c.value_dim);
   if (c.rope.scaling != RopeScaling::yarn) return;

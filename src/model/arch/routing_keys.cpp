@@ -7,6 +7,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "model/arch/shared_expert.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -14,7 +15,6 @@ namespace {
 
 constexpr std::uint64_t kSoftmax = 1, kSigmoid = 2;
 constexpr float kSumOffset = 1e-20F;
-constexpr std::uint64_t kMostShared = 1 << 10;
 
 bool is_sound_factor(double factor) { return factor > 1e-6 && factor < 1e6; }
 
@@ -33,8 +33,11 @@ std::string defect_of(const ModelConfig& c) {
   return {};
 }
 
-std::uint64_t shared_width(std::uint64_t experts, const ModelConfig& c) {
-  return std::min(experts, kMostShared) * std::min<std::uint64_t>(c.expert_intermediate, 1U << 22);
+// What keeps so many experts of the others' width from being one MLP that every token sees; empty: nothing.
+std::string shared_defect(std::uint64_t experts, const ModelConfig& c) {
+  if (experts == 0 || (experts <= kMostSharedWidth && c.expert_intermediate <= kMostSharedWidth / experts)) return {};
+  return fmt::format("experts that every token sees must have at most {} channels together: {} of {} channels",
+                     kMostSharedWidth, experts, c.expert_intermediate);
 }
 
 }  // namespace
@@ -64,6 +67,13 @@ void read_expert_groups(const HuggingFaceFields& fields, std::uint64_t groups, s
   if (const std::string defect = defect_of(c); !defect.empty()) fields.contradicts(defect + "; n_group, topk_group");
 }
 
+void read_shared_experts(const HuggingFaceFields& fields, std::uint64_t usual, ModelConfig& c) {
+  const std::uint64_t experts = fields.integer("n_shared_experts", usual);
+  if (const std::string defect = shared_defect(experts, c); !defect.empty())
+    fields.contradicts(defect + "; n_shared_experts, moe_intermediate_size");
+  c.shared_intermediate = experts * c.expert_intermediate;
+}
+
 void read_sigmoid_routing(const HuggingFaceFields& fields, const RoutingDefaults& usual, ModelConfig& c) {
   if (const std::string given = fields.string("scoring_func", "sigmoid"); given != "sigmoid")
     fields.unsupported("scoring_func must be sigmoid: " + given);
@@ -77,7 +87,7 @@ void read_sigmoid_routing(const HuggingFaceFields& fields, const RoutingDefaults
   const double factor = fields.number("routed_scaling_factor", usual.factor);
   if (!is_sound_factor(factor)) fields.wrong("routed_scaling_factor", "positive", factor);
   c.routing_factor = static_cast<float>(factor);
-  c.shared_intermediate = shared_width(fields.integer("n_shared_experts", usual.shared_experts), c);
+  read_shared_experts(fields, usual.shared_experts, c);
   set_leading_dense(c, fields.integer("first_k_dense_replace", usual.dense_layers));
   read_expert_groups(fields, usual.groups, usual.groups_used, c);
 }
@@ -115,7 +125,10 @@ void read_gguf_routing(const GgufKeys& keys, std::uint64_t usual_function, Model
   c.groups_count_two = true;
   if (const std::string defect = defect_of(c); !defect.empty())
     keys.contradicts(defect + "; " + keys.full("expert_group_count"));
-  c.shared_intermediate = shared_width(keys.integer("expert_shared_count").value_or(0), c);
+  const std::uint64_t shared = keys.integer("expert_shared_count").value_or(0);
+  if (const std::string defect = shared_defect(shared, c); !defect.empty())
+    keys.contradicts(defect + "; " + keys.full("expert_shared_count"));
+  c.shared_intermediate = shared * c.expert_intermediate;
   if (c.layers > kMaxLayers) return;
   const std::uint64_t dense = keys.integer("leading_dense_block_count").value_or(0);
   set_leading_dense(c, dense);

@@ -28,6 +28,8 @@ struct RoutingDefaults {
 // Error(...) names the key of what no router can be.
 void read_sigmoid_routing(const HuggingFaceFields& fields, const RoutingDefaults& usual, ModelConfig& config);
 void write_sigmoid_routing(const ModelConfig& config, nlohmann::ordered_json& json);
+// n_shared_experts, which are one MLP as wide as they are together. Error(corrupt): wider than any model's.
+void read_shared_experts(const HuggingFaceFields& fields, std::uint64_t usual, ModelConfig& config);
 // Groups, which must share the experts evenly; of both kinds of routers.
 void read_expert_groups(const HuggingFaceFields& fields, std::uint64_t groups, std::uint64_t groups_used,
                         ModelConfig& config);
