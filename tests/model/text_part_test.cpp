@@ -127,5 +127,14 @@ TEST(TextPart, ItsOwnConfigurationIsThatOfAModelOfTextAlone) {
   EXPECT_EQ(text_part_config(own), own);
 }
 
+// As ERNIE 4.5 was released first, with a class of its own.
+TEST(OtherClassName, IsReadAsTheFamilys) {
+  ScratchDirectory scratch;
+  EditableModel model = EditableModel::read(data_directory() / "tiny_ernie45");
+  model.config["architectures"] = {"Ernie4_5_ForCausalLM"};
+  model.write(scratch.path());
+  EXPECT_EQ(read_model_config(SourceModel::open(scratch.path())).architecture, "ernie45");
+}
+
 }  // namespace
 }  // namespace nibble

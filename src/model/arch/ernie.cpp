@@ -34,7 +34,8 @@ Architecture ernie45_architecture() {
                  .default_context = 131072,
                  .default_norm_epsilon = 1e-5,
                  .default_rope_base = 500000,
-                 .default_tied = true}};
+                 .default_tied = true,
+                 .other_class_name = "Ernie4_5_ForCausalLM"}};
   a.names = dense_decoder_names();
   a.draw_begin = draw_embedding;
   a.draw_layer = draw_dense_layer;
