@@ -40,7 +40,7 @@ struct MemoryPlanRequest {
 struct PlannedWeights {
   std::string format;
   double bits_per_weight = 0;                   // of the whole model
-  std::uint64_t bytes = 0;                      // of all tensors
+  std::uint64_t bytes = 0;                      // of all tensors, as they are held to be run
   std::uint64_t bytes_per_token = 0;            // read to decode one token; an embedding that is only looked up is not
   std::array<bool, kCacheTypes.size()> fits{};  // with the cache in each type
   std::array<std::uint64_t, kCacheTypes.size()>

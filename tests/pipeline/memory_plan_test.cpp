@@ -7,6 +7,7 @@
 #include "nibble/error.h"
 #include "pipeline/models.h"
 #include "pipeline/quantize/quantize_model.h"
+#include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/synth.h"
 
 namespace nibble {
@@ -117,6 +118,21 @@ TEST(MemoryPlan, IsExactForACheckpoint) {
     EXPECT_EQ(plan.context, 512u);
     EXPECT_TRUE(plan.formats[0].fits[0]);
   }
+}
+
+// What makes keys and values of a latent vector is run in f32 where it is quantized.
+TEST(MemoryPlan, CountsWhatIsWidenedToBeRun) {
+  const std::string path = NIBBLE_SOURCE_DIR "/tests/data/tiny_deepseek2";
+  const SourceModel source = SourceModel::open(path);
+  const ModelConfig& c = source.config();
+  Machine machine(chosen_isa(), 1);
+  const QuantizeSummary summary = quantize_model(source, {.recipe = find_recipe("q8_0"), .dry_run = true}, machine, {});
+  const std::uint64_t rows = c.layers * c.heads * (c.plain_key_dim + c.value_dim);
+  const MemoryPlan plan = plan_memory({.model = path, .memory = 1'000'000'000, .formats = {"q8_0"}});
+  EXPECT_EQ(plan.formats[0].bytes,
+            summary.tensor_bytes + 4 * rows * c.latent - plane_bytes(*find_format("q8_0"), rows, c.latent));
+  EXPECT_DOUBLE_EQ(plan.formats[0].bits_per_weight,
+                   8 * static_cast<double>(summary.tensor_bytes) / static_cast<double>(summary.parameters));
 }
 
 TEST(MemoryPlan, RefusalsSayWhatIsWrong) {

@@ -101,6 +101,7 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
   const bool in_gguf = !covers_linears_only(recipe);
   PlannedWeights planned;
   planned.format = spelling;
+  std::uint64_t stored_bytes = 0;
   const ModelTensors model(basis.config);
   for (const ModelTensor& tensor : model.all()) {
     const TensorFacts facts = tensor_facts(tensor, basis.config);
@@ -110,13 +111,16 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
     ++planned.tensors;
     if (!assignment.wanted.empty()) ++planned.substitutions;
     if (format->info().kind != FormatKind::raw) planned.usual_cache = kQuantizedCache;
-    const std::uint64_t bytes = plane_bytes(*format, facts.rows, facts.cols);
+    stored_bytes += plane_bytes(*format, facts.rows, facts.cols);
+    const FormatPtr running = running_format(tensor, basis.config, format);
+    const std::uint64_t bytes = plane_bytes(*running, facts.rows, facts.cols);
     planned.bytes += bytes;
     planned.bytes_per_token += scaled_bytes(bytes, share_read(tensor, basis.config));
   }
   planned.bytes = scaled_bytes(planned.bytes, basis.scaled);
   planned.bytes_per_token = scaled_bytes(planned.bytes_per_token, basis.scaled);
-  planned.bits_per_weight = 8 * static_cast<double>(planned.bytes) / static_cast<double>(basis.parameters);
+  planned.bits_per_weight =
+      8 * static_cast<double>(scaled_bytes(stored_bytes, basis.scaled)) / static_cast<double>(basis.parameters);
   return planned;
 }
 
