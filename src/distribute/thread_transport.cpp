@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 namespace nibble {
@@ -17,7 +18,8 @@ struct MeetingPlace {
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<bool> has_come;
-  std::uint64_t meetings = 0;  // that are over
+  std::uint64_t meetings = 0;   // that are over
+  std::optional<Error> broken;  // of the first who left without having met all: nobody meets any more
 };
 
 class ThreadTransport : public Transport {
@@ -33,18 +35,26 @@ class ThreadTransport : public Transport {
  protected:
   std::vector<Incoming> swap(std::span<const Outgoing> to, std::string_view what) override {
     board_[rank_] = to;
-    meet(what);
+    Watch watch(*this, what);
+    meet(&watch);
     std::vector<Incoming> received;
-    for (const std::span<const Message> messages : board_)
-      received.push_back({messages[rank_].is_failure, {messages[rank_].bytes.begin(), messages[rank_].bytes.end()}});
-    meet(what);  // whose messages others still read may not go on
+    std::exception_ptr error;
+    try {
+      for (const std::span<const Message> messages : board_)
+        received.push_back({messages[rank_].is_failure, {messages[rank_].bytes.begin(), messages[rank_].bytes.end()}});
+    } catch (...) {
+      error = std::current_exception();
+    }
+    meet(nullptr);  // whose messages others still read may not go on
+    if (error) std::rethrow_exception(error);
     return received;
   }
 
  private:
-  void meet(std::string_view what) {
-    Watch watch(*this, what);
+  // watch: of ranks that may never come; null: all do.
+  void meet(Watch* watch) {
     std::unique_lock lock(place_.mutex);
+    if (place_.broken) throw Error(*place_.broken);
     place_.has_come[rank_] = true;
     if (std::ranges::find(place_.has_come, false) == place_.has_come.end()) {
       place_.has_come.assign(size(), false);
@@ -53,12 +63,21 @@ class ThreadTransport : public Transport {
       return;
     }
     const std::uint64_t meeting = place_.meetings;
-    while (!place_.changed.wait_for(lock, std::chrono::milliseconds(5), [&] { return place_.meetings != meeting; })) {
+    const auto is_over = [&] { return place_.meetings != meeting || place_.broken; };
+    while (!place_.changed.wait_for(lock, std::chrono::milliseconds(5), is_over)) {
+      if (watch == nullptr) continue;
       std::vector<std::size_t> missing;
       for (std::size_t other = 0; other < size(); ++other)
         if (!place_.has_come[other]) missing.push_back(other);
-      watch.look(missing);
+      try {
+        watch->look(missing);
+      } catch (const Error& error) {
+        place_.broken = error;  // what this rank had for the others is no more
+        place_.changed.notify_all();
+        throw;
+      }
     }
+    if (place_.meetings == meeting) throw Error(*place_.broken);
   }
 
   std::size_t rank_;

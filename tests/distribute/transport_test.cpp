@@ -124,5 +124,25 @@ TEST(Transport, WhoIsLateIsNamedAndAtLastNotWaitedFor) {
   for (const std::string& error : errors) EXPECT_NE(error.find("waits for rank 0 since"), std::string::npos) << error;
 }
 
+TEST(Transport, WhoComesWhenOthersHaveLeftReadsNothingOfTheirs) {
+  const TransportOptions options{.patience = std::chrono::milliseconds(20), .limit = std::chrono::milliseconds(60)};
+  std::atomic<std::size_t> num_left = 0;
+  std::string late;
+  error_of([&] {
+    run_ranks(3, options, [&](Transport& ranks) {
+      if (ranks.rank() == 0) {
+        while (num_left != 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        late = error_of([&] { ranks.wait_for_all("sums of layer 3"); });
+        EXPECT_TRUE(ranks.is_lost());
+        return;
+      }
+      const std::string mine(std::size_t{1} << 20, 'x');
+      error_of([&] { ranks.all_gather(bytes_of(mine), "sums of layer 3"); });
+      ++num_left;
+    });
+  });
+  EXPECT_NE(late.find("waits for rank 0 since"), std::string::npos) << late;
+}
+
 }  // namespace
 }  // namespace nibble
