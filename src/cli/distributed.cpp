@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <exception>
 #include <memory>
 #include <new>
 
@@ -65,6 +66,8 @@ void run_in_ranks(Session& session, const std::function<void(Transport&)>& act) 
   } catch (const std::bad_alloc&) {
     end_all(session, *ranks, voice,
             Error(ErrorKind::resource, "not enough memory; give each rank more, or use more ranks"));
+  } catch (const std::exception& error) {
+    end_all(session, *ranks, voice, Error(ErrorKind::internal, error.what()));
   }
 }
 

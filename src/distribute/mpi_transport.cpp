@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <thread>
 #include <utility>
@@ -67,8 +68,10 @@ class MpiTransport : public Transport {
     for (std::size_t i = 0; i < all.size(); ++i)
       hosts_[i].assign(reinterpret_cast<const char*>(all[i].data()), all[i].size());
   }
+  // Others wait for a rank that ends by an error of which they have not heard: they are ended with it.
   ~MpiTransport() override {
-    if (is_lost()) mpi_.abort(1);
+    const bool is_untold = !has_failed() && std::uncaught_exceptions() > exceptions_;
+    if (is_lost() || is_untold) mpi_.abort(1);
     mpi_.finish();
   }
 
@@ -81,27 +84,29 @@ class MpiTransport : public Transport {
 
  protected:
   std::vector<Incoming> swap(std::span<const Outgoing> to, std::string_view what) override {
-    std::vector<Header> own(size()), others(size());
+    Watch watch(*this, what);
+    own_.assign(size(), {});
+    others_.assign(size(), {});
     for (std::size_t other = 0; other < size(); ++other) {
-      own[other] = {to[other].is_failure ? 1u : 0u, to[other].bytes.size()};
+      own_[other] = {to[other].is_failure ? 1u : 0u, to[other].bytes.size()};
       if (other == rank()) continue;
-      receive(std::as_writable_bytes(std::span(&others[other], 1)), other);
-      send(std::as_bytes(std::span(&own[other], 1)), other);
+      receive(std::as_writable_bytes(std::span(&others_[other], 1)), other);
+      send(std::as_bytes(std::span(&own_[other], 1)), other);
     }
-    finish_requests(what);
-    others[rank()] = own[rank()];
-    std::vector<Incoming> received(size());
+    finish_requests(watch);
+    others_[rank()] = own_[rank()];
+    received_.assign(size(), {});
     for (std::size_t other = 0; other < size(); ++other) {
-      received[other] = {others[other].is_failure != 0, Bytes(others[other].count)};
+      received_[other] = {others_[other].is_failure != 0, Bytes(others_[other].count)};
       if (other == rank()) {
-        std::ranges::copy(to[other].bytes, received[other].bytes.begin());
+        std::ranges::copy(to[other].bytes, received_[other].bytes.begin());
         continue;
       }
-      receive(received[other].bytes, other);
+      receive(received_[other].bytes, other);
       send(to[other].bytes, other);
     }
-    finish_requests(what);
-    return received;
+    finish_requests(watch);
+    return std::exchange(received_, {});
   }
 
  private:
@@ -131,8 +136,7 @@ class MpiTransport : public Transport {
 
   // Looks at them at once at first, for what is under way comes soon; then seldom, for whoever is not there yet
   // computes and wants the processor.
-  void finish_requests(std::string_view what) {
-    Watch watch(*this, what);
+  void finish_requests(Watch& watch) {
     const auto start = std::chrono::steady_clock::now();
     while (true) {
       bool has_moved = false;
@@ -160,8 +164,12 @@ class MpiTransport : public Transport {
 
   const nibble_mpi_functions& mpi_;
   int rank_ = 0, size_ = 1;
+  int exceptions_ = std::uncaught_exceptions();
   std::vector<std::string> hosts_;
   std::vector<Request> requests_;
+  // Where requests that are under way write to, and what they say first: an exchange that fails leaves them so.
+  std::vector<Header> own_, others_;
+  std::vector<Incoming> received_;
 };
 
 }  // namespace

@@ -22,6 +22,7 @@ int start(int* rank, int* size, char* host, int host_size) {
   int provided = 0;
   if (const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided); code != MPI_SUCCESS)
     return code;
+  if (provided < MPI_THREAD_FUNNELED) return MPI_ERR_OTHER;
   if (const int code = MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN); code != MPI_SUCCESS) return code;
   if (const int code = MPI_Comm_rank(MPI_COMM_WORLD, rank); code != MPI_SUCCESS) return code;
   if (const int code = MPI_Comm_size(MPI_COMM_WORLD, size); code != MPI_SUCCESS) return code;
@@ -35,14 +36,14 @@ int start(int* rank, int* size, char* host, int host_size) {
 int send(const void* bytes, std::uint64_t count, int to, void** request) {
   auto own = std::make_unique<MPI_Request>();
   const int code = MPI_Isend(bytes, static_cast<int>(count), MPI_BYTE, to, kTag, MPI_COMM_WORLD, own.get());
-  *request = own.release();
+  if (code == MPI_SUCCESS) *request = own.release();
   return code;
 }
 
 int receive(void* bytes, std::uint64_t count, int from, void** request) {
   auto own = std::make_unique<MPI_Request>();
   const int code = MPI_Irecv(bytes, static_cast<int>(count), MPI_BYTE, from, kTag, MPI_COMM_WORLD, own.get());
-  *request = own.release();
+  if (code == MPI_SUCCESS) *request = own.release();
   return code;
 }
 
