@@ -3,6 +3,7 @@
 // A quantization in parts: the same bytes as one process makes, whichever part is made when.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 
@@ -71,7 +72,8 @@ TEST_F(Parts, GiveTheBytesOfOneProcess) {
                                                        {"q4_0", "imatrix", "e.gguf"},
                                                        {"q4_0", "gptq", "f.gguf"},
                                                        {"int4:g32:asym", "awq", "g"},
-                                                       {"int8:row+a8:static", "rtn", "h"}}) {
+                                                       {"int8:row+a8:static", "rtn", "h"},
+                                                       {"int8:row+a8:static", "gptq", "i"}}) {
     SCOPED_TRACE(std::string(which.format) + " " + which.method);
     QuantizeModelOptions request = options(which.format, std::string("one-") + which.output);
     request.method = which.method;
@@ -202,6 +204,20 @@ TEST_F(Parts, AreMadeByOneProcessEach) {
   const auto part = FileLock::take(scratch_ / "out.gguf.work/lock", FileLock::Kind::shared);
   const std::string message = error_of([&] { assemble(request); });
   EXPECT_NE(message.find("another process is at work on this output"), std::string::npos) << message;
+}
+
+TEST_F(Parts, AssembledSayTheWarningsOfOneProcess) {
+  const Statistics seen = statistics();
+  QuantizeModelOptions request = options("int8:row+a8", "one");
+  request.recipe.rules.insert(request.recipe.rules.begin(), {"*ffn_down*", {}, "fp8:row", {}});
+  request.method = "gptq";
+  request.calibration.statistics = &seen;
+  const std::vector<std::string> warnings = quantize_model(SourceModel::open(model_), request, machine_, {}).warnings;
+  EXPECT_TRUE(std::ranges::any_of(
+      warnings, [](const std::string& line) { return line.find("multiplied in f32") != std::string::npos; }));
+  request.output = scratch_ / "out";
+  make(request, {1, 1});
+  EXPECT_EQ(assemble(request).warnings, warnings);
 }
 
 TEST_F(Parts, DoNotTakeWhatNeedsAllOfTheModel) {

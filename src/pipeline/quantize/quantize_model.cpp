@@ -157,7 +157,8 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
     for (std::size_t i = 0; i < plan.tensors.size(); ++i) output.write_pieces(i);
     written.errors = output.errors();
     if (calibrated) {
-      written.warnings = statistics_warnings(*options.calibration.statistics);
+      for (std::string& line : statistics_warnings(*options.calibration.statistics))
+        written.warnings.push_back(std::move(line));
       if (options.calibration.statistics->length != 0) written.experts = expert_tokens(*options.calibration.statistics);
     }
   } else if (calibrated) {
@@ -182,10 +183,11 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
       if (options.judge) options.judge(unreleased);
     };
     writer->finish(options.sync, judge, &machine.pool);
-  } catch (const Error&) {
-    throw;
+  } catch (const std::exception&) {
+    throw;  // what may end well the next time
   } catch (...) {
-    if (work) work->remove();  // the judge's verdict, which the same command would come to again
+    // The judge's verdict, which the same command would come to again; what parts have made serves other judges.
+    if (work && !sharing.assembles) work->remove();
     throw;
   }
   if (work) work->remove();
