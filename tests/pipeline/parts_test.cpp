@@ -2,10 +2,12 @@
 //
 // A quantization in parts: the same bytes as one process makes, whichever part is made when.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <thread>
 
 #include "base/file_lock.h"
 #include "kernels/chosen_isa.h"
@@ -218,6 +220,66 @@ TEST_F(Parts, AssembledSayTheWarningsOfOneProcess) {
   request.output = scratch_ / "out";
   make(request, {1, 1});
   EXPECT_EQ(assemble(request).warnings, warnings);
+}
+
+TEST_F(Parts, TidyUpAfterKilledOnesWhoeverTheyWere) {
+  const QuantizeModelOptions request = options("q4_0", "out.gguf");
+  const PartSummary first = make(request, {1, 2});
+  const std::string own = std::to_string(getpid());  // as in a container, where all have one number
+  for (const std::string name : {"0-0", "part-1-of-2.json", "part-2-of-2.json"})
+    std::ofstream(first.directory / (name + ".partial-" + own + "-7")) << "half";
+  make(request, {1, 2});
+  EXPECT_FALSE(std::filesystem::exists(first.directory / ("0-0.partial-" + own + "-7")));
+  EXPECT_FALSE(std::filesystem::exists(first.directory / ("part-1-of-2.json.partial-" + own + "-7")));
+  EXPECT_TRUE(std::filesystem::exists(first.directory / ("part-2-of-2.json.partial-" + own + "-7")));
+}
+
+TEST_F(Parts, MeasureWhatWasWrittenJustBeforeTheEnd) {
+  const Statistics seen = statistics();
+  QuantizeModelOptions request = options("q4_0", "out.gguf");
+  request.method = "gptq";
+  request.calibration.statistics = &seen;
+  const PartSummary first = make(request, {1, 1});
+  std::vector<std::filesystem::path> errors;
+  for (const auto& entry : std::filesystem::directory_iterator(first.directory))
+    if (entry.path().filename().string().ends_with("-error")) errors.push_back(entry.path());
+  ASSERT_FALSE(errors.empty());
+  std::filesystem::remove(errors.front());
+  EXPECT_EQ(make(request, {1, 1}).found, first.pieces);
+  EXPECT_TRUE(std::filesystem::exists(errors.front()));
+}
+
+TEST_F(Parts, OfTwoKeysAtOnceOneIsRefused) {
+  for (int turn = 0; turn < 5; ++turn) {
+    const std::string output = "out" + std::to_string(turn) + ".gguf";
+    std::string messages[2];
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 2; ++i)
+      threads.emplace_back([&, i] {
+        messages[i] = error_of([&] {
+          Machine machine{chosen_isa(), 1};
+          quantize_part(SourceModel::open(model_), options(i == 0 ? "q4_0" : "q4_1", output),
+                        {static_cast<std::uint64_t>(i) + 1, 2}, machine, {});
+        });
+      });
+    for (std::thread& thread : threads) thread.join();
+    const bool is_first_refused = messages[0].find("here: of another model, with other settings") != std::string::npos;
+    const bool is_second_refused = messages[1].find("here: of another model, with other settings") != std::string::npos;
+    EXPECT_NE(is_first_refused, is_second_refused) << messages[0] << "\n" << messages[1];
+  }
+}
+
+TEST_F(Parts, ThatHaveNotEndedAreKeptFromARunOfAnotherKey) {
+  const Statistics seen = statistics();
+  QuantizeModelOptions request = options("q4_0", "out.gguf");
+  const PartSummary first = make(request, {1, 2});
+  std::filesystem::remove(first.directory / "part-1-of-2.json");  // as if it had been killed
+  QuantizeModelOptions alone = options("q4_1", "out.gguf");
+  alone.method = "gptq";
+  alone.calibration.statistics = &seen;
+  const std::string message = error_of([&] { quantize_model(SourceModel::open(model_), alone, machine_, {}); });
+  EXPECT_NE(message.find("parts of another quantization lie here"), std::string::npos) << message;
+  EXPECT_EQ(make(request, {1, 2}).found, first.pieces);
 }
 
 TEST_F(Parts, DoNotTakeWhatNeedsAllOfTheModel) {

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/file_lock.h"
 #include "base/output_file.h"
@@ -36,7 +37,13 @@ struct PartManifest {
 
 void write_manifest(const WorkDirectory& work, const JobPart& part, const std::vector<std::string>& pieces) {
   Json hashes = Json::object();
-  for (const std::string& piece : pieces) hashes[piece] = hash_text(work.hash_of(piece).value());
+  for (const std::string& piece : pieces) {
+    const std::optional<std::uint64_t> hash = work.hash_of(piece);
+    if (!hash)
+      throw Error(ErrorKind::io, fmt::format("a piece of this part is not there any more; run the part again: {}",
+                                             (work.path() / piece).string()));
+    hashes[piece] = hash_text(*hash);
+  }
   const Json manifest = {{"nibble", version()}, {"part", job_part_text(part)}, {"pieces", hashes}};
   OutputFile file(work.path() / manifest_name(part));
   file.write(manifest.dump(1) + "\n");
@@ -126,11 +133,18 @@ PartSummary write_part(const JobPart& part, const SourceModel& source, const Qua
   TensorOutput output(plan, bands, meter, {.work = &work, .share = &share}, machine);
   PartSummary summary{.part = part, .directory = work.path()};
   const std::vector<std::string> pieces = output.piece_names();
+  // Under this part's lock, for process numbers say nothing where each container counts its own.
+  work.remove_leftovers(pieces);
+  work.remove_leftovers(std::vector{manifest_name(part)});
   for (const std::string& piece : pieces) {
     work.drop_if_damaged(piece);
     if (work.has(piece)) ++summary.found;
   }
-  if (summary.found == pieces.size()) {
+  bool is_complete = summary.found == pieces.size();
+  // A matrix that was written just before the end has not been measured.
+  for (std::size_t i = 0; i < plan.tensors.size() && calibrated && is_complete; ++i)
+    is_complete = !share.owns(i, {}) || output.is_done(i);
+  if (is_complete) {
     meter.advance(work_units, "");
   } else if (calibrated) {
     LayerQuantizer(source, plan, options, output, machine, progress).run();

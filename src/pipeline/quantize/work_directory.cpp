@@ -4,9 +4,12 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <fstream>
+#include <set>
 #include <sstream>
+#include <thread>
 
 #include "base/mapped_file.h"
 #include "base/output_file.h"
@@ -17,6 +20,8 @@ namespace {
 
 constexpr const char* kKeyFile = "key";
 constexpr const char* kLockFile = "lock";
+constexpr const char* kKeyLockFile = "lock-key";
+constexpr const char* kPartial = ".partial-";
 
 std::string read_key(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -35,22 +40,37 @@ bool is_sound(const std::filesystem::path& path) {
   return XXH3_64bits(bytes.data() + sizeof expected, bytes.size() - sizeof expected) == expected;
 }
 
+std::vector<std::filesystem::path> entries_of(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::vector<std::filesystem::path> entries;
+  for (std::filesystem::directory_iterator at(directory, error); !error && at != std::filesystem::directory_iterator();
+       at.increment(error))
+    entries.push_back(at->path());
+  if (error) throw Error(ErrorKind::io, "cannot read a directory: " + directory.string() + ": " + error.message());
+  return entries;
+}
+
+// Of parts: each has one, that stays where it was killed.
+bool is_lock_of_part(const std::filesystem::path& path) {
+  const std::string name = path.filename().string();
+  return name.starts_with(std::string(kLockFile) + "-") && name != kKeyLockFile;
+}
+
 // What is there before any piece: of a run that was killed before it had its key, or was about to tidy up.
 bool is_around_pieces(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
-  return name == kKeyFile || name.starts_with(kLockFile) || name.starts_with(std::string(kKeyFile) + ".partial-");
+  return name == kKeyFile || name == kLockFile || name == kKeyLockFile || is_lock_of_part(path) ||
+         name.starts_with(std::string(kKeyFile) + ".partial-");
 }
 
 bool holds_nothing(const std::filesystem::path& path) {
-  for (const auto& entry : std::filesystem::directory_iterator(path))
-    if (!is_around_pieces(entry.path())) return false;
-  return true;
+  return std::ranges::all_of(entries_of(path), is_around_pieces);
 }
 
+// Ended, or under way when they were killed.
 bool holds_parts(const std::filesystem::path& path) {
-  for (const auto& entry : std::filesystem::directory_iterator(path))
-    if (is_part_manifest(entry.path())) return true;
-  return false;
+  return std::ranges::any_of(entries_of(path),
+                             [](const auto& entry) { return is_part_manifest(entry) || is_lock_of_part(entry); });
 }
 
 }  // namespace
@@ -83,31 +103,48 @@ WorkDirectory::WorkDirectory(std::filesystem::path path, const std::string& key,
   if (use == Use::alone) {
     open_alone(key);
   } else {
-    if (use == Use::part && !std::filesystem::exists(path_ / kKeyFile, error)) write_key(key);
+    if (use == Use::part) agree_on_key(key);
     require_key(key);
   }
+}
+
+// Of parts that begin at one time one writes the key, and the others read it.
+void WorkDirectory::agree_on_key(const std::string& key) const {
+  constexpr int kTries = 500;
+  constexpr std::chrono::milliseconds kPause{20};
+  std::optional<FileLock> lock;
+  for (int i = 0; i < kTries && !lock; ++i) {
+    if (i > 0) std::this_thread::sleep_for(kPause);
+    lock = FileLock::take(path_ / kKeyLockFile, FileLock::Kind::exclusive);
+  }
+  if (!lock)
+    throw Error(ErrorKind::io, "another process does not let go of the key of this work; see what became of it: " +
+                                   (path_ / kKeyLockFile).string());
+  std::error_code error;
+  if (!std::filesystem::exists(path_ / kKeyFile, error)) write_key(key);
 }
 
 void WorkDirectory::open_alone(const std::string& key) {
   if (read_key(path_ / kKeyFile) == key) {
     std::vector<std::filesystem::path> damaged;
-    for (const auto& entry : std::filesystem::directory_iterator(path_))
-      if (!is_around_pieces(entry.path()) && !is_part_manifest(entry.path()) && !is_sound(entry.path()))
-        damaged.push_back(entry.path());
+    for (const auto& entry : entries_of(path_))
+      if (!is_around_pieces(entry) && !is_part_manifest(entry) && !is_sound(entry)) damaged.push_back(entry);
     for (const auto& piece : damaged) std::filesystem::remove(piece);
     return;
   }
-  if (holds_parts(path_)) require_key(key);
+  if (holds_parts(path_) && holds_pieces()) require_key(key);
   clear();
   write_key(key);
 }
 
 void WorkDirectory::require_key(const std::string& key) const {
   if (read_key(path_ / kKeyFile) == key) return;
+  const bool are_parts = holds_parts(path_);
   throw Error(ErrorKind::invalid_argument,
-              "parts of another quantization lie here: made of another model, with other settings or statistics, or by "
-              "another version; assemble or remove them first, or choose another output: " +
-                  path_.string());
+              std::string(are_parts ? "parts of another quantization lie" : "an interrupted quantization lies") +
+                  " here: of another model, with other settings or statistics, or by another version; " +
+                  (are_parts ? "assemble or remove them" : "go on with it or remove it") +
+                  " first, or choose another output: " + path_.string());
 }
 
 void WorkDirectory::write_key(const std::string& key) const {
@@ -125,7 +162,7 @@ bool WorkDirectory::holds_pieces() const noexcept {
 }
 
 WorkDirectory::~WorkDirectory() {
-  if (holds_pieces()) return;
+  if (is_removed_ || holds_pieces()) return;
   if (use_ == Use::part && !lock_->become_exclusive()) return;  // others may be about to leave one
   if (!holds_pieces()) remove();
 }
@@ -137,10 +174,9 @@ bool WorkDirectory::has(const std::string& piece) const {
 
 std::vector<std::string> WorkDirectory::names() const {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(path_))
-    if (const std::string name = entry.path().filename().string(); !is_around_pieces(entry.path()) &&
-                                                                   !is_part_manifest(entry.path()) &&
-                                                                   name.find(".partial-") == std::string::npos)
+  for (const auto& entry : entries_of(path_))
+    if (const std::string name = entry.filename().string();
+        !is_around_pieces(entry) && !is_part_manifest(entry) && name.find(kPartial) == std::string::npos)
       names.push_back(name);
   std::ranges::sort(names);
   return names;
@@ -184,21 +220,34 @@ void WorkDirectory::drop_if_damaged(const std::string& piece) {
   if (has(piece) && !is_sound(path_ / piece)) std::filesystem::remove(path_ / piece);
 }
 
-// The key goes last, so that at any moment the directory is one that a run knows for its own.
+void WorkDirectory::remove_leftovers(std::span<const std::string> names) {
+  const std::set<std::string> own(names.begin(), names.end());
+  for (const auto& entry : entries_of(path_)) {
+    const std::string name = entry.filename().string();
+    const std::size_t end = name.find(kPartial);
+    std::error_code ignored;
+    if (end != std::string::npos && own.contains(name.substr(0, end))) std::filesystem::remove(entry, ignored);
+  }
+}
+
+// The key goes last, so that at any moment the directory is one that a run knows for its own; the lock stays.
 void WorkDirectory::clear() noexcept {
   std::error_code ignored;
-  std::vector<std::filesystem::path> pieces;
+  std::vector<std::filesystem::path> others;
   for (auto entry = std::filesystem::directory_iterator(path_, ignored); entry != std::filesystem::directory_iterator();
        entry.increment(ignored))
-    if (!is_around_pieces(entry->path())) pieces.push_back(entry->path());
-  for (const auto& piece : pieces) std::filesystem::remove(piece, ignored);
+    if (entry->path().filename() != kKeyFile && entry->path().filename() != kLockFile) others.push_back(entry->path());
+  for (const auto& other : others) std::filesystem::remove(other, ignored);
   std::filesystem::remove(path_ / kKeyFile, ignored);
 }
 
+// Whoever comes between the lock and the directory makes a lock anew and keeps the directory.
 void WorkDirectory::remove() noexcept {
   clear();
+  is_removed_ = true;
   std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
+  std::filesystem::remove(path_ / kLockFile, ignored);
+  std::filesystem::remove(path_, ignored);
 }
 
 }  // namespace nibble

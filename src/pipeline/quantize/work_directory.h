@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -49,12 +50,15 @@ class WorkDirectory {
   std::optional<std::uint64_t> hash_of(const std::string& piece) const;
   // Removes it where its bytes are not what it says.
   void drop_if_damaged(const std::string& piece);
+  // What killed processes left of pieces, or other files here, of these names: NAME.partial-*. Nobody else makes them.
+  void remove_leftovers(std::span<const std::string> names);
   void remove() noexcept;
 
   std::size_t num_loaded() const noexcept { return loaded_; }
 
  private:
   void open_alone(const std::string& key);
+  void agree_on_key(const std::string& key) const;
   void require_key(const std::string& key) const;
   void write_key(const std::string& key) const;
   void clear() noexcept;
@@ -63,6 +67,7 @@ class WorkDirectory {
   std::filesystem::path path_;
   std::optional<FileLock> lock_;
   Use use_;
+  bool is_removed_ = false;
   mutable std::size_t loaded_ = 0;
 };
 
