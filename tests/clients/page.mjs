@@ -227,6 +227,8 @@ const kEmphasis = [
   ["*a **b** c*", "<em>a <strong>b</strong> c</em>"],
   ["**a *b* c**", "<strong>a <em>b</em> c</strong>"],
   ["___a___ b", "<em><strong>a</strong></em> b"],
+  ["**a*", "*<em>a</em>"],
+  ["****a****", "<strong><strong>a</strong></strong>"],
   ["**a** ** b", "<strong>a</strong> ** b"],
   ["2*3 and a_b_c", "2*3 and a_b_c"],
 ];

@@ -257,7 +257,9 @@ function emphasisAt(text, i, depth, searches) {
       // Of one mark: two of them are others', within it. Of two: a third is that of one within.
       const closing = closingRun(text, begin, c, searches, (run) => (mark.length === 1 ? run.length % 2 === 1 : run.length >= 2));
       if (!closing) continue;
-      const end = mark.length === 1 ? closing.end : closing.begin + 2 + (closing.length % 2);
+      if (mark.length === 1 && length === 2) return { node: c, end: i + 1 };  // the inner one opens
+      const twice = length === 4 && closing.length === 4;
+      const end = mark.length === 1 || twice ? closing.end : closing.begin + 2 + (closing.length % 2);
       return { node: element(tag, {}, inlineNodes(text.slice(i + mark.length, end - mark.length), depth + 1, searches)), end };
     }
   }
