@@ -4,9 +4,10 @@ import { barChart, lineChart } from "./charts.js";
 import { bucketsOf, byLabel, quantile, readMetrics } from "./metrics.js";
 import { byId, bytesText, countText, element, percentText, rateText, secondsText } from "./nodes.js";
 import { say, spoken, text } from "./language.js";
-import { ask, askJson } from "./server.js";
+import { ask } from "./server.js";
 
-const kEvery = 1000, kPlaces = 120;  // milliseconds, and how many of them are drawn
+const kEvery = 1000, kMost = 10000;  // milliseconds between two looks, and until one is given up
+const kPlaces = 120;                 // that are drawn
 
 const history = { written: [], read: [], running: [], waiting: [], cache: [] };
 let last = null, looks = false;
@@ -66,10 +67,11 @@ function drawSlots(slots) {
 
 async function look() {
   try {
-    const [metrics, slots] = await Promise.all([ask("/metrics").then((answer) => answer.text()), askJson("/slots")]);
+    const late = AbortSignal.timeout(kMost);
+    const [metrics, slots] = await Promise.all(["/metrics", "/slots"].map((path) => ask(path, undefined, late).then((answer) => answer.text())));
     const read = readMetrics(metrics);
     remember(read, performance.now());
-    draw(read, slots);
+    draw(read, JSON.parse(slots));
     byId("status-error").hidden = true;
   } catch (error) {
     say(byId("status-error"), "failed", { reason: error.message }).hidden = false;

@@ -20,6 +20,11 @@ const from = (store) => {
         else store().setItem("nibble-" + name, JSON.stringify(value));
       } catch {
         refused.set(name, value);
+        try {
+          store().removeItem("nibble-" + name);  // what is older would come back with the page
+        } catch {
+          // there is none to come back
+        }
       }
     },
   };
