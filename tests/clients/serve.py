@@ -6,6 +6,7 @@
 
 Drives every feature that docs/serving.md names, and the errors as the clients map them. Talks to this machine alone.
 """
+import atexit
 import concurrent.futures
 import json
 import math
@@ -35,6 +36,7 @@ class Server:
         self.process = subprocess.Popen(
             [nibble, "serve", model, "--port", "0", "--template", str(folder / "lines.jinja"), "--alias", "tale",
              "--api-key-file", str(folder / "keys"), *options], stderr=self.errors)
+        atexit.register(self.process.kill)  # where a check fails; of one that has ended it does nothing
         for _ in range(1200):
             found = re.search(r"at (http://\S+)/v1", self.log())
             if found or self.process.poll() is not None:
