@@ -122,8 +122,11 @@ std::vector<std::vector<std::string>> names_of(const Options& options) {
     std::vector<std::string> own = {serve::default_model_name(path)};
     if (!options.names.empty()) own = count == 1 ? options.names : std::vector{options.names[i]};
     if (std::ranges::find(own, path) == own.end()) own.push_back(path);
-    for (std::size_t other = 0; other < i; ++other)
-      if (names[other].front() == own.front())
+    const auto has = [](const std::vector<std::string>& all, const std::string& name) {
+      return std::ranges::find(all, name) != all.end();
+    };
+    for (std::size_t other = 0; other < i; ++other)  // the same path twice is the first one's
+      if (has(names[other], own.front()) || has(own, names[other].front()))
         throw Error(ErrorKind::invalid_argument,
                     fmt::format("two models have the same name; give each one with --alias, in their order: '{}'",
                                 own.front()));
@@ -140,6 +143,7 @@ class Models {
     for (std::size_t i = 0; i < options.models.size(); ++i) {
       const std::string& path = options.models[i];
       const SourceModel& model = opened_.emplace_back(SourceModel::open(path));
+      model.require_parts();  // rather than when it is first asked for
       const auto& chat_template =
           templates_.emplace_back(open_template(model, names[i].front(), options.chat, session));
       const std::size_t most = model.config().context;
@@ -164,6 +168,7 @@ class Models {
       models.push_back(
           {.name = facts_[i].names.front(),
            .bytes = facts_[i].bytes + caches,
+           .judge = [this, i] { opened_[i].require_unchanged(); },
            .load = [this, i, caches](const ProgressCallback& progress) { return load(i, caches, progress); }});
     }
     return models;
@@ -208,8 +213,10 @@ class Models {
     const std::uint64_t one = serve::BatchLoop::bytes_of_sequence(*decoder, context);
     // Without a bound of its own it is half of what there is once the weights are there: a page more for one sequence
     // is a page less for another, and the rest is the system's.
-    if (caches == 0) caches = std::min(one * (options_.parallel + options_.held), available_memory() / 2);
-    if (options_.memory.empty()) caches = std::max(caches, one);
+    if (options_.memory.empty() && caches > 0)
+      caches = serve::caches_beside(facts_[i].bytes + caches, decoder->resident_bytes(), one);
+    if (caches == 0)
+      caches = std::max(one, std::min(one * (options_.parallel + options_.held), available_memory() / 2));
     return std::make_shared<serve::LoadedModel>(
         std::move(decoder), model.tokenizer(),
         serve::SchedulerOptions{.limits = {.context = context,

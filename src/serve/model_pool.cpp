@@ -24,6 +24,10 @@ std::string_view place_name(PoolPlace place) {
   return kNames[static_cast<std::size_t>(place)];
 }
 
+std::uint64_t caches_beside(std::uint64_t reckoned, std::uint64_t weights, std::uint64_t one) {
+  return std::max(one, reckoned - std::min(weights, reckoned));
+}
+
 ModelPool::ModelPool(std::vector<PooledModel> models, PoolOptions options) : options_(std::move(options)) {
   for (PooledModel& model : models) {
     expect_room_for(model);
@@ -33,7 +37,8 @@ ModelPool::ModelPool(std::vector<PooledModel> models, PoolOptions options) : opt
 }
 
 ModelPool::ModelPool(std::shared_ptr<LoadedModel> model) {
-  places_.push_back({.model = {}, .loaded = std::move(model)});
+  const std::uint64_t bytes = model->bytes();
+  places_.push_back({.model = {.name = {}, .bytes = bytes, .load = {}}, .loaded = std::move(model), .loads = 1});
   thread_ = std::thread([this] { work(); });
 }
 
@@ -42,23 +47,51 @@ ModelPool::~ModelPool() {
   thread_.join();
 }
 
-bool ModelPool::use(std::size_t model, std::size_t texts, Use use, Failed failed) {
-  const std::lock_guard lock(mutex_);
+std::optional<ModelPool::Waiter> ModelPool::use(std::size_t model, std::size_t texts, Use use, Failed failed) {
+  Lock lock(mutex_);
   Place& place = places_[model];
   if (drains_ || texts > options_.most_waiting - std::min(place.waiting_texts, options_.most_waiting)) {
     ++place.rejected;
-    return false;
+    return std::nullopt;
   }
   place.last_used = ++clock_;
   if (place.loaded && !place.goes) {
     use(place.loaded);
-    return true;
+    return 0;
   }
-  place.waiting.push_back({texts, std::move(use), std::move(failed)});
+  if (place.failure && std::chrono::steady_clock::now() < place.fails_until) {
+    const std::exception_ptr failure = place.failure;
+    lock.unlock();
+    failed(failure);
+    return 0;
+  }
+  place.waiting.push_back({++last_waiter_, texts, std::move(use), std::move(failed)});
   place.waiting_texts += texts;
   if (!std::exchange(place.is_wanted, true)) wanted_.push_back(model);
   changed_.notify_all();
+  return last_waiter_;
+}
+
+bool ModelPool::forget(std::size_t model, Waiter waiter) {
+  std::optional<Waiting> forgotten;  // ends without the lock
+  const Lock lock(mutex_);
+  Place& place = places_[model];
+  const auto found = std::ranges::find(place.waiting, waiter, &Waiting::waiter);
+  if (found == place.waiting.end()) return false;
+  forgotten.emplace(std::move(*found));
+  place.waiting.erase(found);
+  place.waiting_texts -= forgotten->texts;
+  // Nobody is left for whom it would be loaded. What is being loaded stays so.
+  if (place.waiting.empty() && std::erase(wanted_, model) > 0) place.is_wanted = false;
   return true;
+}
+
+// Holds no model beyond the lock: who holds it last ends it, and that is not for a caller to do.
+void ModelPool::cancel(const std::weak_ptr<LoadedModel>& model, Ticket ticket) {
+  const Lock lock(mutex_);
+  for (const Place& place : places_)
+    if (place.loaded && !model.owner_before(place.loaded) && !place.loaded.owner_before(model))
+      place.loaded->scheduler.cancel(ticket);
 }
 
 void ModelPool::expect_room_for(const PooledModel& model) const {
@@ -81,15 +114,18 @@ void ModelPool::load(std::size_t model, const ProgressCallback& progress) {
 bool ModelPool::drain(std::chrono::milliseconds most) {
   const auto late = std::chrono::steady_clock::now() + most;
   std::vector<std::shared_ptr<LoadedModel>> loaded;
+  std::vector<Waiting> waiting;
   {
-    const std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     drains_ = ends_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return !hands_out_; });
     for (Place& place : places_) {
       if (place.loaded) loaded.push_back(place.loaded);
-      fail_waiting(place, nullptr);
+      std::ranges::move(taken_from(place), std::back_inserter(waiting));
     }
   }
-  changed_.notify_all();
+  for (const Waiting& one : waiting) one.failed(nullptr);
   bool all = true;
   for (const auto& model : loaded) {
     const auto left = late - std::chrono::steady_clock::now();
@@ -143,10 +179,28 @@ bool ModelPool::is_idle(const Place& place) {
   return state.running == 0 && state.waiting == 0;
 }
 
-void ModelPool::fail_waiting(Place& place, const std::exception_ptr& error) {
-  for (const Waiting& one : place.waiting) one.failed(error);
-  place.waiting.clear();
+std::deque<ModelPool::Waiting> ModelPool::taken_from(Place& place) {
   place.waiting_texts = 0;
+  return std::exchange(place.waiting, {});
+}
+
+// Without the lock, so that who is told may ask the pool; a drain waits for it. Nobody else unloads meanwhile.
+void ModelPool::hand_out(Lock& lock, Place& place, const std::exception_ptr& failure) {
+  std::deque<Waiting> waiting = taken_from(place);
+  const std::shared_ptr<LoadedModel> loaded = place.loaded;
+  hands_out_ = true;
+  lock.unlock();
+  for (const Waiting& one : waiting) {
+    try {
+      failure ? one.failed(failure) : one.use(loaded);
+    } catch (...) {
+      one.failed(std::current_exception());
+    }
+  }
+  waiting.clear();
+  lock.lock();
+  hands_out_ = false;
+  changed_.notify_all();
 }
 
 // Nobody is made to wait by who is told.
@@ -163,6 +217,7 @@ void ModelPool::unload(Lock& lock, Place& place) {
   std::shared_ptr<LoadedModel> going = place.loaded;
   lock.unlock();
   going->scheduler.drain(kUntilDone);
+  going->scheduler.stop();  // its counts are whole then
   lock.lock();
   place.past += going->scheduler.state().metrics;
   place.loaded.reset();
@@ -174,7 +229,7 @@ void ModelPool::unload(Lock& lock, Place& place) {
        {.model = place.model.name, .is_loaded = false, .seconds = seconds_since(start), .bytes = place.model.bytes});
 }
 
-void ModelPool::make_room_for(Lock& lock, const Place& place) {
+bool ModelPool::make_room_for(Lock& lock, const Place& place) {
   while (!ends_ && taken() > options_.memory - std::min(place.model.bytes, options_.memory)) {
     Place* oldest = nullptr;
     const auto rank = [](const Place& one) { return std::pair(!is_idle(one), one.last_used); };
@@ -182,19 +237,30 @@ void ModelPool::make_room_for(Lock& lock, const Place& place) {
       if (one.loaded && (oldest == nullptr || rank(one) < rank(*oldest))) oldest = &one;
     unload(lock, *oldest);
   }
+  return !ends_;
 }
 
+// Where it fails the lock is not held: a model that does not fit ends meanwhile, which takes its time.
 std::shared_ptr<LoadedModel> ModelPool::bring(Lock& lock, Place& place) {
-  expect_room_for(place.model);
-  make_room_for(lock, place);
+  const Error ended(ErrorKind::cancelled, "the pool ends");
+  PooledModel& model = place.model;
   lock.unlock();
-  std::shared_ptr<LoadedModel> loaded = place.model.load([this](const Progress&) { return !ends_; });
+  expect_room_for(model);  // only this thread writes it
+  if (model.judge) model.judge();
   lock.lock();
-  // What was reckoned before may have been less than it is.
-  place.model.bytes = loaded->bytes();
-  expect_room_for(place.model);
-  make_room_for(lock, place);
-  return loaded;
+  const bool has_room = make_room_for(lock, place);
+  lock.unlock();
+  if (!has_room) throw ended;
+  std::shared_ptr<LoadedModel> loaded = model.load([this](const Progress&) { return !ends_; });
+  const std::uint64_t bytes = loaded->bytes();
+  lock.lock();
+  model.bytes = bytes;  // what was reckoned before may have been less than it is
+  lock.unlock();
+  expect_room_for(model);
+  lock.lock();
+  if (make_room_for(lock, place)) return loaded;
+  lock.unlock();
+  throw ended;
 }
 
 void ModelPool::work() {
@@ -211,29 +277,21 @@ void ModelPool::work() {
     try {
       loaded = bring(lock, place);
     } catch (const std::exception& error) {
-      if (!lock.owns_lock()) lock.lock();
-      failure = std::current_exception();
       event.error = error.what();
+      failure = std::make_exception_ptr(
+          LoadFailure(fmt::format("model '{}' cannot be loaded: {}", place.model.name, event.error)));
     }
+    if (!lock.owns_lock()) lock.lock();
     event.is_loaded = loaded != nullptr;
     event.seconds = seconds_since(start);
     event.bytes = place.model.bytes;
     tell(lock, event);
     place.is_wanted = false;
-    if (failure) {
-      fail_waiting(place, failure);
-      continue;
-    }
+    place.failure = failure;
+    place.fails_until = std::chrono::steady_clock::now() + options_.retry;
+    if (loaded) ++place.loads;
     place.loaded = std::move(loaded);
-    ++place.loads;
-    place.waiting_texts = 0;
-    for (const Waiting& one : std::exchange(place.waiting, {})) {
-      try {
-        one.use(place.loaded);
-      } catch (...) {
-        one.failed(std::current_exception());
-      }
-    }
+    hand_out(lock, place, failure);
   }
 }
 

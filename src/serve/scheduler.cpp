@@ -12,13 +12,15 @@ Scheduler::Scheduler(Decoder& decoder, const Tokenizer& tokenizer, const Schedul
   thread_ = std::thread([this] { work(); });
 }
 
-Scheduler::~Scheduler() {
+Scheduler::~Scheduler() { stop(); }
+
+void Scheduler::stop() {
   {
     const std::lock_guard lock(mutex_);
     ends_ = cancels_all_ = state_.drains = true;
   }
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 std::optional<Ticket> Scheduler::submit(std::vector<GenerationRequest> requests, EventCallback on_event) {

@@ -54,6 +54,8 @@ class Scheduler {
   void cancel(Ticket ticket);
   // Takes no more, and waits for what there is; what is not done by then is cancelled. True: all were done.
   bool drain(std::chrono::milliseconds most);
+  // Takes no more, cancels what is not done, and ends its thread: the state stays as it is then. By one thread.
+  void stop();
 
   SchedulerState state() const;
   const SchedulerOptions& options() const noexcept { return options_; }

@@ -46,9 +46,17 @@ void Answer::begin() {
 }
 
 void Answer::begin_locked() {
-  if (!streams_ || std::exchange(has_begun_, true)) return;
+  if (!streams_ || has_failed_ || std::exchange(has_begun_, true)) return;
   exchange_->begin_stream({.content_type = "text/event-stream; charset=utf-8"}, kPing);
   exchange_->send(begin_stream());
+}
+
+void Answer::fail(const ApiError& error, unsigned retry_seconds) {
+  const std::lock_guard lock(mutex_);
+  has_failed_ = true;
+  if (!has_begun_) return exchange_->answer(error_answer(error, retry_seconds));
+  exchange_->send(stream_error(error));
+  exchange_->end_stream();
 }
 
 void Answer::take(const GenerationEvent& event) {

@@ -43,6 +43,9 @@ class Answer {
   // The head of a stream. Not before the request is taken.
   void begin();
   void take(const GenerationEvent& event);
+  // In place of events: whole, or as the end of a stream that has begun. on_end is not told. retry_seconds: as
+  // error_answer's.
+  void fail(const ApiError& error, unsigned retry_seconds = 0);
 
  protected:
   bool streams() const noexcept { return streams_; }
@@ -66,7 +69,7 @@ class Answer {
   bool streams_;
   std::size_t texts_, choices_;
   std::mutex mutex_;
-  bool has_begun_ = false, is_cancelled_ = false;
+  bool has_begun_ = false, is_cancelled_ = false, has_failed_ = false;
   std::size_t ended_ = 0;
   std::string error_;
   FinishReason finish_ = FinishReason::stop;

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <utility>
 
 #include "base/elapsed.h"
@@ -23,20 +22,6 @@ namespace {
 
 constexpr std::size_t kPreparing = 2, kMostPrepared = 256;
 constexpr unsigned kMostRetrySeconds = 60, kDrainRetrySeconds = 5;
-
-// RFC 3986, 2.1; what is no code of a byte stays as it is.
-std::string percent_decoded(std::string_view text) {
-  std::string decoded;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    unsigned byte = 0;
-    const std::string_view code = text[i] == '%' ? text.substr(i + 1, 2) : std::string_view();
-    const auto [end, fault] = std::from_chars(code.data(), code.data() + code.size(), byte, 16);
-    const bool is_code = code.size() == 2 && fault == std::errc{} && end == code.data() + 2;
-    decoded += is_code ? static_cast<char>(byte) : text[i];
-    if (is_code) i += 2;
-  }
-  return decoded;
-}
 
 // Adds headers to whatever is answered.
 class HeadedExchange final : public HttpExchange {
@@ -68,6 +53,15 @@ struct ApiServer::Call : std::enable_shared_from_this<Call> {
   std::string id;
   Clock::time_point start = Clock::now();
   std::string model{};  // which one, where there are several
+
+  // Of one that asks for texts: where it waits or is at work, for when its client leaves.
+  std::mutex mutex{};
+  bool is_gone = false;
+  std::size_t pooled = 0;
+  std::weak_ptr<LoadedModel> loaded{};
+  std::optional<Ticket> ticket{};
+  ModelPool::Waiter waiter = 0;
+  std::weak_ptr<Answer> begun{};  // tells its errors, too
 
   void answer(const Json& json) const { exchange->answer({.body = line_of(json)}); }
 };
@@ -193,6 +187,7 @@ void ApiServer::fail(const Call& call, const std::exception& error) {
     wait = static_cast<unsigned>(
         std::min<std::size_t>(1 + texts_waiting() / models_.front().most_sequences, kMostRetrySeconds));
   log(call, {.status = told.status(), .error = told.what()});
+  if (const auto answer = call.begun.lock()) return answer->fail(told, wait);
   call.exchange->answer(error_answer(told, wait));
 }
 
@@ -218,14 +213,8 @@ std::size_t ApiServer::model_of(const Json& body) const {
 }
 
 std::size_t ApiServer::model_of_query(const Call& call) const {
-  constexpr std::string_view kName = "model=";
-  std::string_view rest = call.request.query;
-  while (!rest.empty()) {
-    const std::string_view field = rest.substr(0, rest.find('&'));
-    if (field.starts_with(kName)) return model_named(percent_decoded(field.substr(kName.size())));
-    rest.remove_prefix(std::min(field.size() + 1, rest.size()));
-  }
-  return 0;
+  const std::optional<std::string> name = call.request.query_field("model");
+  return name ? model_named(*name) : 0;
 }
 
 std::size_t ApiServer::texts_waiting() const {
@@ -245,14 +234,20 @@ void ApiServer::generate(Call& call, Ask ask) {
   if (texts > most)
     throw ApiError(400, fmt::format("this asks for {} texts, and at most {} are made at once", texts, most));
   for (GenerationRequest& request : asked.requests) request.asked = call.start;
-  call.request.body.clear();
-  call.request.headers.clear();
+  std::string().swap(call.request.body);  // clear() would keep its memory while the texts are made
+  HttpHeaders().swap(call.request.headers);
   const std::shared_ptr<Call> held = call.shared_from_this();
-  asked.answer->on_end([this, held](const AnswerSummary& summary) { log(*held, summary); });
-  const bool is_taken = pool_.use(
+  const std::shared_ptr<Answer> answer = asked.answer;
+  answer->on_end([this, held](const AnswerSummary& summary) { log(*held, summary); });
+  call.pooled = model;
+  call.begun = answer;
+  call.exchange->on_gone([this, weak = std::weak_ptr(held)] {
+    if (const auto there = weak.lock()) leave(*there);
+  });
+  const std::optional<ModelPool::Waiter> waiter = pool_.use(
       model, texts,
       [this, held, asked = std::make_shared<Asked>(std::move(asked))](const std::shared_ptr<LoadedModel>& loaded) {
-        submit(held, *asked, loaded);
+        submit(*held, *asked, loaded);
       },
       [this, held](const std::exception_ptr& error) {
         try {
@@ -262,12 +257,20 @@ void ApiServer::generate(Call& call, Ask ask) {
           fail(*held, told);
         }
       });
-  if (is_taken) return;
-  if (pool_.drains()) throw ApiError(503, "the server is shutting down");
-  throw ApiError(429, "too many texts wait for the model; try again later", "", "queue_full");
+  if (!waiter && pool_.drains()) throw ApiError(503, "the server is shutting down");
+  if (!waiter) throw ApiError(429, "too many texts wait for the model; try again later", "", "queue_full");
+  if (*waiter == 0) return;
+  answer->begin();  // it is kept alive from here on
+  std::unique_lock lock(held->mutex);
+  held->waiter = *waiter;
+  const bool is_gone = held->is_gone;
+  lock.unlock();
+  if (is_gone) leave(*held);
 }
 
-void ApiServer::submit(const std::shared_ptr<Call>& call, Asked& asked, const std::shared_ptr<LoadedModel>& loaded) {
+void ApiServer::submit(Call& call, Asked& asked, const std::shared_ptr<LoadedModel>& loaded) {
+  const std::lock_guard lock(call.mutex);  // of this and leave() the second sees the first
+  if (call.is_gone) return log(call, {.status = 503, .finish = "cancelled"});
   Scheduler& scheduler = loaded->scheduler;
   const std::optional<Ticket> ticket = scheduler.submit(
       std::move(asked.requests), [answer = asked.answer](const GenerationEvent& event) { answer->take(event); });
@@ -275,15 +278,29 @@ void ApiServer::submit(const std::shared_ptr<Call>& call, Asked& asked, const st
     if (scheduler.state().drains) throw ApiError(503, "the server is shutting down");
     throw ApiError(429, "the queue is full; try again later", "", "queue_full");
   }
+  call.loaded = loaded;
+  call.ticket = *ticket;
   asked.answer->begin();
-  call->exchange->on_gone([model = std::weak_ptr(loaded), ticket = *ticket] {
-    if (const auto there = model.lock()) there->scheduler.cancel(ticket);
-  });
+}
+
+void ApiServer::leave(Call& call) {
+  std::optional<Ticket> ticket;
+  ModelPool::Waiter waiter = 0;
+  {
+    const std::lock_guard lock(call.mutex);
+    call.is_gone = true;
+    ticket = call.ticket;
+    waiter = call.waiter;
+  }
+  if (ticket)
+    pool_.cancel(call.loaded, *ticket);
+  else if (waiter > 0 && pool_.forget(call.pooled, waiter))
+    log(call, {.status = 503, .finish = "cancelled"});
 }
 
 void ApiServer::count_tokens(Call& call) {
   const Json body = parse_body(call.request.body);
-  const ServedModel& model = models_[model_of(body)];
+  const ServedModel& model = models_[any_model_of(body)];
   const Json chat = chat_of_messages(body, false);
   const RequestFields fields(chat);
   const RenderedChat rendered = render_chat(read_conversation(fields, read_tools(fields).told, model), model);
@@ -293,7 +310,7 @@ void ApiServer::count_tokens(Call& call) {
 void ApiServer::tokenize(Call& call) {
   const Json body = parse_body(call.request.body);
   const RequestFields fields(body);
-  const Tokenizer& tokenizer = *models_[model_of(body)].tokenizer;
+  const Tokenizer& tokenizer = *models_[any_model_of(body)].tokenizer;
   const std::string content = fields.text("content", "");
   const std::vector<std::int32_t> ids = tokenizer.encode(
       content, {.add_special = fields.flag("add_special", false), .parse_special = fields.flag("parse_special", true)});
@@ -315,14 +332,14 @@ void ApiServer::detokenize(Call& call) {
   const Json body = parse_body(call.request.body);
   const Json* const tokens = RequestFields(body).find("tokens");
   if (tokens == nullptr) throw ApiError(400, "tokens is missing: a list of token ids", "tokens");
-  const Tokenizer& tokenizer = *models_[model_of(body)].tokenizer;
+  const Tokenizer& tokenizer = *models_[any_model_of(body)].tokenizer;
   call.answer({{"content", replace_invalid_utf8(tokenizer.decode(RequestFields::ids(*tokens, "tokens")))}});
 }
 
 void ApiServer::apply_template(Call& call) {
   const Json body = parse_body(call.request.body);
   const RequestFields fields(body);
-  const ServedModel& model = models_[model_of(body)];
+  const ServedModel& model = models_[any_model_of(body)];
   call.answer({{"prompt", render_chat(read_conversation(fields, read_tools(fields).told, model), model).text}});
 }
 
@@ -393,12 +410,12 @@ Json ApiServer::slots_of(std::size_t model) const {
 
 // Of a model that is named, or of all that are loaded.
 void ApiServer::slots(Call& call) {
-  const bool names_one = models_.size() == 1 || call.request.query.find("model=") != std::string::npos;
+  const bool names_one = models_.size() == 1 || call.request.query_field("model").has_value();
   Json slots = names_one ? slots_of(model_of_query(call)) : Json::array();
   for (std::size_t i = 0; i < models_.size() && !names_one; ++i)
     if (pool_.bytes(i) > 0)
       for (Json& slot : slots_of(i)) slots.push_back(std::move(slot));
-  if (call.request.query.find("fail_on_no_slot=1") != std::string::npos && !slots.empty() &&
+  if (call.request.query_field("fail_on_no_slot") == "1" && !slots.empty() &&
       std::ranges::all_of(slots, [](const Json& slot) { return slot["is_processing"].get<bool>(); }))
     throw ApiError(503, "all slots are at work");
   call.answer(slots);

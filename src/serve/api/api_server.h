@@ -59,7 +59,8 @@ class ApiServer final : public HttpHandler {
     generate(call, ask);
   }
   void generate(Call& call, Ask ask);
-  void submit(const std::shared_ptr<Call>& call, Asked& asked, const std::shared_ptr<LoadedModel>& loaded);
+  void submit(Call& call, Asked& asked, const std::shared_ptr<LoadedModel>& loaded);
+  void leave(Call& call);  // its client has
   void fail(const Call& call, const std::exception& error);
   void count_tokens(Call& call);
   void tokenize(Call& call);
@@ -69,6 +70,8 @@ class ApiServer final : public HttpHandler {
   // Whom a request asks, by its name for a model: which of models_. ApiError(400 or 404) says what there is.
   std::size_t model_named(std::string_view name) const;
   std::size_t model_of(const Json& body) const;
+  // Of what takes no model's name where there is only one, as llama-server does: any is that one's.
+  std::size_t any_model_of(const Json& body) const { return models_.size() == 1 ? 0 : model_of(body); }
   std::size_t model_of_query(const Call& call) const;  // none is named: the first
   Json model_json(std::size_t model) const;
   Json slots_of(std::size_t model) const;

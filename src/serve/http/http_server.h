@@ -34,7 +34,12 @@ struct HttpRequest {
   // Empty where there is none; the first of several.
   std::string_view header(std::string_view name) const noexcept;
   bool has_header(std::string_view name) const noexcept;
+  // Of the query, decoded as forms write it; none: it has no such field. The first of several.
+  std::optional<std::string> query_field(std::string_view name) const;
 };
+
+// RFC 3986, 2.1; what is no code of a byte stays as it is.
+std::string percent_decoded(std::string_view text);
 
 struct HttpAnswer {
   int status = 200;
