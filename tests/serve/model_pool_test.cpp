@@ -286,11 +286,13 @@ TEST(Turns, GoRound) {
 
 class SeveralModels : public Api {
  protected:
-  // broken: why the second does not load.
-  void start_two(std::uint64_t memory = UINT64_MAX, const std::string& broken = "") {
+  // broken: why the second does not load. opens: when the first goes on to load.
+  void start_two(std::uint64_t memory = UINT64_MAX, const std::string& broken = "",
+                 const std::shared_future<void>& opens = {}) {
     BatchLimits given = limits();
     given.memory = 64 << 20;
-    const auto load = [this, given](const ProgressCallback&) {
+    const auto load = [this, given, opens](const ProgressCallback&) {
+      if (opens.valid()) opens.wait();
       const std::lock_guard turn(turns);
       return std::make_shared<LoadedModel>(std::make_unique<Decoder>(model, exact_options(), machine), tokenizer,
                                            SchedulerOptions{.limits = given, .queue = 16, .turns = &turns});
@@ -370,6 +372,28 @@ TEST_F(SeveralModels, OneThatDoesNotLoadIsNoFaultOfWhoAsks) {
   const std::string told = "model 'second' cannot be loaded: a file has changed";
   for (int i = 0; i < 2; ++i) EXPECT_EQ(json(post("/v1/chat/completions", body), 500)["error"]["message"], told);
   json(post("/v1/chat/completions", chat_body()));
+}
+
+TEST_F(SeveralModels, AStreamThatWaitsHasBegunAndWhoLeavesWaitsNoMore) {
+  std::promise<void> opened;
+  start_two(1 << 20, "", opened.get_future().share());
+  Json body = chat_body();
+  body["stream"] = true;
+  const std::string text = body.dump();
+  const std::string request =
+      "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + std::to_string(text.size()) +
+      "\r\n\r\n" + text;
+  RawClient stays(server->port()), leaves(server->port());
+  stays.send(request);
+  EXPECT_EQ(stays.read_head().status, 200);
+  leaves.send(request);
+  EXPECT_EQ(leaves.read_head().status, 200);
+  EXPECT_EQ(pool->state(0).waiting, 2u);
+  leaves.break_off();
+  while (pool->state(0).waiting > 1) std::this_thread::sleep_for(1ms);
+  opened.set_value();
+  // It does not fit, as is known once it is there: the stream says so.
+  EXPECT_NE(stays.read_through("needs more memory").find("data: {\"type\":\"error\""), std::string::npos);
 }
 
 TEST_F(SeveralModels, WhatNeverFitsOnceItIsThereIsAnErrorOfItsRequests) {
