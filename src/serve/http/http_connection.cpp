@@ -13,12 +13,21 @@
 #include <utility>
 
 #include "base/letter_case.h"
+#include "base/platform.h"
 
 namespace nibble::serve {
 
 namespace {
 
 constexpr std::size_t kReadBytes = 16U << 10U;
+
+// What poll tells of a client that sends no more; elsewhere than on Linux, of one that neither sends nor reads: POLLHUP,
+// which is always told.
+#if NIBBLE_LINUX
+constexpr short kHasGone = POLLRDHUP;
+#else
+constexpr short kHasGone = 0;
+#endif
 
 // What is said to a connection goes to its thread.
 class Exchange final : public HttpExchange {
@@ -248,7 +257,7 @@ void HttpConnection::watch_client() {
 void HttpConnection::look_for_client(std::uint64_t exchange) {
   constexpr std::chrono::milliseconds kAgain{200};
   if (is_closed_ || !is_answering_ || exchange != exchange_) return;
-  pollfd client{.fd = socket_.native_handle(), .events = POLLRDHUP, .revents = 0};
+  pollfd client{.fd = socket_.native_handle(), .events = kHasGone, .revents = 0};
   if (poll(&client, 1, 0) > 0) return close();
   watch_timer_.expires_after(kAgain);
   watch_timer_.async_wait([self = shared_from_this(), exchange](const Failure& failure) {

@@ -2,6 +2,7 @@
 #include "serve/load/http_call.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -17,11 +18,27 @@
 
 #include "base/elapsed.h"
 #include "base/letter_case.h"
+#include "base/platform.h"
 #include "nibble/error.h"
 
 namespace nibble::serve {
 
 namespace {
+
+// Programs that are started do not have it, and writing to who has gone is an error and no signal.
+#if NIBBLE_APPLE
+constexpr int kNoSignal = 0;
+int new_socket(int family) {
+  const int made = ::socket(family, SOCK_STREAM, 0), on = 1;
+  if (made < 0) return made;
+  ::fcntl(made, F_SETFD, FD_CLOEXEC);
+  ::setsockopt(made, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+  return made;
+}
+#else
+constexpr int kNoSignal = MSG_NOSIGNAL;
+int new_socket(int family) { return ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0); }
+#endif
 
 class Connection {
  public:
@@ -33,7 +50,7 @@ class Connection {
     of_6.sin6_port = htons(address.port);
     const bool is_4 = inet_pton(AF_INET, address.host.c_str(), &of_4.sin_addr) == 1;
     if (!is_4 && inet_pton(AF_INET6, address.host.c_str(), &of_6.sin6_addr) != 1) return;
-    socket_ = ::socket(is_4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socket_ = new_socket(is_4 ? AF_INET : AF_INET6);
     if (socket_ < 0) return;
     // Looks at the time now and then.
     const timeval wait{.tv_sec = 1, .tv_usec = 0};
@@ -51,7 +68,7 @@ class Connection {
 
   bool send(std::string_view bytes) {
     while (is_open_ && !bytes.empty()) {
-      const ssize_t count = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      const ssize_t count = ::send(socket_, bytes.data(), bytes.size(), kNoSignal);
       is_open_ = count > 0;
       if (is_open_) bytes.remove_prefix(static_cast<std::size_t>(count));
     }
