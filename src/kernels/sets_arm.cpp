@@ -3,6 +3,7 @@
 // Which functions each set of an aarch64 processor has.
 #include "base/cpu.h"
 #include "kernels/convolution/convolution.h"
+#include "kernels/dense/bf16_packing.h"
 #include "kernels/encode/encoder_list.h"
 #include "kernels/linear/hadamard_runs.h"
 #include "kernels/linear/lattice_octets.h"
@@ -72,5 +73,6 @@ const LatticeKernels& lattice_kernels(Isa) { return scalar::kLatticeKernels; }
 
 // Formats are compiled for vectors of 128 bits already.
 Encoders encoders(Isa) { return {{}, plain_span_loops(), plain_path_steps()}; }
+const Bf16Packing* bf16_packing() { return nullptr; }
 
 }  // namespace nibble

@@ -3,6 +3,7 @@
 // Processors that have no kernels of their own: the reference everywhere.
 #include "base/cpu.h"
 #include "kernels/convolution/convolution.h"
+#include "kernels/dense/bf16_packing.h"
 #include "kernels/encode/encoder_list.h"
 #include "kernels/linear/hadamard_runs.h"
 #include "kernels/linear/lattice_octets.h"
@@ -21,5 +22,6 @@ HadamardRuns hadamard_runs(Isa) { return scalar::kHadamardRuns; }
 const OutlierKernels& outlier_kernels(Isa) { return scalar::kOutlierKernels; }
 const LatticeKernels& lattice_kernels(Isa) { return scalar::kLatticeKernels; }
 Encoders encoders(Isa) { return {{}, plain_span_loops(), plain_path_steps()}; }
+const Bf16Packing* bf16_packing() { return nullptr; }
 
 }  // namespace nibble

@@ -6,6 +6,7 @@
 #include "kernels/avx512/parts.h"
 #include "kernels/avxvnni/parts.h"
 #include "kernels/convolution/convolution.h"
+#include "kernels/dense/bf16_packing.h"
 #include "kernels/encode/encoder_list.h"
 #include "kernels/linear/hadamard_runs.h"
 #include "kernels/linear/lattice_octets.h"
@@ -135,5 +136,7 @@ Encoders encoders(Isa isa) {
       return {{}, plain_span_loops(), plain_path_steps()};
   }
 }
+
+const Bf16Packing* bf16_packing() { return &avx512::kBf16Packing; }
 
 }  // namespace nibble

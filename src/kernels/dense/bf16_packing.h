@@ -25,6 +25,9 @@ struct Bf16Packing {
                            std::uint16_t* out);
 };
 
+// Of the instruction set that has products in bf16; null where the processor that this is built for has none.
+const Bf16Packing* bf16_packing();
+
 namespace avx512 {
 extern const Bf16Packing kBf16Packing;  // only where the processor has AVX512_BF16
 }

@@ -66,8 +66,8 @@ void pack_left(const Factor& f, const ProductExtents& e, std::size_t begin, std:
     T* const out = packed + (k / kDepth * e.rows + begin) * stride;
     const float* const in = at(f, begin, k);
     if constexpr (Packed<T>::kIsBf16)
-      (f.is_transposed ? avx512::kBf16Packing.left_transposed : avx512::kBf16Packing.left)(in, f.stride, end - begin,
-                                                                                           depth, out, stride);
+      (f.is_transposed ? bf16_packing()->left_transposed : bf16_packing()->left)(in, f.stride, end - begin, depth, out,
+                                                                                 stride);
     else if (f.is_transposed)
       copy_transposed(in, f.stride, end - begin, depth, out, stride);
     else
@@ -89,8 +89,8 @@ void pack_panel(const KernelTable& kernels, const Factor& f, const ProductExtent
   const std::size_t col = panel * kWidth, cols = std::min(kWidth, e.cols - col);
   T* const out = packed + panel * kWidth * Packed<T>::even(e.depth);
   if constexpr (Packed<T>::kIsBf16)
-    (f.is_transposed ? avx512::kBf16Packing.panel_transposed : avx512::kBf16Packing.panel)(at(f, 0, col), f.stride,
-                                                                                           e.depth, cols, out);
+    (f.is_transposed ? bf16_packing()->panel_transposed : bf16_packing()->panel)(at(f, 0, col), f.stride, e.depth, cols,
+                                                                                 out);
   else
     copy_panel(f, e.depth, cols, col, out, kernels);
 }
