@@ -21,8 +21,8 @@ namespace {
 
 constexpr std::size_t kReadBytes = 16U << 10U;
 
-// What poll tells of a client that sends no more; elsewhere than on Linux, of one that neither sends nor reads: POLLHUP,
-// which is always told.
+// What poll is asked of a client: whether it has ended its side. Elsewhere than on Linux it tells only of one that has
+// ended both, which it does unasked (POLLHUP).
 #if NIBBLE_LINUX
 constexpr short kHasGone = POLLRDHUP;
 #else
