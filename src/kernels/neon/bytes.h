@@ -145,11 +145,18 @@ inline F32 plus_bits(F32 x, std::int32_t more) {
 }
 inline F32 absolute(F32 x) { return {vabsq_f32(x.a), vabsq_f32(x.b), vabsq_f32(x.c), vabsq_f32(x.d)}; }
 
-inline uint8x16_t low_bytes(F32 x) {
+// The lower 16 bits of each lane: of the first eight lanes, and of the others.
+struct LowHalves {
+  uint8x16_t first, others;
+};
+inline LowHalves low_halves(F32 x) {
   const auto bits = [](float32x4_t part) { return vreinterpretq_u16_f32(part); };
-  const uint8x16_t low = vreinterpretq_u8_u16(vuzp1q_u16(bits(x.a), bits(x.b))),
-                   high = vreinterpretq_u8_u16(vuzp1q_u16(bits(x.c), bits(x.d)));
-  return vuzp1q_u8(low, high);
+  return {vreinterpretq_u8_u16(vuzp1q_u16(bits(x.a), bits(x.b))),
+          vreinterpretq_u8_u16(vuzp1q_u16(bits(x.c), bits(x.d)))};
+}
+inline uint8x16_t low_bytes(F32 x) {
+  const LowHalves halves = low_halves(x);
+  return vuzp1q_u8(halves.first, halves.others);
 }
 // The lowest byte of each lane.
 inline void store_low_bytes(F32 x, std::int8_t* p) { vst1q_s8(p, as_signed(low_bytes(x))); }
@@ -160,10 +167,8 @@ inline void store_low_bytes_part(F32 x, std::int8_t* p, std::size_t n) {
   for (std::size_t i = 0; i < n && i < 16; ++i) p[i] = bytes[i];
 }
 inline void store_second_bytes(F32 x, std::uint8_t* p) {
-  const auto bits = [](float32x4_t part) { return vreinterpretq_u16_f32(part); };
-  const uint8x16_t low = vreinterpretq_u8_u16(vuzp1q_u16(bits(x.a), bits(x.b))),
-                   high = vreinterpretq_u8_u16(vuzp1q_u16(bits(x.c), bits(x.d)));
-  vst1q_u8(p, vuzp2q_u8(low, high));
+  const LowHalves halves = low_halves(x);
+  vst1q_u8(p, vuzp2q_u8(halves.first, halves.others));
 }
 
 struct Sums {

@@ -4,7 +4,7 @@
 // activations are unsigned.
 #pragma once
 
-#include "kernels/neon/bytes.h"
+#include "kernels/neon_dot/quads.h"
 
 namespace nibble::neon_i8mm {
 namespace {
@@ -32,10 +32,8 @@ struct Squares {
   }
 };
 
-struct Quad {
-  using StoredKeys = neon::KeyBytes;
-  int8x16_t v;
-  static Quad load(const std::int8_t* p) { return {neon::as_signed(neon::repeat_word(p))}; }
+struct Quad : neon_dot::Quad {
+  static Quad load(const std::int8_t* p) { return {neon_dot::Quad::load(p)}; }
 
   // lanes::add_dots, two quads of columns and two tokens at a time.
   static constexpr bool kTakesTokensInPairs = true;
@@ -44,18 +42,7 @@ struct Quad {
                                                      std::size_t quads, const std::int8_t* x, std::size_t x_stride,
                                                      Sums (&sum)[MR][1]);
 };
-// The intrinsic would do, but g++ 12 gives its in-out operand two homes and moves accumulators to and fro.
-[[gnu::always_inline]] inline void multiply_add(int32x4_t& sum, uint8x16_t w, int8x16_t q) {
-  __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(w), "w"(q));
-}
-[[gnu::always_inline]] inline Sums dot(Sums s, Bytes w, Quad q) {
-  multiply_add(s.a, w.a, q.v);
-  multiply_add(s.b, w.b, q.v);
-  multiply_add(s.c, w.c, q.v);
-  multiply_add(s.d, w.d, q.v);
-  return s;
-}
-
+// In assembly for the same reason as SDOT.
 [[gnu::always_inline]] inline void multiply_squares(int32x4_t& sum, int8x16_t rows, int8x16_t tokens) {
   __asm__("smmla %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(rows), "w"(tokens));
 }
