@@ -105,6 +105,7 @@ inline SynthShape small_shape(std::string architecture, std::uint64_t layers, st
   shape.tied =
       shape.architecture != "gptoss" && shape.architecture != "qwen2moe" && !shape.architecture.starts_with("olmo");
   if (shape.architecture == "olmoe") shape.kv_heads = shape.heads;
+  if (shape.architecture == "olmo2") shape.rope_theta = 500000;  // that of the layers that slide
   if (shape.architecture == "lfm2") shape.full_every = 2;
   if (shape.architecture.starts_with("qwen35")) {
     shape.delta_heads = 6;

@@ -48,6 +48,7 @@ void read_sparse(const HuggingFaceFields& fields, ModelConfig& c) {
   if (fields.boolean("use_sliding_window", false))
     fields.unsupported("layers within a window cannot be run in this family; use_sliding_window");
   c.attention_bias = fields.boolean("qkv_bias", true);
+  c.normalizes_routing = fields.boolean("norm_topk_prob", false);
   c.shared_intermediate = fields.integer("shared_expert_intermediate_size", 5632);
   if (c.shared_intermediate < 1 || c.shared_intermediate > kMostSharedWidth)
     fields.wrong("shared_expert_intermediate_size", "a width that a model can have", c.shared_intermediate);

@@ -96,8 +96,8 @@ void require_shareable(const QuantizePlan& plan, const QuantizeModelOptions& opt
   const bool is_static = options.activations && options.activations->format.is_static();
   if (needs_calibration(plan, options) && options.calibration.statistics == nullptr)
     throw Error(ErrorKind::invalid_argument,
-                "a part does not know what text becomes in the layers of others; calibrate once ('nibble calibrate "
-                "--full') and give all parts the statistics",
+                "a part does not know what text becomes in the layers of others; calibrate once, with full "
+                "moments, and give all parts the statistics",
                 "calibration");
   if (is_static && moves_activations(plan, options))
     throw Error(ErrorKind::invalid_argument,

@@ -78,7 +78,7 @@ std::string window_note(const QuantizePlan& plan) {
 
 // What stock llama.cpp computes otherwise for a whole family.
 std::string fault_note(const QuantizePlan& plan) {
-  if (plan.target_spelling != Spelling::gguf) return {};
+  if (plan.target_spelling != Spelling::gguf || plan.config.architecture.empty()) return {};
   return std::string(find_architecture(plan.config.architecture).llama_cpp_fault);
 }
 

@@ -89,8 +89,8 @@ WorkDirectory::WorkDirectory(std::filesystem::path path, const std::string& key,
           ErrorKind::io,
           "this is where unfinished work would be kept, but something else is there; move it away: " + path_.string());
   } else if (use == Use::assembly) {
-    throw Error(ErrorKind::not_found, "there is nothing to assemble; make the parts first (--part 1/8, ...): " +
-                                          path_.string() + " is not there");
+    throw Error(ErrorKind::not_found,
+                "there is nothing to assemble; make the parts first: " + path_.string() + " is not there");
   }
   std::filesystem::create_directories(path_, error);
   if (error)
