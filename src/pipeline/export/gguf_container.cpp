@@ -22,8 +22,8 @@ void forget_guessing_layers(const ModelConfig& config, GgufMetadata& metadata) {
 
 // What makes keys and values of a latent vector is written as one matrix, whatever the source had.
 void join_latent_halves(const ModelConfig& config, GgufMetadata& metadata) {
+  if (config.latent == 0) return;
   const Architecture& architecture = find_architecture(config.architecture);
-  if (!architecture.has_latent) return;
   const std::string prefix = std::string(architecture.gguf_name) + ".";
   for (const char* const key : {"attention.key_length_mla", "attention.value_length_mla"}) metadata.erase(prefix + key);
   metadata.set(prefix + "attention.head_count_kv", GgufValue::of_u32(static_cast<std::uint32_t>(config.kv_heads)));
