@@ -41,11 +41,8 @@ void check_rope(const RopeConfig& rope, const ConfigKeys& keys) {
     check(keys.rope_low, rope.low_frequency_factor,
           std::isfinite(rope.low_frequency_factor) && rope.low_frequency_factor > 0);
     // Llama 3's blend divides by their difference; yarn's borders are kept apart, and Kimi K2's are the same.
-    const bool may_meet = rope.scaling == RopeScaling::yarn;
-    check(keys.rope_high, rope.high_frequency_factor,
-          std::isfinite(rope.high_frequency_factor) &&
-              (rope.high_frequency_factor > rope.low_frequency_factor ||
-               (may_meet && rope.high_frequency_factor == rope.low_frequency_factor)));
+    const double low = rope.low_frequency_factor, high = rope.high_frequency_factor;
+    check(keys.rope_high, high, std::isfinite(high) && (rope.scaling == RopeScaling::yarn ? high >= low : high > low));
     check_range(keys, keys.rope_original_context, rope.original_context, kMaxContext);
   }
   if (rope.scaling == RopeScaling::longrope) {

@@ -330,9 +330,9 @@ ModelConfig read_huggingface_config(std::string_view text, const std::string& so
                                                              : 0;
   config.head_dim = fields.integer("head_dim", usual);
   config.context = fields.integer("max_position_embeddings", variant->default_context);
-  keys.norm_epsilon = fields.name_of(std::string(variant->norm_epsilon_key).c_str());
-  config.norm_epsilon =
-      static_cast<float>(fields.number(std::string(variant->norm_epsilon_key).c_str(), variant->default_norm_epsilon));
+  const std::string epsilon_key(variant->norm_epsilon_key);
+  keys.norm_epsilon = fields.name_of(epsilon_key.c_str());
+  config.norm_epsilon = static_cast<float>(fields.number(epsilon_key.c_str(), variant->default_norm_epsilon));
   // Of a wrapped model it counts what stands beside text_config.
   config.tied_embedding = whole.boolean(
       "tie_word_embeddings", fields.boolean("tie_word_embeddings", variant->default_tied || (is_wrapped && !has_head)));

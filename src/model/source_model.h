@@ -53,9 +53,9 @@ class SourceModel : public Checkpoint {
   const Tokenizer& tokenizer() const;
 
  private:
-  // Of what holds the rows of several parts, those of one.
   // What a file holds of it in two halves; null: it does not.
   const StoredTensor* stored_halves(const ModelTensor& part) const;
+  // Of what holds the rows of several parts, those of one.
   const StoredTensor& stored_run(const ModelTensor& part, const StoredTensor& whole) const;
   // Whether the stacks of a directory's layer hold [experts, columns, rows] in place of [experts, rows, columns]. Their
   // shapes tell together: a stack may be square, all of them cannot. Where they do not, they are as they are named.

@@ -96,9 +96,7 @@ std::vector<TensorName> tensor_names() {
   std::vector<TensorName> own = shared_expert_names("model.layers.{}.mlp.shared_experts.gate_proj.weight",
                                                     "model.layers.{}.mlp.shared_experts.up_proj.weight",
                                                     "model.layers.{}.mlp.shared_experts.down_proj.weight");
-  const std::vector<TensorName> experts =
-      expert_names("model.layers.{}.mlp.gate.weight", "model.layers.{}.mlp.experts.{}.gate_proj.weight",
-                   "model.layers.{}.mlp.experts.{}.up_proj.weight", "model.layers.{}.mlp.experts.{}.down_proj.weight");
+  const std::vector<TensorName> experts = mlp_expert_names();
   own.insert(own.end(), experts.begin(), experts.end());
   own.push_back({"router_correction", "model.layers.{}.mlp.gate.e_score_correction_bias", "blk.{}.exp_probs_b.bias"});
   names.insert(at("final_norm"), own.begin(), own.end());
@@ -171,17 +169,14 @@ void read_attention(const HuggingFaceFields& fields, ModelConfig& c) {
 void read_softmax_routing(const HuggingFaceFields& fields, ModelConfig& c) {
   if (const std::string given = fields.string("scoring_func", "softmax"); given != "softmax")
     fields.unsupported("scoring_func must be softmax: " + given);
-  if (fields.integer("moe_layer_freq", 1) != 1)
-    fields.unsupported("layers that have experts in turn cannot be run in this family; moe_layer_freq must be 1");
+  refuse_layers_in_turn(fields);
   if (fields.boolean("norm_topk_prob", false))
     fields.unsupported("whether experts' weights are made to sum to 1, readers do not agree on; norm_topk_prob true");
   const std::string method = fields.string("topk_method", "greedy");
   if (method != "greedy" && method != "group_limited_greedy")
     fields.unsupported("topk_method can be greedy or group_limited_greedy: " + method);
   c.normalizes_routing = false;
-  const double factor = fields.number("routed_scaling_factor", 1);
-  if (!(factor > 1e-6 && factor < 1e6)) fields.wrong("routed_scaling_factor", "positive", factor);
-  c.routing_factor = static_cast<float>(factor);
+  read_routing_factor(fields, 1, c);
   read_shared_experts(fields, 2, c);
   set_leading_dense(c, fields.integer("first_k_dense_replace", 0));
   if (method == "greedy") return;

@@ -103,9 +103,22 @@ std::vector<TensorName> expert_names(std::string_view router, std::string_view g
   return names;
 }
 
+std::vector<TensorName> mlp_expert_names() {
+  return expert_names("model.layers.{}.mlp.gate.weight", "model.layers.{}.mlp.experts.{}.gate_proj.weight",
+                      "model.layers.{}.mlp.experts.{}.up_proj.weight",
+                      "model.layers.{}.mlp.experts.{}.down_proj.weight");
+}
+
 void require_no_biases(const ModelConfig& c) {
   if (c.attention_bias || c.output_bias || c.mlp_bias)
     throw Error(ErrorKind::unsupported, "llama.cpp reads no biases in files of this family; write a directory instead");
+}
+
+void require_plain_routing(const ModelConfig& c) {
+  if (c.normalizes_routing)
+    throw Error(ErrorKind::unsupported,
+                "GGUF files of this family cannot say that experts' weights are made to sum to 1; write a directory "
+                "instead: norm_topk_prob true");
 }
 
 Graph draw_embedding(const ModelConfig& c) {
@@ -113,20 +126,22 @@ Graph draw_embedding(const ModelConfig& c) {
   return std::move(d).finish({d.embedding("embedding", c.vocab_size, c.hidden)});
 }
 
-Graph draw_dense_layer(const ModelConfig& c, std::int64_t layer) {
+Value draw_dense_attention(Drawing& d, Value h, const ModelConfig& c, std::int64_t layer) {
   const std::uint64_t query = c.heads * c.head_dim, key_value = c.kv_heads * c.head_dim;
   const Rope rope = rope_of(c, layer);
-
-  Drawing d;
-  Value x = d.input(token_rows(c.hidden));
-  const Value h = d.rms_norm(x, "attention_norm", c.norm_epsilon);
   const bool b = c.attention_bias;
   const auto [q, k, v] = d.linears(h, "attention_in", {{"q", query, b}, {"k", key_value, b}, {"v", key_value, b}});
   const auto turned = [&](Value heads) { return c.is_unturned(layer) ? heads : d.rope(heads, rope); };
   Value queries = turned(q);
   if (c.rope.query_growth != 0) queries = d.scale_by_position(queries, c.rope.query_growth, c.rope.original_context);
   const Value mixed = d.attention(queries, turned(k), v, attention_of(c, layer));
-  x = d.add(x, d.linear(mixed, "attention_out", {"o", c.hidden, c.output_bias}));
+  return d.linear(mixed, "attention_out", {"o", c.hidden, c.output_bias});
+}
+
+Graph draw_dense_layer(const ModelConfig& c, std::int64_t layer) {
+  Drawing d;
+  Value x = d.input(token_rows(c.hidden));
+  x = d.add(x, draw_dense_attention(d, d.rms_norm(x, "attention_norm", c.norm_epsilon), c, layer));
   x = d.add(x, draw_mlp(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c, layer));
   return std::move(d).finish({x});
 }

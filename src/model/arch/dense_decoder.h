@@ -30,12 +30,18 @@ inline constexpr std::string_view kGgufGateUpStack = "blk.{}.ffn_gate_up_exps.we
 // The names of a router and of its experts' matrices, from Hugging Face's.
 std::vector<TensorName> expert_names(std::string_view router, std::string_view gate, std::string_view up,
                                      std::string_view down);
+// As most families' directories have them: mlp.gate, mlp.experts.{}.gate_proj, up_proj and down_proj.
+std::vector<TensorName> mlp_expert_names();
 
 // Error(unsupported) where a configuration that is to be written as a GGUF file has biases, of families in which
 // llama.cpp reads none.
 void require_no_biases(const ModelConfig& config);
+// The same where experts' weights are made to sum to 1, of families in which llama.cpp uses them as they are.
+void require_plain_routing(const ModelConfig& config);
 
 Graph draw_embedding(const ModelConfig& config);
+// Grouped-query attention (Ainslie et al. 2023) of what the norm before it makes, and the projection behind it.
+Value draw_dense_attention(Drawing& d, Value h, const ModelConfig& config, std::int64_t layer);
 Graph draw_dense_layer(const ModelConfig& config, std::int64_t layer);
 // Logits of what the final norm makes, under their soft cap where there is one.
 Value draw_logits(Drawing& d, Value h, const ModelConfig& config);

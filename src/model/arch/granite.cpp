@@ -31,20 +31,13 @@ Graph draw_begin(const ModelConfig& c) {
 }
 
 Graph draw_layer(const ModelConfig& c, std::int64_t layer) {
-  const std::uint64_t query = c.heads * c.head_dim, key_value = c.kv_heads * c.head_dim;
-  const Rope rope = rope_of(c, layer);
-
   Drawing d;
   Value x = d.input(token_rows(c.hidden));
-  const Value h = d.rms_norm(x, "attention_norm", c.norm_epsilon);
-  const bool b = c.attention_bias;
-  const auto [q, k, v] = d.linears(h, "attention_in", {{"q", query, b}, {"k", key_value, b}, {"v", key_value, b}});
-  const auto turned = [&](Value y) { return c.is_unturned(layer) ? y : d.rope(y, rope); };
-  const Value mixed = d.attention(turned(q), turned(k), v, attention_of(c, layer));
-  x = d.add(x, scaled(d, d.linear(mixed, "attention_out", {"o", c.hidden, c.output_bias}), c.residual_scale));
-  const Value g = d.rms_norm(x, "mlp_norm", c.norm_epsilon);
-  Value made = draw_mlp(d, g, c, layer);
-  if (c.has_experts(layer) && c.shared_intermediate != 0) made = d.add(made, draw_shared_expert(d, g, c));
+  const Value mixed = draw_dense_attention(d, d.rms_norm(x, "attention_norm", c.norm_epsilon), c, layer);
+  x = d.add(x, scaled(d, mixed, c.residual_scale));
+  const Value h = d.rms_norm(x, "mlp_norm", c.norm_epsilon);
+  Value made = draw_mlp(d, h, c, layer);
+  if (c.has_experts(layer) && c.shared_intermediate != 0) made = d.add(made, draw_shared_expert(d, h, c));
   x = d.add(x, scaled(d, made, c.residual_scale));
   return std::move(d).finish({x});
 }

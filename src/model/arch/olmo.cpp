@@ -71,9 +71,7 @@ std::vector<TensorName> olmoe_names() {
   std::vector<TensorName> result = names();
   for (const std::string_view part : {"gate", "up", "down", "gate.bias", "up.bias", "down.bias"})
     result.erase(std::ranges::find(result, part, &TensorName::part));
-  const std::vector<TensorName> experts =
-      expert_names("model.layers.{}.mlp.gate.weight", "model.layers.{}.mlp.experts.{}.gate_proj.weight",
-                   "model.layers.{}.mlp.experts.{}.up_proj.weight", "model.layers.{}.mlp.experts.{}.down_proj.weight");
+  const std::vector<TensorName> experts = mlp_expert_names();
   result.insert(std::ranges::find(result, "final_norm", &TensorName::part), experts.begin(), experts.end());
   return result;
 }
@@ -147,10 +145,7 @@ void write_olmoe_gguf(const ModelConfig& c, const std::string&, GgufMetadata&) {
                 fmt::format("llama.cpp reads no file of this family whose keys have fewer heads than queries; write a "
                             "directory instead: {}, {}",
                             c.kv_heads, c.heads));
-  if (c.normalizes_routing)
-    throw Error(ErrorKind::unsupported,
-                "GGUF files of this family cannot say that experts' weights are made to sum to 1; write a directory "
-                "instead: norm_topk_prob true");
+  require_plain_routing(c);
 }
 
 }  // namespace

@@ -36,9 +36,7 @@ Graph draw_sparse_layer(const ModelConfig& c, std::int64_t layer) {
 std::vector<TensorName> sparse_names() {
   std::vector<TensorName> names = dense_decoder_names(), own = gated_shared_expert_names();
   names.erase(std::ranges::find(names, "o.bias", &TensorName::part));
-  const std::vector<TensorName> experts =
-      expert_names("model.layers.{}.mlp.gate.weight", "model.layers.{}.mlp.experts.{}.gate_proj.weight",
-                   "model.layers.{}.mlp.experts.{}.up_proj.weight", "model.layers.{}.mlp.experts.{}.down_proj.weight");
+  const std::vector<TensorName> experts = mlp_expert_names();
   own.insert(own.end(), experts.begin(), experts.end());
   names.insert(std::ranges::find(names, "final_norm", &TensorName::part), own.begin(), own.end());
   return names;
@@ -79,10 +77,7 @@ void write_sparse_gguf(const ModelConfig& c, const std::string& prefix, GgufMeta
   const auto refuse = [](const char* what) { throw Error(ErrorKind::unsupported, what); };
   if (!c.dense.empty())
     refuse("GGUF files of this family cannot say that some layers have no experts; write a directory instead");
-  if (c.normalizes_routing)
-    refuse(
-        "GGUF files of this family cannot say that experts' weights are made to sum to 1; write a directory instead: "
-        "norm_topk_prob true");
+  require_plain_routing(c);
   if (c.tied_embedding || !c.attention_bias)
     refuse(
         "llama.cpp reads files of this family only with a head beside the embedding and with biases on q, k and v; "

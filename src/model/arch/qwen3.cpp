@@ -95,9 +95,7 @@ Architecture qwen3moe_architecture() {
                  .default_expert_intermediate = 768,
                  .normalizes_routing = false}};
   a.gguf_expert_width = true;
-  const std::vector<TensorName> experts =
-      expert_names("model.layers.{}.mlp.gate.weight", "model.layers.{}.mlp.experts.{}.gate_proj.weight",
-                   "model.layers.{}.mlp.experts.{}.up_proj.weight", "model.layers.{}.mlp.experts.{}.down_proj.weight");
+  const std::vector<TensorName> experts = mlp_expert_names();
   a.names.insert(std::ranges::find(a.names, "final_norm", &TensorName::part), experts.begin(), experts.end());
   a.write_gguf = write_experts;
   a.write_huggingface = write_expert_keys;

@@ -126,9 +126,7 @@ std::vector<TensorName> tensor_names() {
 std::vector<TensorName> mixture_names() {
   std::vector<TensorName> names = tensor_names();
   std::vector<TensorName> own = gated_shared_expert_names();
-  const std::vector<TensorName> experts =
-      expert_names("model.layers.{}.mlp.gate.weight", "model.layers.{}.mlp.experts.{}.gate_proj.weight",
-                   "model.layers.{}.mlp.experts.{}.up_proj.weight", "model.layers.{}.mlp.experts.{}.down_proj.weight");
+  const std::vector<TensorName> experts = mlp_expert_names();
   own.insert(own.end(), experts.begin(), experts.end());
   names.insert(std::ranges::find(names, "final_norm", &TensorName::part), own.begin(), own.end());
   return names;

@@ -74,19 +74,27 @@ void read_shared_experts(const HuggingFaceFields& fields, std::uint64_t usual, M
   c.shared_intermediate = experts * c.expert_intermediate;
 }
 
+void read_routing_factor(const HuggingFaceFields& fields, double usual, ModelConfig& c) {
+  const double factor = fields.number("routed_scaling_factor", usual);
+  if (!is_sound_factor(factor)) fields.wrong("routed_scaling_factor", "positive", factor);
+  c.routing_factor = static_cast<float>(factor);
+}
+
+void refuse_layers_in_turn(const HuggingFaceFields& fields) {
+  if (fields.integer("moe_layer_freq", 1) != 1)
+    fields.unsupported("layers that have experts in turn cannot be run in this family; moe_layer_freq must be 1");
+}
+
 void read_sigmoid_routing(const HuggingFaceFields& fields, const RoutingDefaults& usual, ModelConfig& c) {
   if (const std::string given = fields.string("scoring_func", "sigmoid"); given != "sigmoid")
     fields.unsupported("scoring_func must be sigmoid: " + given);
   if (const std::string given = fields.string("topk_method", "noaux_tc"); given != "noaux_tc")
     fields.unsupported("topk_method must be noaux_tc: " + given);
-  if (fields.integer("moe_layer_freq", 1) != 1)
-    fields.unsupported("layers that have experts in turn cannot be run in this family; moe_layer_freq must be 1");
+  refuse_layers_in_turn(fields);
   c.routes_by_sigmoid = c.corrects_routing = c.groups_count_two = true;
   c.routing_offset = kSumOffset;
   c.normalizes_routing = fields.boolean("norm_topk_prob", usual.normalizes);
-  const double factor = fields.number("routed_scaling_factor", usual.factor);
-  if (!is_sound_factor(factor)) fields.wrong("routed_scaling_factor", "positive", factor);
-  c.routing_factor = static_cast<float>(factor);
+  read_routing_factor(fields, usual.factor, c);
   read_shared_experts(fields, usual.shared_experts, c);
   set_leading_dense(c, fields.integer("first_k_dense_replace", usual.dense_layers));
   read_expert_groups(fields, usual.groups, usual.groups_used, c);

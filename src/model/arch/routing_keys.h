@@ -28,6 +28,10 @@ struct RoutingDefaults {
 // Error(...) names the key of what no router can be.
 void read_sigmoid_routing(const HuggingFaceFields& fields, const RoutingDefaults& usual, ModelConfig& config);
 void write_sigmoid_routing(const ModelConfig& config, nlohmann::ordered_json& json);
+// Of both kinds of routers: what weights are multiplied by, and that every layer behind the first ones has experts
+// (moe_layer_freq).
+void read_routing_factor(const HuggingFaceFields& fields, double usual, ModelConfig& config);
+void refuse_layers_in_turn(const HuggingFaceFields& fields);
 // n_shared_experts, which are one MLP as wide as they are together. Error(corrupt): wider than any model's.
 void read_shared_experts(const HuggingFaceFields& fields, std::uint64_t usual, ModelConfig& config);
 // Groups, which must share the experts evenly; of both kinds of routers.
