@@ -20,6 +20,15 @@ namespace {
   throw Error(ErrorKind::io, path.string() + ": cannot lock: " + std::generic_category().message(error));
 }
 
+// 0: it is locked, or there are no locks, where everybody gets what is asked for. EWOULDBLOCK: others have it.
+int lock_error(int descriptor, FileLock::Kind kind) {
+  for (;;) {
+    if (flock(descriptor, (kind == FileLock::Kind::shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) return 0;
+    if (errno == EINTR) continue;
+    return errno == ENOSYS || errno == ENOLCK || errno == EOPNOTSUPP ? 0 : errno;
+  }
+}
+
 // Whether the name still means the file that is open.
 bool is_in_place(int descriptor, const std::filesystem::path& path) {
   struct stat open_file{}, named{};
@@ -35,13 +44,9 @@ std::optional<FileLock> FileLock::take(const std::filesystem::path& path, Kind k
     const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (descriptor < 0) fail(path, errno);
     FileLock lock(descriptor);
-    int result = 0;
-    do {
-      result = flock(descriptor, (kind == Kind::shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
-    } while (result != 0 && errno == EINTR);
-    if (result != 0 && errno == EWOULDBLOCK) return std::nullopt;
-    const bool has_locks = errno != ENOSYS && errno != ENOLCK && errno != EOPNOTSUPP;
-    if (result != 0 && has_locks) fail(path, errno);
+    const int error = lock_error(descriptor, kind);
+    if (error == EWOULDBLOCK) return std::nullopt;
+    if (error != 0) fail(path, error);
     if (is_in_place(descriptor, path)) return lock;
   }
   return std::nullopt;
@@ -58,6 +63,6 @@ FileLock& FileLock::operator=(FileLock&& other) noexcept {
   return *this;
 }
 
-bool FileLock::become_exclusive() noexcept { return flock(descriptor_, LOCK_EX | LOCK_NB) == 0; }
+bool FileLock::become_exclusive() noexcept { return lock_error(descriptor_, Kind::exclusive) == 0; }
 
 }  // namespace nibble
