@@ -266,10 +266,8 @@ Json log_of(const serve::PoolEvent& event) {
 std::string greeting(const Options& options, const Models& models, const serve::ModelPool& pool, std::uint16_t port) {
   const std::string host =
       options.address.host.find(':') == std::string::npos ? options.address.host : "[" + options.address.host + "]";
-  std::string names;
-  for (const ServedModel& one : models.facts())
-    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", one.names.front());
-  const std::string address = fmt::format("serves {} at http://{}:{}/v1", names, host, port);
+  const std::string address =
+      fmt::format("serves {} at http://{}:{}/v1", serve::list_names(models.facts()), host, port);
   if (models.facts().size() == 1)
     return fmt::format(
         "{} ({} texts at once, {} tokens of context each, {} of keys and values at most); Ctrl-C ends it", address,

@@ -196,20 +196,15 @@ void ApiServer::fail(const Call& call, const std::exception& error) {
 std::size_t ApiServer::model_named(std::string_view name) const {
   for (std::size_t i = 0; i < models_.size(); ++i)
     if (std::ranges::find(models_[i].names, name) != models_[i].names.end()) return i;
-  std::string others;
-  for (const ServedModel& model : models_)
-    others += fmt::format("{}'{}'", others.empty() ? "" : ", ", model.names.front());
-  throw ApiError(404, fmt::format("there is no model '{}' here, but {}", name, others), "model", "model_not_found");
+  throw ApiError(404, fmt::format("there is no model '{}' here, but {}", name, list_names(models_)), "model",
+                 "model_not_found");
 }
 
 std::size_t ApiServer::model_of(const Json& body) const {
   const std::string name = RequestFields(body).text("model", "");
   if (!name.empty()) return model_named(name);
   if (models_.size() == 1) return 0;
-  std::string names;
-  for (const ServedModel& model : models_)
-    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", model.names.front());
-  throw ApiError(400, fmt::format("model is missing: this server has {}", names), "model");
+  throw ApiError(400, fmt::format("model is missing: this server has {}", list_names(models_)), "model");
 }
 
 std::size_t ApiServer::model_of_query(const Call& call) const {

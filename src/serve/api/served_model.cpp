@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/api/served_model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <functional>
@@ -33,6 +35,13 @@ std::string default_model_name(const std::string& path) {
   std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
   if (!whole.has_filename()) whole = whole.parent_path();
   return (whole.extension() == ".gguf" ? whole.stem() : whole.filename()).string();
+}
+
+std::string list_names(std::span<const ServedModel> models) {
+  std::string names;
+  for (const ServedModel& model : models)
+    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", model.names.front());
+  return names;
 }
 
 }  // namespace nibble::serve

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <ctime>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,5 +49,8 @@ WeightFacts weight_facts(const SourceModel& model);
 
 // What a model is called where nobody says: its directory, or its file without ".gguf".
 std::string default_model_name(const std::string& path);
+
+// What models are called, as a message lists them: 'one', 'another'.
+std::string list_names(std::span<const ServedModel> models);
 
 }  // namespace nibble::serve
