@@ -108,8 +108,7 @@ void LayerWalk::add_plan(const DrawnGraph& drawing) {
   for (const KeyValueState& state : drawing.graph.states)
     if (std::ranges::count(caches_, state, &std::pair<KeyValueState, KvLayer>::first) <
         std::ranges::count(drawing.graph.states, state))
-      caches_.emplace_back(state, KvLayer(length(), state.kv_heads, state.head_dim, KvType::f32,
-                                          state.values_are_keys ? KvValues::are_keys : KvValues::own));
+      caches_.emplace_back(state, KvLayer(length(), state.kv_heads, state.head_dim, KvType::f32, values_of(state)));
   for (std::size_t i = 0; i < drawing.sites.size(); ++i)
     if (plan.sites[i].has_products) keep_costly(drawing.sites[i], plan.sites[i]);
   for (std::size_t i = 0; i < plan.widths.size(); ++i) {

@@ -60,8 +60,6 @@ struct Piece {
   std::size_t count() const { return tokens.size(); }
 };
 
-KvValues values_of(const KeyValueState& state) { return state.values_are_keys ? KvValues::are_keys : KvValues::own; }
-
 bool has_quantized_weights(const Checkpoint& checkpoint) {
   return std::ranges::any_of(checkpoint.tensors(), [](const StoredTensor& tensor) {
     return tensor.values.format() != nullptr && tensor.values.format()->info().kind != FormatKind::raw;

@@ -46,6 +46,11 @@ struct BatchPiece {
   std::size_t row = 0, tokens = 0, position = 0;
 };
 
+// Where attention reads its values.
+inline KvValues values_of(const KeyValueState& state) {
+  return state.values_are_keys ? KvValues::are_keys : KvValues::own;
+}
+
 struct Batch {
   std::size_t tokens = 0;                  // of all pieces
   std::span<const BatchPiece> pieces;      // of different sequences
