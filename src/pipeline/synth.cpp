@@ -85,9 +85,8 @@ const SynthShape kShapes[] = {
     {"ernie-4.5-0.3b", "ernie45", 1024, 3072, 18, 16, 2, 128, 103424, 131072, 500000, 1e-5, true},
     {"hunyuan-1.8b", "hunyuan", 2048, 6144, 32, 16, 4, 128, 120818, 262144, 11158839.925, 1e-5, true},
     // Of which six layers attend, at no regular distance; here five.
-    {"lfm2-1.2b", "lfm2", 2048, 12288, 16, 32, 8, 64, 65536, 128000,
-     1000000,     1e-5,   true, 0,     0,  0,  0, 0,  0,     0,
-     0,           0,      0,    3},
+    {"lfm2-1.2b", "lfm2", 2048, 12288, 16, 32, 8, 64, 65536, 128000, 1000000, 1e-5,
+     true,        0,      0,    0,     0,  0,  0, 0,  0,     0,      0,       3},
     {.name = "qwen1.5-moe-a2.7b",
      .architecture = "qwen2moe",
      .hidden = 2048,
@@ -214,10 +213,6 @@ constexpr const char* kTokenizerConfig = R"({
 }
 )";
 
-}  // namespace
-
-namespace {
-
 void set_latent(const SynthShape& shape, ModelConfig& config) {
   config.query_latent = shape.query_latent;
   if (shape.plain_key_dim != 0) config.plain_key_dim = shape.plain_key_dim;
@@ -256,8 +251,8 @@ ModelConfig synth_config(const SynthShape& shape) {
   }
   set_family_defaults(config, shape.sliding_window);
   if (config.shared_intermediate != 0)
-    config.shared_intermediate = shape.shared_intermediate != 0 ? shape.shared_intermediate
-                                                                : shape.shared_experts * config.expert_intermediate;
+    config.shared_intermediate =
+        shape.shared_intermediate != 0 ? shape.shared_intermediate : shape.shared_experts * config.expert_intermediate;
   if (shape.full_every != 0)
     (shape.sliding_window != 0 ? config.slides : config.recurs) = usual_sliding_layers(config.layers, shape.full_every);
   if (config.latent != 0) set_latent(shape, config);

@@ -121,6 +121,10 @@ bool moves_activations(const QuantizePlan& plan, const QuantizeModelOptions& opt
   });
 }
 
+bool fits_grids_afterwards(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  return options.activations && options.activations->format.is_static() && moves_activations(plan, options);
+}
+
 ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& plan,
                                 const QuantizeModelOptions& options, Machine& machine,
                                 const ProgressCallback& progress) {

@@ -25,5 +25,7 @@ ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& p
 
 // True when scales are folded into the activations, so that static grids are those of the output, not of the source.
 bool moves_activations(const QuantizePlan& plan, const QuantizeModelOptions& options);
+// True when static grids are asked for beside such scales: they can be fitted once the weights are made, not before.
+bool fits_grids_afterwards(const QuantizePlan& plan, const QuantizeModelOptions& options);
 
 }  // namespace nibble

@@ -73,8 +73,9 @@ std::vector<PartManifest> read_manifests(const std::filesystem::path& directory)
   return manifests;
 }
 
-// "of 8 parts these have not ended: 2, 5": of the largest number of parts that any of them knows.
+// "2 of 8 parts have not ended: 2/8, 5/8": of the largest number of parts that any of them knows.
 std::string missing_parts(const std::vector<PartManifest>& manifests) {
+  constexpr std::uint64_t kMostListed = 8;
   std::uint64_t count = 0;
   for (const PartManifest& one : manifests) count = std::max(count, one.part.count);
   if (count == 0) return "no part has ended";
@@ -82,24 +83,22 @@ std::string missing_parts(const std::vector<PartManifest>& manifests) {
   std::uint64_t num_missing = 0;
   for (std::uint64_t number = 1; number <= count; ++number) {
     if (std::ranges::find(manifests, JobPart{number, count}, &PartManifest::part) != manifests.end()) continue;
-    constexpr std::uint64_t kMostListed = 8;
     if (++num_missing <= kMostListed) missing += fmt::format("{}{}/{}", missing.empty() ? "" : ", ", number, count);
   }
   if (num_missing == 0) return fmt::format("all {} parts had ended; run the one whose piece it is again", count);
   return fmt::format("{} of {} parts have not ended: {}{}", num_missing, count, missing,
-                     num_missing > 8 ? ", ..." : "");
+                     num_missing > kMostListed ? ", ..." : "");
 }
 
 }  // namespace
 
 void require_shareable(const QuantizePlan& plan, const QuantizeModelOptions& options) {
-  const bool is_static = options.activations && options.activations->format.is_static();
   if (needs_calibration(plan, options) && options.calibration.statistics == nullptr)
     throw Error(ErrorKind::invalid_argument,
                 "a part does not know what text becomes in the layers of others; calibrate once, with full "
                 "moments, and give all parts the statistics",
                 "calibration");
-  if (is_static && moves_activations(plan, options))
+  if (fits_grids_afterwards(plan, options))
     throw Error(ErrorKind::invalid_argument,
                 "scales that move into the weights change what static grids are of; this is no work for parts",
                 "transform");

@@ -342,10 +342,9 @@ QuantizeSummary quantize_source(const SourceModel& source, const QuantizeModelOp
     // Ranks of one mind alone begin.
     require_same_work(*sharing.ranks, resume_key(options, plan.container->name(), survey.hash), survey.hash);
   }
-  const bool two_steps =
-      options.activations && options.activations->format.is_static() && moves_activations(plan, options);
-  Written written = two_steps ? write_in_two_steps(source, plan, options, origin, machine, progress)
-                              : write_model(source, plan, options, origin, sharing, machine, progress);
+  Written written = fits_grids_afterwards(plan, options)
+                        ? write_in_two_steps(source, plan, options, origin, machine, progress)
+                        : write_model(source, plan, options, origin, sharing, machine, progress);
   for (const auto& [index, error] : written.errors) summary.tensors[index].error = error;
   summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
   summary.experts = std::move(written.experts);

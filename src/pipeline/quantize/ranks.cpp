@@ -37,7 +37,7 @@ void require_work_for_ranks(const QuantizePlan& plan, const QuantizeModelOptions
     if (learns(tensor, options)) refuse("methods that learn layer by layer work", "");
   if (!options.transform.empty() && find_transform(options.transform).folds())
     refuse("rotations go into the weights", "transform");
-  if (options.activations && options.activations->format.is_static() && moves_activations(plan, options))
+  if (fits_grids_afterwards(plan, options))
     refuse("static grids behind scales that move into the weights are fitted", "transform");
 }
 

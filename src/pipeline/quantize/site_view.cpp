@@ -71,11 +71,10 @@ std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, Expert
   std::vector<CrossAccumulator> crosses;
   sums.reserve(count);
   crosses.reserve(count);
-  const auto is_made_here = [&](std::size_t i) {
-    return !moves_tokens || maker_of(expert_of(i), *windows.transport) == windows.transport->rank();
-  };
+  std::optional<ExpertPost> post;
+  if (moves_tokens) post.emplace(*windows.transport, experts, site.width, follow);
   for (std::size_t i = 0; i < count; ++i) {
-    const bool is_here = is_made_here(i);
+    const bool is_here = !post || post->is_mine(i);
     sums.emplace_back(
         SiteKey{layer, site.name, expert_of(i)}, site.width,
         AccumulateOptions{
@@ -85,8 +84,6 @@ std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, Expert
     const std::size_t height = adds ? weights.current.at(site.parts.front()).rows : site.width;
     crosses.emplace_back(is_here ? height : 0, is_here ? site.width : 0, is_rounded, summed, machine);
   }
-  std::optional<ExpertPost> post;
-  if (moves_tokens) post.emplace(*windows.transport, experts, site.width, follow);
   std::vector<float> wanted, weighed_x, weighed_y;
   for (std::size_t window = 0; window < stored.windows(); ++window) {
     stored.inputs(site, weights.current, window, experts, {});
@@ -125,7 +122,7 @@ std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, Expert
     });
     for (std::size_t i = 0; i < views.size(); ++i) {
       views[i].own = sums[i].finish();
-      if (follow && is_made_here(i)) views[i].cross = crosses[i].finish();
+      if (follow && post->is_mine(i)) views[i].cross = crosses[i].finish();
     }
     return views;
   }
