@@ -6,6 +6,7 @@
 //   ProgressMeter meter(options.progress, "evaluate", num_tokens);
 //   meter.report(done);              // so much is done in all
 //   meter.advance(more, tensor_name);  // or: so much more
+//   const ThreadPool::Watch watch = meter.watch(pool);  // while the pool works, what was reported last is said again
 #pragma once
 
 #include <chrono>
@@ -13,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/thread_pool.h"
 #include "nibble/error.h"
 #include "nibble/progress.h"
 
@@ -29,21 +31,40 @@ class ProgressMeter {
     done_ = done;
     if (!callback_) return;
     const auto now = std::chrono::steady_clock::now();
-    if (reported_ && done != total_ && now - last_ < std::chrono::milliseconds(100)) return;
+    if (reported_ && done != total_ && now - last_ < kPause) return;
     reported_ = true;
-    last_ = now;
-    if (!callback_(Progress{stage_, item, done, total_}))
-      throw Error(ErrorKind::cancelled,
-                  refusal_.empty() ? "stopped by the caller during " + std::string(stage_) : std::string(refusal_));
+    item_ = item;
+    tell(now);
   }
 
   void advance(std::uint64_t amount, std::string_view item = {}) { report(done_ + amount, item); }
 
+  // While that lives, which the meter must outlive: pieces of work that take long are reported while they last, so that
+  // the callback may stop them, too. They must leave behind what an error in them would.
+  ThreadPool::Watch watch(ThreadPool& pool) {
+    return {pool, [this] {
+              if (!callback_ || stopped_) return;
+              if (const auto now = std::chrono::steady_clock::now(); now - last_ >= kPause) tell(now);
+            }};
+  }
+
  private:
+  static constexpr std::chrono::milliseconds kPause{100};
+
+  void tell(std::chrono::steady_clock::time_point now) {
+    last_ = now;
+    stopped_ = !callback_(Progress{stage_, item_, done_, total_});
+    if (stopped_)
+      throw Error(ErrorKind::cancelled,
+                  refusal_.empty() ? "stopped by the caller during " + std::string(stage_) : std::string(refusal_));
+  }
+
   const ProgressCallback& callback_;
   std::string_view stage_, refusal_;
+  std::string item_;
   std::uint64_t done_ = 0, total_;
   bool reported_ = false;
+  bool stopped_ = false;  // what tidies up behind an end is not stopped again
   std::chrono::steady_clock::time_point last_;
 };
 

@@ -101,6 +101,8 @@ struct ThreadPool::State {
   alignas(64) std::atomic<std::uint32_t> gate{0};       // kOpen, and how many workers are inside
   alignas(64) std::atomic<std::uint32_t> remaining{0};  // workers that owe an answer to this round
   alignas(64) std::atomic<std::size_t> chunk{0};
+  std::atomic<std::size_t> chunks{0};  // how many there are; fewer from when the watch threw on
+  const Watch* watch = nullptr;        // the caller's
 
   void call(std::size_t worker) noexcept {
     try {
@@ -208,7 +210,35 @@ void ThreadPool::run_on_some(Function function, void* context) {
   s.end();
 }
 
-void ThreadPool::reset_chunks() noexcept { state_->chunk.store(0, std::memory_order_relaxed); }
-std::size_t ThreadPool::next_chunk() noexcept { return state_->chunk.fetch_add(1, std::memory_order_relaxed); }
+void ThreadPool::hand_out(std::size_t chunks) noexcept {
+  state_->chunks.store(chunks, std::memory_order_relaxed);
+  state_->chunk.store(0, std::memory_order_relaxed);
+}
+
+std::optional<std::size_t> ThreadPool::next_chunk(std::size_t worker) {
+  State& s = *state_;
+  if (worker == 0 && s.watch != nullptr) {
+    try {
+      s.watch->look_();
+    } catch (...) {
+      s.chunks.store(0, std::memory_order_relaxed);
+      throw;
+    }
+  }
+  const std::size_t chunk = s.chunk.fetch_add(1, std::memory_order_relaxed);
+  if (chunk >= s.chunks.load(std::memory_order_relaxed)) return std::nullopt;
+  return chunk;
+}
+
+void ThreadPool::look_at_watch() {
+  if (state_->watch != nullptr) state_->watch->look_();
+}
+
+ThreadPool::Watch::Watch(ThreadPool& pool, std::function<void()> look)
+    : pool_(pool), look_(std::move(look)), before_(pool.state_->watch) {
+  pool_.state_->watch = look_ ? this : nullptr;
+}
+
+ThreadPool::Watch::~Watch() { pool_.state_->watch = before_; }
 
 }  // namespace nibble

@@ -165,7 +165,14 @@ DistillationStep GridDistillation::step() {
   put_values(TrainedPart::Values::trained);
   weights_.clear_gradients(machine_.pool);
   DistillationStep done;
-  done.loss = run(batches_.next(), Tape::Walk::there_and_back);
+  const BatchPosition begin = batches_.position();
+  try {
+    done.loss = run(batches_.next(), Tape::Walk::there_and_back);
+  } catch (...) {  // the step is not done: who goes on begins with it
+    batches_.go_to(begin);
+    throw;
+  }
+  const ThreadPool::Watch undisturbed(machine_.pool, {});
   for (TrainedPart& one : trained_) one.find_slopes(machine_.pool);
   for (std::size_t i = 0; i < parameters_.size(); ++i)
     optimizers_[i].step(std::span(&parameters_[i], 1), {.rate_factor = rate_factor(schedule, step_)}, machine_);

@@ -94,6 +94,7 @@ class CurvatureSearch {
 
   LossCurvature run(const Network& network) {
     ProgressMeter meter(options_.progress, "gradients", tokens_.windows() * options_.rounds);
+    const ThreadPool::Watch watch = meter.watch(machine_.pool);
     Tape tape(network, weights_,
               {.arithmetic = options_.arithmetic,
                .watch = [this](std::int64_t layer, const Linear& op, std::span<const float> x,

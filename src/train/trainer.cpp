@@ -174,12 +174,19 @@ TrainingStep Trainer::step() {
   const std::size_t length = static_cast<std::size_t>(settings_.batch.length);
   const SequenceBatch shape = {static_cast<std::size_t>(settings_.batch.size), length};
   double loss = 0;
-  for (std::uint64_t i = 0; i < settings_.accumulate; ++i) {
-    const Halves halves(batches_.next(), length);
-    loss += tape_.run(halves.read, shape, loss_of(halves.read, halves.predicted, shape), Tape::Walk::there_and_back) /
-            static_cast<double>(settings_.accumulate);
-    if (!std::isfinite(loss)) refuse_loss(loss, "the loss", step_ + 1);
+  const BatchPosition begin = batches_.position();
+  try {
+    for (std::uint64_t i = 0; i < settings_.accumulate; ++i) {
+      const Halves halves(batches_.next(), length);
+      loss += tape_.run(halves.read, shape, loss_of(halves.read, halves.predicted, shape), Tape::Walk::there_and_back) /
+              static_cast<double>(settings_.accumulate);
+      if (!std::isfinite(loss)) refuse_loss(loss, "the loss", step_ + 1);
+    }
+  } catch (...) {  // the step is not done: who goes on begins with it
+    batches_.go_to(begin);
+    throw;
   }
+  const ThreadPool::Watch undisturbed(machine_.pool, {});
   if (help_.rounded != nullptr) help_.rounded->pull_back(machine_.pool);
   const double share = 1 / static_cast<double>(settings_.accumulate);
   const double norm = share * gradient_norm(parameters(), machine_.pool);

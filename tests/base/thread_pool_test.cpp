@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 namespace nibble {
@@ -76,6 +77,36 @@ TEST(ThreadPool, EveryExceptionKindLeavesRoundsInOrder) {
     std::atomic<int> count{0};
     pool.run([&](std::size_t) { ++count; });
     EXPECT_EQ(count.load(), 4);
+  }
+}
+
+TEST(ThreadPool, AWatchEndsWorkBetweenChunks) {
+  for (std::size_t threads : {1u, 2u, 4u}) {
+    ThreadPool pool(threads);
+    std::atomic<int> looks{0};
+    int others = 0;
+    const ThreadPool::Watch other(pool, [&] { ++others; });
+    {
+      const ThreadPool::Watch watch(pool, [&] {
+        if (++looks == 5) throw std::runtime_error("enough");
+      });
+      std::atomic<std::size_t> chunks{0};
+      // Others take few until the caller has looked, who might come late.
+      const auto count_chunks = [&](std::size_t, std::size_t, std::size_t worker) {
+        ++chunks;
+        if (worker != 0)
+          while (looks < 5 && chunks < 1000) std::this_thread::yield();
+      };
+      EXPECT_THROW(pool.parallel_for(100000, 1, count_chunks), std::runtime_error);
+      EXPECT_LT(chunks.load(), 2000u) << threads;
+      EXPECT_EQ(looks.load(), 5);
+      EXPECT_EQ(others, 0);
+    }
+    std::atomic<int> sum{0};
+    pool.parallel_for(10, 1, [&](std::size_t begin, std::size_t, std::size_t) { sum += static_cast<int>(begin); });
+    EXPECT_EQ(sum.load(), 45);
+    EXPECT_GT(others, 0);
+    EXPECT_EQ(looks.load(), 5);
   }
 }
 

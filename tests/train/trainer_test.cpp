@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
@@ -102,6 +103,34 @@ TEST(Trainer, GoesOnWhereItWasSaved) {
       for (std::size_t i = 0; i < 12; ++i)
         EXPECT_EQ(second.trainer.curve()[i].loss, whole.trainer.curve()[i].loss) << stop << ' ' << i;
     }
+  }
+}
+
+TEST(Trainer, AStepThatWasStoppedHasNotBegun) {
+  TrainerSettings settings = short_run(OptimizerKind::muon);
+  settings.accumulate = 2;
+  TrainingRun whole(settings);
+  whole.finish();
+  const ScratchDirectory scratch;
+  for (const int look : {1, 40, 150, 400, 1000}) {
+    TrainingRun run(settings, 2), next(settings);
+    int looks = 0, stops = 0;
+    const ThreadPool::Watch watch(run.machine.pool, [&] {
+      if (++looks == look) throw std::runtime_error("stopped");
+    });
+    while (!run.trainer.is_done()) {
+      try {
+        run.trainer.step();
+      } catch (const std::runtime_error&) {
+        ++stops;
+        run.trainer.save(scratch / "state", {});
+      }
+    }
+    ASSERT_EQ(stops, 1) << look << " of " << looks;
+    EXPECT_TRUE(run.values() == whole.values()) << look;
+    next.trainer.take_up(scratch / "state", {});
+    next.finish();
+    EXPECT_TRUE(next.values() == whole.values()) << look;
   }
 }
 

@@ -225,7 +225,7 @@ TrainNetSummary train_net(const TrainNetRequest& request, Machine& machine) {
     return fmt::format("loss {:.3f}{}", loss,
                        seen.empty() ? "" : fmt::format(", held-out {:.2f} %", 100 * seen.back().share()));
   };
-  run.finish(trainer, meter, tell, [&] { trainer.keep_best(); });
+  run.finish(trainer, meter, machine.pool, tell, [&] { trainer.keep_best(); });
   summary.steps = trainer.steps_done();
   summary.losses = trainer.losses();
   summary.judgements = trainer.judgements();

@@ -142,6 +142,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
   ProgressMeter meter(progress, "quantize", work_units,
                       calibrated ? "quantize was cancelled; the same command goes on where it stopped"
                                  : "quantize was cancelled; nothing was written");
+  const ThreadPool::Watch watch = meter.watch(machine.pool);
   std::optional<WorkDirectory> work;
   if ((calibrated || sharing.assembles) && sharing.writes())
     work.emplace(unfinished_work(options.output), resume_key(options, plan.container->name(), origin.source_hash),

@@ -181,7 +181,7 @@ DistillSummary distill_model(SourceModel& quantized, const SourceModel& original
     if (step.step == 0) return validation;
     return fmt::format("divergence {:.5f}{}{}", step.loss, validation.empty() ? "" : ", ", validation);
   };
-  run.finish(training, meter, tell, [&] { training.keep_best(); });
+  run.finish(training, meter, machine.pool, tell, [&] { training.keep_best(); });
   summary.steps = training.steps_done();
   summary.stopped_early = training.stopped_early();
   summary.judgements = training.judgements();

@@ -6,7 +6,8 @@
 //
 //   const ResumableRun run{training_state_path(output), identity, save_every};
 //   summary.resumed_at = run.take_up(trainer, note);
-//   run.finish(trainer, meter, [](const TrainingStep& step) { return text_of(step); }, [&] { trainer.keep_best(); });
+//   run.finish(trainer, meter, pool, [](const TrainingStep& step) { return text_of(step); },
+//              [&] { trainer.keep_best(); });
 //   ...                   // the output is written; where that fails, the same command goes on here
 //   std::filesystem::remove(run.state);
 #pragma once
@@ -43,12 +44,18 @@ struct ResumableRun {
     return training.steps_done();
   }
 
-  // All steps, and `keep` behind the last. tell: of what a step gives, how far the run is, in words.
+  // All steps, and `keep` behind the last. tell: of what a step gives, how far the run is, in words. A step may be
+  // stopped while the pool works, and leaves the training then as if it had not begun.
   template <class Training, class Tell>
-  void finish(Training& training, ProgressMeter& meter, Tell tell, const std::function<void()>& keep) const {
+  void finish(Training& training, ProgressMeter& meter, ThreadPool& pool, Tell tell,
+              const std::function<void()>& keep) const {
+    const auto watched_step = [&] {
+      const ThreadPool::Watch watch = meter.watch(pool);
+      return training.step();
+    };
     try {
       while (!training.is_done()) {
-        const auto step = training.step();
+        const auto step = watched_step();
         const std::uint64_t done = training.steps_done();  // 0: the beginning was judged
         if (done != 0 && (done % save_every == 0 || training.is_done())) training.save(state, identity);
         meter.report(done, tell(step));

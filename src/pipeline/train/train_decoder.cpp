@@ -363,7 +363,7 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
     if (step.validation) validation = fmt::format(", held-out {:.3f}", *step.validation);
     return fmt::format("loss {:.3f}{}", step.loss, validation);
   };
-  run.finish(trainer, meter, tell, [&] {
+  run.finish(trainer, meter, machine.pool, tell, [&] {
     trainer.keep_best();
     require_storable(tensors, weights);
   });

@@ -239,6 +239,8 @@ std::vector<float>* NetTrainer::find_masters(const std::string& name) {
 }
 
 double NetTrainer::step() {
+  // Norms of batches remember what was seen as they see it: a step is whole, and short.
+  const ThreadPool::Watch undisturbed(machine_.pool, {});
   if (step_ == 0 && judgements_.empty()) judge_and_remember();
   const auto batch = static_cast<std::size_t>(settings_.batch);
   const std::uint64_t epoch = step_ / steps_of_epoch_;
