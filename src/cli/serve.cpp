@@ -35,7 +35,7 @@ constexpr std::size_t kLongestByDefault = 32768;
 constexpr std::uint64_t kAnyMemory = UINT64_MAX;
 
 struct Options {
-  std::string key_file, memory, budget;
+  std::string key_file, tls_certificate, tls_key, memory, budget;
   std::vector<std::string> models, names;
   serve::HttpAddress address;
   AccessRules rules;
@@ -266,8 +266,8 @@ Json log_of(const serve::PoolEvent& event) {
 std::string greeting(const Options& options, const Models& models, const serve::ModelPool& pool, std::uint16_t port) {
   const std::string host =
       options.address.host.find(':') == std::string::npos ? options.address.host : "[" + options.address.host + "]";
-  const std::string address =
-      fmt::format("serves {} at http://{}:{}/v1", serve::list_names(models.facts()), host, port);
+  const std::string address = fmt::format("serves {} at {}://{}:{}/v1", serve::list_names(models.facts()),
+                                          options.address.tls ? "https" : "http", host, port);
   if (models.facts().size() == 1)
     return fmt::format(
         "{} ({} texts at once, {} tokens of context each, {} of keys and values at most); Ctrl-C ends it", address,
@@ -281,6 +281,8 @@ std::string greeting(const Options& options, const Models& models, const serve::
 void serve_models(Options& options, Session& session) {
   judge_access(options);
   serve::require_http_server();  // before a model is loaded for nothing
+  if (!options.tls_certificate.empty())
+    options.address.tls = serve::read_tls_files(options.tls_certificate, options.tls_key);
   Models models(options, session);
   const bool has_budget = !options.budget.empty() || models.facts().size() > 1;
   // Something is the system's, and what a step computes with is beside weights and caches.
@@ -324,6 +326,7 @@ void add_serve(CLI::App& app, Session& session) {
   verb->footer(
       "Examples:\n  nibble serve small.gguf\n  nibble serve small.gguf --port 8081 --parallel 16 --context 8192\n"
       "  nibble serve small.gguf --host 0.0.0.0 --api-key-file keys.txt\n"
+      "  nibble serve small.gguf --host 0.0.0.0 --api-key-file keys.txt --tls-cert server.crt --tls-key server.key\n"
       "  nibble serve small.gguf large.gguf --budget 24GB\n"
       "  curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": "
       "\"Hello\"}]}'\n\nA browser finds a page for people at the same address. Each request gets the same text alone "
@@ -338,6 +341,13 @@ void add_serve(CLI::App& app, Session& session) {
       ->capture_default_str();
   verb->add_option("--api-key-file", options->key_file, "File of keys, a line each, one of which a request must bring");
   verb->add_flag("--no-auth", options->no_auth, "Serve other machines without a key");
+  CLI::Option* const certificate =
+      verb->add_option("--tls-cert,--ssl-cert-file", options->tls_certificate,
+                       "HTTPS: file of the server's certificate in PEM, those that signed it behind it");
+  CLI::Option* const key = verb->add_option("--tls-key,--ssl-key-file", options->tls_key,
+                                            "The certificate's private key in PEM, without a passphrase");
+  certificate->needs(key);
+  key->needs(certificate);
   verb->add_option("--allow-host", options->rules.hosts,
                    "A name that the server is reached by, besides addresses and localhost (may be given several times)")
       ->allow_extra_args(false);

@@ -6,69 +6,16 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include "base/error_kind.h"
+#include "serve/echo_handler.h"
 #include "serve/raw_client.h"
 
 namespace nibble::serve {
 namespace {
 
 using namespace std::chrono_literals;
-
-class Echo final : public HttpHandler {
- public:
-  std::optional<HttpAnswer> judge_head(const HttpRequest& head) override {
-    if (head.path == "/forbidden") return HttpAnswer{.status = 403, .body = "no"};
-    return std::nullopt;
-  }
-  void handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) override {
-    if (request.path == "/dropped") return;
-    if (request.path == "/held") {
-      exchange->on_gone([this] { count_gone(); });
-      const std::lock_guard lock(mutex_);
-      held_.push_back(std::move(exchange));
-      return changed_.notify_all();
-    }
-    if (request.path == "/stream") {
-      exchange->begin_stream({.content_type = "text/event-stream"}, ": ping\n\n");
-      exchange->on_gone([this] { count_gone(); });
-      const std::lock_guard lock(mutex_);
-      held_.push_back(std::move(exchange));
-      return changed_.notify_all();
-    }
-    exchange->answer({.content_type = "text/plain",
-                      .body = request.method + " " + request.path + "?" + request.query + " " +
-                              std::string(request.header("x-test")) + " " + request.body});
-  }
-  HttpAnswer refuse(int status, std::string_view why) override { return {.status = status, .body = std::string(why)}; }
-
-  std::shared_ptr<HttpExchange> wait_for_held() {
-    std::unique_lock lock(mutex_);
-    EXPECT_TRUE(changed_.wait_for(lock, 120s, [&] { return !held_.empty(); }));
-    if (held_.empty()) return nullptr;
-    std::shared_ptr<HttpExchange> one = std::move(held_.back());
-    held_.pop_back();
-    return one;
-  }
-  void wait_for_gone(int count) {
-    std::unique_lock lock(mutex_);
-    EXPECT_TRUE(changed_.wait_for(lock, 120s, [&] { return gone_ >= count; }));
-  }
-
- private:
-  void count_gone() {
-    const std::lock_guard lock(mutex_);
-    ++gone_;
-    changed_.notify_all();
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<std::shared_ptr<HttpExchange>> held_;
-  int gone_ = 0;
-};
 
 class Http : public testing::Test {
  protected:

@@ -20,6 +20,7 @@ namespace nibble::serve {
 namespace {
 
 constexpr std::size_t kReadBytes = 16U << 10U;
+constexpr std::chrono::milliseconds kLinger{2000};
 
 // What poll is asked of a client: whether it has ended its side. Elsewhere than on Linux it tells only of one that has
 // ended both, which it does unasked (POLLHUP).
@@ -89,21 +90,39 @@ std::string_view reason_of(int status) {
 
 HttpConnection::HttpConnection(asio::ip::tcp::socket socket, std::shared_ptr<HttpShared> shared)
     : shared_(std::move(shared)),
-      socket_(std::move(socket)),
-      timer_(socket_.get_executor()),
-      ping_timer_(socket_.get_executor()),
-      watch_timer_(socket_.get_executor()) {
+      stream_(std::move(socket), shared_->tls),
+      timer_(stream_.get_executor()),
+      ping_timer_(stream_.get_executor()),
+      watch_timer_(stream_.get_executor()) {
   shared_->open.insert(this);
   ++shared_->connections;
   Failure failure;
-  const auto end = socket_.remote_endpoint(failure);
+  const auto end = stream_.socket().remote_endpoint(failure);
   if (!failure) peer_ = end.address().to_string();
-  socket_.set_option(asio::ip::tcp::no_delay(true), failure);
+  stream_.socket().set_option(asio::ip::tcp::no_delay(true), failure);
 }
 
 HttpConnection::~HttpConnection() { close(); }
 
-void HttpConnection::start() { wait_for_request(); }
+void HttpConnection::start() {
+  if (stream_.is_encrypted()) return agree_on_keys();
+  wait_for_request();
+}
+
+// Who speaks plain HTTP here has the wrong address, and is told so in its language.
+void HttpConnection::agree_on_keys() {
+  static constexpr std::string_view kPlain =
+      "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
+      "this server speaks HTTPS, not HTTP here\n";
+  expect(shared_->limits.header, &HttpConnection::close);
+  stream_.async_handshake([self = shared_from_this()](const Failure& failure) {
+    if (self->is_closed_) return;
+    if (!failure) return self->wait_for_request();
+    if (!ClientStream::is_plain_http(failure)) return self->close();
+    asio::async_write(self->stream_.socket(), asio::buffer(kPlain),
+                      [self](const Failure&, std::size_t) { self->discard(); });
+  });
+}
 
 void HttpConnection::close_when_idle() {
   if (!is_answering_ && !is_reading_ && outgoing_.empty()) close();
@@ -119,8 +138,8 @@ void HttpConnection::close() {
   timer_.cancel();
   ping_timer_.cancel();
   watch_timer_.cancel();
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
-  socket_.close(ignored);
+  stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
+  stream_.socket().close(ignored);
   outgoing_.clear();
   outgoing_bytes_ = 0;
   if (std::exchange(is_answering_, false) && gone_) std::exchange(gone_, nullptr)();
@@ -146,7 +165,7 @@ void HttpConnection::wait_for_request() {
   parser_->body_limit(shared_->limits.body_bytes);
   if (buffer_.size() > 0) return read_head();
   expect(shared_->limits.idle, &HttpConnection::close);
-  socket_.async_read_some(buffer_.prepare(kReadBytes),
+  stream_.async_read_some(buffer_.prepare(kReadBytes),
                           [self = shared_from_this()](const Failure& failure, std::size_t bytes) {
                             if (failure) return self->close();
                             self->buffer_.commit(bytes);
@@ -157,7 +176,7 @@ void HttpConnection::wait_for_request() {
 void HttpConnection::read_head() {
   is_reading_ = true;
   expect(shared_->limits.header, &HttpConnection::close);
-  http::async_read_header(socket_, buffer_, *parser_, [self = shared_from_this()](const Failure& failure, std::size_t) {
+  http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](const Failure& failure, std::size_t) {
     if (self->is_closed_) return;
     if (failure) return self->refuse_parsed(failure);
     const auto& head = self->parser_->get();
@@ -179,7 +198,7 @@ void HttpConnection::read_head() {
       return self->write_last(*refusal);
     if (boost::beast::iequals(head[http::field::expect], "100-continue") && !self->parser_->is_done()) {
       static constexpr std::string_view kGoOn = "HTTP/1.1 100 Continue\r\n\r\n";
-      return asio::async_write(self->socket_, asio::buffer(kGoOn), [self](const Failure& lost, std::size_t) {
+      return asio::async_write(self->stream_, asio::buffer(kGoOn), [self](const Failure& lost, std::size_t) {
         if (lost) return self->close();
         self->read_body();
       });
@@ -192,7 +211,7 @@ void HttpConnection::read_body() {
   if (is_closed_) return;
   if (parser_->is_done()) return take_request();
   expect(shared_->limits.body, &HttpConnection::close);
-  http::async_read_some(socket_, buffer_, *parser_, [self = shared_from_this()](const Failure& failure, std::size_t) {
+  http::async_read_some(stream_, buffer_, *parser_, [self = shared_from_this()](const Failure& failure, std::size_t) {
     if (self->is_closed_) return;
     if (failure) return self->refuse_parsed(failure);
     self->read_body();
@@ -246,10 +265,10 @@ void HttpConnection::take_request() {
 
 // Until the answer's end: whether the client is still there.
 void HttpConnection::watch_client() {
-  socket_.async_wait(asio::ip::tcp::socket::wait_read,
-                     [self = shared_from_this(), number = exchange_](const Failure& failure) {
-                       if (!failure) self->look_for_client(number);
-                     });
+  stream_.socket().async_wait(asio::ip::tcp::socket::wait_read,
+                              [self = shared_from_this(), number = exchange_](const Failure& failure) {
+                                if (!failure) self->look_for_client(number);
+                              });
 }
 
 // More bytes are its next request. They lie there, and whoever waits for bytes is not told that it leaves later, so it
@@ -257,7 +276,7 @@ void HttpConnection::watch_client() {
 void HttpConnection::look_for_client(std::uint64_t exchange) {
   constexpr std::chrono::milliseconds kAgain{200};
   if (is_closed_ || !is_answering_ || exchange != exchange_) return;
-  pollfd client{.fd = socket_.native_handle(), .events = kHasGone, .revents = 0};
+  pollfd client{.fd = stream_.socket().native_handle(), .events = kHasGone, .revents = 0};
   if (poll(&client, 1, 0) > 0) return close();
   watch_timer_.expires_after(kAgain);
   watch_timer_.async_wait([self = shared_from_this(), exchange](const Failure& failure) {
@@ -346,7 +365,7 @@ void HttpConnection::write(std::string bytes) {
 
 void HttpConnection::write_some() {
   expect(shared_->limits.stall, &HttpConnection::close);
-  socket_.async_write_some(asio::buffer(outgoing_.front().data() + offset_, outgoing_.front().size() - offset_),
+  stream_.async_write_some(asio::buffer(outgoing_.front().data() + offset_, outgoing_.front().size() - offset_),
                            [self = shared_from_this()](const Failure& failure, std::size_t bytes) {
                              if (self->is_closed_) return;
                              if (failure) return self->close();
@@ -369,19 +388,23 @@ void HttpConnection::written() {
   linger();
 }
 
-// A client that still sends would lose the answer with the connection, so what it sends is read for a while.
 void HttpConnection::linger() {
-  constexpr std::chrono::milliseconds kMost{2000};
-  Failure ignored;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  expect(kLinger, &HttpConnection::close);
+  stream_.async_end([self = shared_from_this()] { self->discard(); });
+}
+
+// A client that still sends would lose the answer with the connection, so what it sends is read for a while, whatever
+// it is.
+void HttpConnection::discard() {
+  if (is_closed_) return;
   buffer_.clear();
-  expect(kMost, &HttpConnection::close);
+  expect(kLinger, &HttpConnection::close);
   struct Discard {
     std::shared_ptr<HttpConnection> self;
     void operator()(const Failure& failure, std::size_t) {
       HttpConnection& c = *self;
       if (failure || c.is_closed_) return c.close();
-      c.socket_.async_read_some(c.buffer_.prepare(kReadBytes), std::move(*this));
+      c.stream_.socket().async_read_some(c.buffer_.prepare(kReadBytes), std::move(*this));
     }
   };
   Discard{shared_from_this()}({}, 0);

@@ -15,6 +15,7 @@
 #include <optional>
 #include <unordered_set>
 
+#include "serve/http/client_stream.h"
 #include "serve/http/http_server.h"
 
 namespace nibble::serve {
@@ -32,6 +33,7 @@ struct HttpShared {
   asio::io_context context;
   HttpLimits limits;
   HttpHandler* handler = nullptr;
+  std::shared_ptr<TlsContext> tls;           // null: HTTP
   std::atomic<bool> is_over = false;         // the thread has ended; any thread's
   bool closes = false;                       // no further requests
   std::unordered_set<HttpConnection*> open;  // connections
@@ -59,6 +61,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  private:
   using Parser = http::request_parser<http::string_body>;
   void expect(std::chrono::milliseconds most, void (HttpConnection::*late)());
+  void agree_on_keys();
   void wait_for_request();
   void read_head();
   void read_body();
@@ -74,11 +77,12 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void ping();
   void end_exchange();
   void linger();
+  void discard();
   HttpRequest head_of(bool with_body);
   std::string head_text(const HttpAnswer& answer, bool is_stream, std::size_t bytes) const;
 
   std::shared_ptr<HttpShared> shared_;  // outlives the socket
-  asio::ip::tcp::socket socket_;
+  ClientStream stream_;
   asio::steady_timer timer_, ping_timer_, watch_timer_;
   std::uint64_t timed_ = 0;  // which wait the timer is for
   boost::beast::flat_buffer buffer_;

@@ -17,6 +17,7 @@ struct HttpServer::State {
       : acceptor(shared->context), pause(shared->context) {
     shared->limits = limits;
     shared->handler = &handler;
+    shared->tls = address.tls;
     const std::string where = fmt::format("{}:{}", address.host, address.port);
     Failure failure;
     const auto host = asio::ip::make_address(address.host == "localhost" ? "127.0.0.1" : address.host, failure);

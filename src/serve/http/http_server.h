@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HTTP/1.1 on a socket: reads requests under limits, hands them on, and writes what is answered, whole or as a stream.
-// Knows nothing of what is served. One thread serves all connections; a handler returns soon and answers from any
-// thread.
+// HTTP/1.1 on a socket, plain or inside TLS: reads requests under limits, hands them on, and writes what is answered,
+// whole or as a stream. Knows nothing of what is served. One thread serves all connections; a handler returns soon and
+// answers from any thread.
 //
 //   HttpServer server({.host = "127.0.0.1", .port = 8080}, limits, handler);
 //   server.start();
@@ -83,10 +83,20 @@ struct HttpLimits {
   std::chrono::milliseconds ping{15'000};
 };
 
+// A certificate and its key, read.
+class TlsContext;
+
 struct HttpAddress {
   std::string host = "127.0.0.1";
-  std::uint16_t port = 8080;  // 0: any that is free
+  std::uint16_t port = 8080;          // 0: any that is free
+  std::shared_ptr<TlsContext> tls{};  // HTTPS; null: HTTP
 };
+
+// False where nibble is built without OpenSSL.
+bool has_tls() noexcept;
+// Files in PEM: a certificate with those that signed it behind it, and its private key without a passphrase.
+// Error(unsupported) where there is no TLS, not_found, unusable_input (no certificate or key, locked, of another one).
+std::shared_ptr<TlsContext> read_tls_files(const std::string& certificate, const std::string& key);
 
 // False where nibble is built without the server's library.
 bool has_http_server() noexcept;
