@@ -8,8 +8,8 @@
 Loss is the mean KL divergence from the original on the held-out text (windows of 512, second half scored), in f32 arithmetic unless a part
 is about arithmetic. Prints Markdown as kept in docs/methods.md. Parts: table (methods x formats), twin (the outlier twin; needs numpy and
 safetensors), engine (8-bit activations, small KV caches), budget (a solved mix against uniform formats and mixes at equal bytes), llama,
-trained (what gradients bring in each format, each line with its time, at most --minutes; --trained for short, --also for further texts to judge by),
-limit (loss over bits per weight, of trellises beside everything else; --json for tools/draw_limit.py), inputs (W4A8 and W4A4 with and without
+trained (what gradients bring in each format, each line with its time, at most --minutes; --trained for short, --also for further texts to judge by;
+with --json in several goes), limit (loss over bits per weight, of trellises beside everything else; --json for tools/draw_limit.py), inputs (W4A8 and W4A4 with and without
 rotation, simulated; needs numpy and safetensors).
 """
 import argparse
@@ -260,10 +260,32 @@ def llama(bench):
         print(f"| {format_name} | {sizes[0]} | {a:.5f} | {b:.5f} | {b / a:.2f} | {own[1] / own[0]:.2f} |", flush=True)
 
 
+class KnownFigures:
+    """Rows of an earlier go, kept in a file beside the settings that they were measured with, each of one format. path: None for none."""
+
+    def __init__(self, path, settings):
+        self.path = pathlib.Path(path) if path else None
+        self.figures = {**settings, "rows": []}
+        if self.path and self.path.exists():
+            self.figures = json.loads(self.path.read_text())
+            for name, wanted in settings.items():
+                if self.figures.get(name) != wanted:
+                    raise RuntimeError(f"{self.path} has figures with {name} {self.figures.get(name)}, not {wanted}: choose another file")
+
+    def find(self, format_name):
+        return next((row for row in self.figures["rows"] if row["format"] == format_name), None)
+
+    def keep(self, row):
+        self.figures["rows"].append(row)
+        if self.path:
+            self.path.write_text(json.dumps(self.figures, indent=1) + "\n")
+
+
 def trained(bench):
     """What gradients bring: moments that weigh by the loss (kl), layers that learn by them (blockwise), then the best of these trained while it is
     rounded, or distilled where all matrices are in codes. Lines as they are measured, then a row for each format; what --minutes leave no time for is a
-    dash. With --llama what llama-perplexity says of the held-out text stands beside files of llama.cpp."""
+    dash. With --llama what llama-perplexity says of the held-out text stands beside files of llama.cpp. With --json formats that were measured whole
+    with the same settings are taken from there, and others kept there."""
     options = bench.options
     texts = [options.heldout, *options.also]
     bench.end = time.time() + 60 * options.minutes
@@ -271,6 +293,15 @@ def trained(bench):
     heads = [pathlib.Path(text).stem for text in texts] + (["llama-perplexity"] if options.llama else [])
     print(f"The best of a format is the one with the least loss on {heads[0]}.\n")
     print("| format | how | " + " | ".join(heads) + " | seconds |\n|---|---|" + "---|" * (len(heads) + 1), flush=True)
+
+    settings = {"model": str(options.model), "texts": [*options.text, *texts], "samples": str(options.samples), "walk": options.walk,
+                "steps": options.steps, "length": options.length, "own": options.own, "llama": bool(options.llama)}
+    known = KnownFigures(options.json, settings)
+    printed = []
+
+    def show(line):
+        print(line, flush=True)
+        printed.append(line)
 
     def llama_figure(model):
         nonlocal judge
@@ -291,7 +322,7 @@ def trained(bench):
         except RuntimeError as error:
             print(f"{format_name}, {how}: {error}", file=sys.stderr)
             return None
-        print(f"| {format_name} | {how} | " + " | ".join(figures) + f" | {seconds:.0f} |", flush=True)
+        show(f"| {format_name} | {how} | " + " | ".join(figures) + f" | {seconds:.0f} |")
         return losses[0], model, seconds
 
     def train_gently(model, seconds):
@@ -305,11 +336,17 @@ def trained(bench):
     steps = ["--steps", options.steps, "--length", options.length]
     rows = []
     for format_name in (TRAINED_FORMATS if options.formats == FORMATS else options.formats).split(","):
+        if row := known.find(format_name):
+            print("\n".join(row["lines"]), flush=True)
+            rows.append((format_name, row["losses"]))
+            continue
+        printed.clear()
         cells = [line(format_name, "rtn", lambda: bench.quantize(format_name, "rtn"))]
         for method, hessian in WITH_GRADIENTS:
             how = method if hessian == "plain" else f"{method}, {hessian}"
             make = lambda: bench.quantize(format_name, method, extra=["--hessian", hessian])
-            cells.append(None if format_name in ROUNDED_FORMATS else line(format_name, how, make))
+            if format_name not in ROUNDED_FORMATS:
+                cells.append(line(format_name, how, make))
         best = least(cells[1:])
         for other in bench.directory.glob("m[0-9]*"):
             if not best or other != best[1]:
@@ -322,38 +359,35 @@ def trained(bench):
             cells.append(best and line(format_name, "the best, distilled", lambda: bench.distill(best[1], [*steps, "--codes", "--train-embedding"], best[2])))
         for made in bench.directory.glob("m[0-9]*"):  # those of lines that failed among them
             bench.remove(made)
-        rows.append((format_name, cells))
+        losses = [cell and cell[0] for cell in cells]
+        if all(cells):
+            known.keep({"format": format_name, "losses": losses, "lines": [*printed]})
+        rows.append((format_name, losses))
     names = [method if hessian == "plain" else f"{method}, {hessian}" for method, hessian in WITH_GRADIENTS]
     print("\n| format | rtn | " + " | ".join(names) + " | trained |\n|---|---|" + "---|" * len(names) + "---|")
-    for format_name, cells in rows:
-        print(f"| {format_name} | " + " | ".join(f"{cell[0]:.5f}" if cell else "-" for cell in cells) + " |", flush=True)
+    for format_name, losses in rows:
+        if format_name in ROUNDED_FORMATS:
+            losses = [losses[0], *[None] * len(names), losses[-1]]
+        print(f"| {format_name} | " + " | ".join("-" if loss is None else f"{loss:.5f}" for loss in losses) + " |", flush=True)
 
 
 def limit(bench):
     """What a format loses at its bits per weight of the Linear layers, by one method; for tools/draw_limit.py with --json. A format may have a
     transform (trellis2:l8@hadamard). What stands in that file by the same method is taken from there."""
     options = bench.options
-    figures = {"method": options.best, "rows": []}
-    path = pathlib.Path(options.json) if options.json else None
-    if path and path.exists():
-        figures = json.loads(path.read_text())
-        if figures["method"] != options.best:
-            raise RuntimeError(f"{path} has figures by {figures['method']}, not by {options.best}: choose another file")
-    known = {row["format"]: row for row in figures["rows"]}
+    known = KnownFigures(options.json, {"method": options.best})
     print(f"| format | bits per weight | KL, {options.best} | seconds |\n|---|---|---|---|", flush=True)
     formats = LIMIT_FORMATS if options.formats == FORMATS else options.formats
     for name in formats.split(","):
-        seconds = "known"
-        if name not in known:
+        seconds, row = "known", known.find(name)
+        if not row:
             format_name, _, transform = name.partition("@")
             model, took = bench.quantize(format_name, options.best, extra=["--transform", transform] if transform else ())
-            known[name] = {"format": name, "bits": bench.summary["linear_bits_per_weight"], "kl": bench.judge([model])["kl_mean"]}
+            row = {"format": name, "bits": bench.summary["linear_bits_per_weight"], "kl": bench.judge([model])["kl_mean"]}
             seconds = f"{took:.0f}"
-            figures["rows"].append(known[name])
             bench.remove(model)
-            if path:
-                path.write_text(json.dumps(figures, indent=1) + "\n")
-        print(f"| {name} | {known[name]['bits']:.3f} | {known[name]['kl']:.5f} | {seconds} |", flush=True)
+            known.keep(row)
+        print(f"| {name} | {row['bits']:.3f} | {row['kl']:.5f} | {seconds} |", flush=True)
 
 
 def inputs(bench):
@@ -390,7 +424,7 @@ def main():
     parser.add_argument("--best", default="descent", help="the method that stands beside llama-quantize")
     parser.add_argument("--walk", default="auto", help="arithmetic of the calibration: f32, int8, auto")
     parser.add_argument("--samples", default=128)
-    parser.add_argument("--json", help="a file for the figures of the part limit; what it has already is not measured again")
+    parser.add_argument("--json", help="a file for the figures of the parts limit and trained; what it has already is not measured again")
     parser.add_argument("--llama", help="directory of llama-quantize, llama-imatrix and llama-perplexity (parts llama and trained)")
     options = parser.parse_args()
     if "llama" in options.parts.split(",") and not options.llama:
