@@ -29,7 +29,7 @@ FORMATS = "int4:g128,int3:g128:sym,int2:g64:sym,nf4:g64,ternary:row,q4_0,q4_k,q3
 METHODS = "absmax,mse,imatrix,awq,gptq,descent"
 TRAINED_FORMATS = "int4:g128,int3:g128,int2:g64,q4_k,q3_k,q2_k,ternary:row,binary:row,int8:row"  # what little time would leave out stands last
 LIMIT_FORMATS = ("trellis1:l8,trellis2:l8,trellis3:l8,trellis4:l8,trellis5:l8,trellis1:l12,trellis2:l12,trellis3:l12,trellis4:l12,"
-                 "trellis2:l16,e8p2,ternary:row,int2:g64,int3:g128,int4:g128,int5:g128,q2_k,q3_k,q4_k,q5_k,iq1_s,iq2_xxs,iq2_s,iq3_xxs,iq3_s,"
+                 "trellis2:l16,e8p2,e8p3,e8p4,ternary:row,int2:g64,int3:g128,int4:g128,int5:g128,q2_k,q3_k,q4_k,q5_k,iq1_s,iq2_xxs,iq2_s,iq3_xxs,iq3_s,"
                  "iq4_xs,trellis2:l8@hadamard,trellis3:l8@hadamard,trellis4:l8@hadamard,trellis2:l12@hadamard,trellis3:l12@hadamard,"
                  "trellis4:l12@hadamard,int2:g64@hadamard,int3:g128@hadamard,int4:g128@hadamard,int2:g64+outliers:0.5%,"
                  "int3:g128+outliers:0.5%")

@@ -64,6 +64,6 @@ inline constexpr auto kUsualTrellisFormats =
     std::to_array<std::string_view>({"trellis4:l8", "trellis3:l8", "trellis3:l12", "trellis2:l8", "trellis2:l12"});
 
 // Lattices.
-inline constexpr auto kLatticeFormats = std::to_array<std::string_view>({"e8p2"});
+inline constexpr auto kLatticeFormats = std::to_array<std::string_view>({"e8p2", "e8p3", "e8p4"});
 
 }  // namespace nibble

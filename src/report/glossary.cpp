@@ -375,10 +375,12 @@ constexpr Term kOwn[] = {
      kLattice,
      {"Points in eight dimensions: a code of 16 bits stands for eight weights of a row at once, as one of 65536 points "
       "of E8, where spheres lie closest. e8p2 loses a quarter less than four levels a weight at the same 2 bits, more "
-      "than a trellis, and its rows have codes of their own; it is for nibble's own directories.",
+      "than a trellis, and its rows have codes of their own. e8p3 and e8p4 are of 3 and 4 bits: each further byte of a "
+      "code halves the lattice. All are for nibble's own directories.",
       "八维空间中的点：一个 16 位编码同时代表一行中的八个权重，取自球体排列最密的 E8 格中的 65536 个点。在同样 2 "
-      "位下，e8p2 "
-      "的损失比每个权重四级少四分之一，比网格编码（trellis）多，但每行有自己的编码；仅用于 nibble 自有目录。"},
+      "位下，e8p2 的损失比每个权重四级少四分之一，比网格编码（trellis）多，但每行有自己的编码。e8p3 和 e8p4 为 3 位和 "
+      "4 "
+      "位：编码每多一个字节，格点间距减半。这些格式仅用于 nibble 自有目录。"},
      "nibble quantize MODEL -f e8p2 --method gptq --text calibration.txt -o small"},
     {TermKind::data,
      "tokens",

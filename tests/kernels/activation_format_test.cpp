@@ -152,12 +152,11 @@ TEST(ActivationFormats, SumsOfWholeRowsAreRoundedOnce) {
 }
 
 std::vector<std::string> formats() {
-  std::vector<std::string> names = {"int8:row", "int8:row:asym", "int8:g128", "int4:g32", "int4:g128:asym",
-                                    "int3:g64", "ternary:row",   "nf4:g64",   "q8_0",     "q4_0",
-                                    "q4_k",     "q6_k",          "iq2_xs",    "iq4_xs",   "q2_k",
-                                    "q3_k",     "q5_k",          "q5_1",      "q1_0",     "nvfp4",
-                                    "tq2_0",    "int7:row",      "iq1_s",     "iq1_m",    "iq2_xxs",
-                                    "iq2_s",    "iq3_xxs",       "iq3_s",     "e8p2"};
+  std::vector<std::string> names = {
+      "int8:row", "int8:row:asym", "int8:g128", "int4:g32", "int4:g128:asym", "int3:g64", "ternary:row", "nf4:g64",
+      "q8_0",     "q4_0",          "q4_k",      "q6_k",     "iq2_xs",         "iq4_xs",   "q2_k",        "q3_k",
+      "q5_k",     "q5_1",          "q1_0",      "nvfp4",    "tq2_0",          "int7:row", "iq1_s",       "iq1_m",
+      "iq2_xxs",  "iq2_s",         "iq3_xxs",   "iq3_s",    "e8p2",           "e8p3",     "e8p4"};
   for (const char bits : {'1', '2', '3', '4', '5', '6'})
     for (const char* const states : {":l8", ":l12", ":l16"}) names.push_back(std::string("trellis") + bits + states);
   return names;

@@ -52,9 +52,8 @@ class Encoders : public testing::TestWithParam<std::string> {
  protected:
   const FormatPtr format_ = find_format(GetParam());
   // Blocks twice and a bit more; formats that take any length get an odd one.
-  const std::uint64_t cols_ = format_->info().row_multiple > 1
-                                  ? 3 * std::max<std::uint64_t>(format_->info().row_multiple, 32)
-                                  : 333;
+  const std::uint64_t cols_ =
+      format_->info().row_multiple > 1 ? 3 * std::max<std::uint64_t>(format_->info().row_multiple, 32) : 333;
   const std::vector<float> values_ = make_rows(cols_);
 
   // The rows' planes, each row in a buffer that begins one byte into an allocation.
@@ -131,7 +130,7 @@ TEST_P(Encoders, ReadTheValuesOfTheFormat) {
 }
 
 // Every format has loops of its own on every set beyond scalar but for these, which copy, or round without a search.
-const std::set<std::string> kEncodedPlainly = {"e8p2", "f32", "q1_0", "tq1_0", "tq2_0"};
+const std::set<std::string> kEncodedPlainly = {"e8p2", "e8p3", "e8p4", "f32", "q1_0", "tq1_0", "tq2_0"};
 
 TEST(FastEncoders, AreThoseOfAllFormatsButTheNamed) {
   for (const Isa isa : runnable_sets()) {

@@ -65,6 +65,23 @@ Codebook::Choice Codebook::nearest(const float* target, const float* weights, Si
   return nearest_point(*this, target, weights, signs, shift);
 }
 
+void factor_metric(const float* metric, std::size_t size, MetricFactor& lower) {
+  // What is added to the diagonal, relative to its largest element, so that a singular metric can be factored.
+  constexpr double kRidge = 1e-7;
+  double largest = 0;
+  for (std::size_t i = 0; i < size; ++i) largest = std::max(largest, static_cast<double>(metric[i * size + i]));
+  for (std::size_t i = size; i-- > 0;) {
+    for (std::size_t j = i + 1; j-- > 0;) {
+      double sum = metric[i * size + j] + (i == j ? kRidge * largest : 0);
+      for (std::size_t k = i + 1; k < size; ++k) sum -= lower[k][i] * lower[k][j];
+      if (i == j)
+        lower[i][i] = sum > 0 ? std::sqrt(sum) : 0;
+      else
+        lower[i][j] = lower[i][i] > 0 ? sum / lower[i][i] : 0;
+    }
+  }
+}
+
 // Schnorr-Euchner enumeration (Agrell et al. 2002): with M = L' L, L lower triangular, coordinate k adds (sum over j <=
 // k of L[k][j] e[j])^2, which depends on the coordinates chosen so far only.
 class MetricSearch {
@@ -72,7 +89,7 @@ class MetricSearch {
   MetricSearch(const Codebook& book, std::size_t books, const float* target, const float* metric, Signs signs,
                float shift)
       : book_(book), size_(books * book.dimensions_), target_(target), signs_(signs), shift_(shift) {
-    factor(metric);
+    factor_metric(metric, size_, lower_);
   }
 
   MetricChoice run() {
@@ -82,8 +99,6 @@ class MetricSearch {
 
  private:
   static constexpr int kMaxBranches = 200000;
-  // What is added to the diagonal, relative to its largest element, so that a singular metric can be factored.
-  static constexpr double kRidge = 1e-7;
 
   struct Branch {
     double error;
@@ -91,22 +106,6 @@ class MetricSearch {
     std::uint16_t child;
     bool negative;
   };
-
-  // M = L' L from the last row up.
-  void factor(const float* metric) {
-    double largest = 0;
-    for (std::size_t i = 0; i < size_; ++i) largest = std::max(largest, static_cast<double>(metric[i * size_ + i]));
-    for (std::size_t i = size_; i-- > 0;) {
-      for (std::size_t j = i + 1; j-- > 0;) {
-        double sum = metric[i * size_ + j] + (i == j ? kRidge * largest : 0);
-        for (std::size_t k = i + 1; k < size_; ++k) sum -= lower_[k][i] * lower_[k][j];
-        if (i == j)
-          lower_[i][i] = sum > 0 ? std::sqrt(sum) : 0;
-        else
-          lower_[i][j] = lower_[i][i] > 0 ? sum / lower_[i][i] : 0;
-      }
-    }
-  }
 
   void descend(std::size_t depth, std::size_t node, double error, std::uint32_t negative) {
     if (depth == size_ || depth == kMaxUnit) {  // the second tells the compiler how deep this goes
@@ -155,7 +154,7 @@ class MetricSearch {
   const float* const target_;
   const Signs signs_;
   const float shift_;
-  double lower_[kMaxUnit][kMaxUnit] = {};
+  MetricFactor lower_ = {};
   double chosen_[kMaxUnit] = {};
   std::uint32_t index_[2] = {0, 0};
   double limit_ = HUGE_VAL;

@@ -70,6 +70,11 @@ class Codebook {
   Halves halves_;
 };
 
+// A metric [size, size] = lower' lower from the last row up, with a little added to a diagonal that may be singular. Of
+// `lower` only what is not above its diagonal is written.
+using MetricFactor = double[kMaxUnit][kMaxUnit];
+void factor_metric(const float* metric, std::size_t size, MetricFactor& lower);
+
 // The nearest unit of `books` points side by side (1, or 2 for IQ3_XXS) under a full metric [n x n], n = books *
 // dimensions, positive semi-definite, row-major: minimises e' M e with e = target - unit. Exact up to rounding unless
 // more than some 10^5 branches would have to be looked at, then the best of those.

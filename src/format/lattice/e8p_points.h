@@ -18,6 +18,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace nibble {
 
@@ -33,5 +34,9 @@ const std::array<LatticeRow, kLatticeRows>& lattice_rows();
 
 // The values of a code.
 std::array<std::int8_t, kLatticeCols> lattice_values(std::uint16_t code);
+
+// The code of values that lie on the lattice: one more than twice the halves of a point of E8. Nothing where they are
+// none of the points.
+std::optional<std::uint16_t> lattice_code(const std::array<std::int32_t, kLatticeCols>& values);
 
 }  // namespace nibble

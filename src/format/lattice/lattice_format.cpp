@@ -14,16 +14,17 @@
 #include "format/family/iq_codebook.h"
 #include "format/family/row_scale.h"
 #include "format/lattice/e8p_points.h"
+#include "format/lattice/nested_points.h"
+#include "format/lattice/nested_search.h"
 #include "format/trainable_grid.h"
 #include "tensor/tensor.h"
 
 namespace nibble {
 namespace {
 
-constexpr std::string_view kName = "e8p2";
-constexpr std::size_t kCodeBytes = 2;
-// Of a row's deviation, in deviations of the points: measured by what feedback makes of a model.
-constexpr float kReach = 1.18F;
+// Of a row's deviation, in deviations of the points, by the number of refinements: measured by what feedback makes of a
+// model.
+constexpr float kReaches[] = {1.18F, 1.25F, 1.32F};
 
 // Rows of one parity of minus signs, searchable; magnitudes count halves of a row's numbers.
 struct Half {
@@ -68,18 +69,47 @@ float error_in(const float* metric, const float* target, Code code) {
   return sum;
 }
 
-// The points fall into four sets, by parity and by shift, each of which is searched by itself.
 struct Candidate {
   float error = std::numeric_limits<float>::infinity();
   Code code = 0;
 };
 
-FormatInfo make_info() {
+// Of the points of E8P. The two shifts and the two parities part them into four sets, each of which is searched by
+// itself.
+Code nearest_point(const float* y, const float* metric) {
+  float wanted[2][kLatticeCols];
+  for (std::size_t j = 0; j < kLatticeCols; ++j) {
+    wanted[0][j] = y[j] - 1;
+    wanted[1][j] = y[j] + 1;
+  }
+  std::array<Candidate, 4> found;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const Half& half = halves()[i / 2];
+    const Codebook::Choice choice = half.book.nearest(wanted[i % 2], nullptr, half.signs);
+    found[i].code = code_of(half, choice.index, choice.negative, i % 2 != 0);
+    found[i].error = metric == nullptr ? choice.error : error_in(metric, y, found[i].code);
+  }
+  const auto smaller = [](const Candidate& a, const Candidate& b) { return a.error < b.error; };
+  if (metric == nullptr) return std::min_element(found.begin(), found.end(), smaller)->code;
+  Candidate best;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const Half& half = halves()[i / 2];
+    const MetricChoice choice = nearest_in_metric(half.book, 1, wanted[i % 2], metric, half.signs);
+    const Candidate other{choice.error, code_of(half, choice.index[0], choice.negative, i % 2 != 0)};
+    best = std::min(best, other, smaller);
+  }
+  return best.code;
+}
+
+std::string name_of(std::size_t num_refinements) { return "e8p" + std::to_string(2 + num_refinements); }
+
+FormatInfo make_info(std::size_t num_refinements) {
   FormatInfo info;
-  info.name = kName;
-  info.description = "2 bits in the lattice E8, 8 columns together, a scale for each row";
+  info.name = name_of(num_refinements);
+  info.description =
+      fmt::format("{} bits in the lattice E8, 8 columns together, a scale for each row", 2 + num_refinements);
   info.kind = FormatKind::planar;
-  info.bits_per_weight = 2;
+  info.bits_per_weight = 2 + static_cast<double>(num_refinements);
   info.unit = kLatticeCols;
   info.span = 0;
   info.row_multiple = kLatticeCols;
@@ -88,17 +118,18 @@ FormatInfo make_info() {
 
 class LatticeFormat final : public Format, public TrainableGrid {
  public:
-  LatticeFormat() : Format(make_info()) {
-    double squares = 0;
-    for (std::uint32_t code = 0; code < num_codes(); ++code)
-      for (const std::int8_t value : lattice_values(static_cast<std::uint16_t>(code))) squares += value * value;
-    deviation_ = static_cast<float>(std::sqrt(squares / static_cast<double>(kLatticeCols * num_codes())));
-  }
+  explicit LatticeFormat(std::size_t num_refinements)
+      : Format(make_info(num_refinements)),
+        num_refinements_(num_refinements),
+        code_bytes_(2 + num_refinements),
+        deviation_(deviation_of(num_refinements)) {}
+
+  std::size_t num_refinements() const noexcept { return num_refinements_; }
 
   std::vector<PlaneSpec> planes(std::uint64_t rows, std::uint64_t cols) const override {
     if (cols % kLatticeCols != 0) throw_row_not_multiple(info_, cols);
     checked_elements({rows, cols}, info_.name);
-    const std::uint64_t row_bytes = cols / kLatticeCols * kCodeBytes;
+    const std::uint64_t row_bytes = cols / kLatticeCols * code_bytes_;
     return {{"codes", DType::u8, {rows, row_bytes}, row_bytes, rows * row_bytes},
             {"scales", DType::f16, {rows}, 2, 2 * rows}};
   }
@@ -107,40 +138,20 @@ class LatticeFormat final : public Format, public TrainableGrid {
 
   void fit(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t,
            const FitOptions&, std::byte* grid, std::size_t) const override {
-    write_row_scale(fit_row_scale(x, importance, kReach, deviation_), grid);
+    write_row_scale(fit_row_scale(x, importance, kReaches[num_refinements_], deviation_), grid);
   }
 
   Code nearest(const std::byte* grid, std::size_t, const float* target, const float* metric) const override {
     const float scale = read_row_scale(grid).scale;
     if (scale == 0) return 0;
-    float wanted[2][kLatticeCols], y[kLatticeCols];
-    for (std::size_t j = 0; j < kLatticeCols; ++j) {
-      y[j] = target[j] / scale;
-      wanted[0][j] = y[j] - 1;
-      wanted[1][j] = y[j] + 1;
-    }
-    std::array<Candidate, 4> found;
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      const Half& half = halves()[i / 2];
-      const Codebook::Choice choice = half.book.nearest(wanted[i % 2], nullptr, half.signs);
-      found[i].code = code_of(half, choice.index, choice.negative, i % 2 != 0);
-      found[i].error = metric == nullptr ? choice.error : error_in(metric, y, found[i].code);
-    }
-    const auto smaller = [](const Candidate& a, const Candidate& b) { return a.error < b.error; };
-    if (metric == nullptr) return std::min_element(found.begin(), found.end(), smaller)->code;
-    Candidate best;
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      const Half& half = halves()[i / 2];
-      const MetricChoice choice = nearest_in_metric(half.book, 1, wanted[i % 2], metric, half.signs);
-      const Candidate other{choice.error, code_of(half, choice.index[0], choice.negative, i % 2 != 0)};
-      best = std::min(best, other, smaller);
-    }
-    return best.code;
+    float y[kLatticeCols];
+    for (std::size_t j = 0; j < kLatticeCols; ++j) y[j] = target[j] / scale;
+    return num_refinements_ == 0 ? nearest_point(y, metric) : nearest_nested(num_refinements_, y, metric);
   }
 
   void value(const std::byte* grid, std::size_t, Code code, float* out) const override {
     const float scale = read_row_scale(grid).scale;
-    const auto values = lattice_values(static_cast<std::uint16_t>(code));
+    const auto values = nested_values(code, num_refinements_);
     for (std::size_t j = 0; j < kLatticeCols; ++j) out[j] = scale * static_cast<float>(values[j]);
   }
 
@@ -148,22 +159,24 @@ class LatticeFormat final : public Format, public TrainableGrid {
     return {{"scale", static_cast<double>(read_row_scale(grid).scale)}};
   }
 
-  std::uint64_t num_codes() const override { return std::uint64_t{1} << 16; }
+  std::uint64_t num_codes() const override { return std::uint64_t{1} << (8 * code_bytes_); }
 
   void pack(const std::byte* grid, const Code* codes, std::size_t, std::size_t columns,
             const RowPlanes& row) const override {
-    for (std::size_t i = 0; i < columns / kLatticeCols; ++i) {
-      row[0][kCodeBytes * i] = static_cast<std::byte>(codes[i] & 255u);
-      row[0][kCodeBytes * i + 1] = static_cast<std::byte>(codes[i] >> 8);
-    }
+    for (std::size_t i = 0; i < columns / kLatticeCols; ++i)
+      for (std::size_t byte = 0; byte < code_bytes_; ++byte)
+        row[0][code_bytes_ * i + byte] = static_cast<std::byte>(codes[i] >> (8 * byte) & 255u);
     store_row_scale(read_row_scale(grid).scale, row[1]);
   }
 
   void unpack(const ConstRowPlanes& row, std::size_t, std::size_t columns, const TensorGrid*, std::uint64_t,
               std::byte* grid, Code* codes) const override {
     write_row_scale({stored_row_scale(row[1])}, grid);
-    for (std::size_t i = 0; i < columns / kLatticeCols; ++i)
-      codes[i] = std::to_integer<Code>(row[0][kCodeBytes * i]) | std::to_integer<Code>(row[0][kCodeBytes * i + 1]) << 8;
+    for (std::size_t i = 0; i < columns / kLatticeCols; ++i) {
+      codes[i] = 0;
+      for (std::size_t byte = 0; byte < code_bytes_; ++byte)
+        codes[i] |= std::to_integer<Code>(row[0][code_bytes_ * i + byte]) << (8 * byte);
+    }
   }
 
   std::optional<std::string> find_defect(const ConstRowPlanes& row, std::uint64_t) const override {
@@ -183,23 +196,43 @@ class LatticeFormat final : public Format, public TrainableGrid {
   }
   void slopes(const std::byte*, const float*, const Code* codes, std::size_t columns, float* out) const override {
     for (std::size_t i = 0; i < columns; i += kLatticeCols) {
-      const auto values = lattice_values(static_cast<std::uint16_t>(codes[i / kLatticeCols]));
+      const auto values = nested_values(codes[i / kLatticeCols], num_refinements_);
       std::copy(values.begin(), values.end(), out + i);
     }
   }
 
  private:
-  float deviation_ = 1;
+  // Bytes name refinements independently, so their squares and E8P's add up.
+  static float deviation_of(std::size_t num_refinements) {
+    double points = 0, finer = 0;
+    for (std::uint32_t code = 0; code < 65536; ++code)
+      for (const std::int8_t value : lattice_values(static_cast<std::uint16_t>(code))) points += value * value;
+    for (const auto& refinement : refinements())
+      for (const std::int8_t value : refinement) finer += value * value;
+    double squares = points / 65536;
+    for (std::size_t i = 0; i < num_refinements; ++i) squares = (i == 0 ? 1 : 4) * squares + finer / kRefinements;
+    return static_cast<float>(std::sqrt(squares / kLatticeCols));
+  }
+
+  std::size_t num_refinements_, code_bytes_;
+  float deviation_;
 };
 
 }  // namespace
 
 FormatPtr make_lattice_format(std::string_view spelling) {
-  if (spelling != kName) return nullptr;
-  static const FormatPtr format = std::make_shared<LatticeFormat>();
-  return format;
+  if (!spelling.starts_with("e8p")) return nullptr;
+  static const std::array<FormatPtr, kMostRefinements + 1> formats = {
+      std::make_shared<LatticeFormat>(0), std::make_shared<LatticeFormat>(1), std::make_shared<LatticeFormat>(2)};
+  for (const FormatPtr& format : formats)
+    if (format->name() == spelling) return format;
+  return nullptr;
 }
 
-bool is_lattice(const Format& format) { return dynamic_cast<const LatticeFormat*>(&format) != nullptr; }
+std::optional<LatticeShape> lattice_shape(const Format& format) {
+  const auto* const lattice = dynamic_cast<const LatticeFormat*>(&format);
+  if (lattice == nullptr) return std::nullopt;
+  return LatticeShape{lattice->num_refinements()};
+}
 
 }  // namespace nibble

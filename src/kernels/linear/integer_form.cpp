@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "format/lattice/lattice_format.h"
 #include "format/trellis/trellis_format.h"
 #include "kernels/linear/integer_form_blocks.h"
 #include "kernels/linear/integer_form_planar.h"
@@ -28,10 +27,11 @@ std::optional<IntegerForm> trellis_form(const Format& format) {
 }
 
 std::optional<IntegerForm> lattice_form(const Format& format) {
-  if (!is_lattice(format)) return std::nullopt;
+  const std::optional<LatticeShape> lattice = lattice_shape(format);
+  if (!lattice) return std::nullopt;
   IntegerForm form;
-  form.is_lattice = true;
-  form.shape.middle = kLatticeMiddle;
+  form.lattice = lattice;
+  form.shape.middle = kNestedMiddles[lattice->num_refinements];
   form.shape.scale = ScaleKind::row;
   form.shape.group = kBlockDepth;
   return form;
@@ -55,7 +55,7 @@ void sign_operands(IntegerForm& form) {
   const auto reaches = [](std::uint8_t operand) { return operand >= 128; };
   if (shape.has_table && std::ranges::any_of(shape.points, reaches)) {
     for (std::uint8_t& point : shape.points) point ^= 128u;
-  } else if (shape.low_bits == 8 && !form.is_lattice) {
+  } else if (shape.low_bits == 8 && !form.lattice) {
     shape.signed_codes = true;
   } else {
     return;

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "format/lattice/lattice_format.h"
 #include "format/quantized_tensor.h"
 #include "kernels/linear/trellis_kernels.h"
 #include "kernels/linear/unit_shape.h"
@@ -37,9 +38,9 @@ struct IntegerForm {
   IntegerShape shape;  // of the block, or of what a block of units or of tiles is decoded to
   UnitShape units;
   std::optional<TrellisOperands> trellis;
-  bool is_lattice = false;           // octets of columns in codes (lattice_octets.h)
-  std::array<float, 16> table = {};  // exact points by code, for formats with a table
-  Read read = nullptr;               // null for trellises and lattices, which are panels as they are stored
+  std::optional<LatticeShape> lattice;  // octets of columns in codes (lattice_octets.h)
+  std::array<float, 16> table = {};     // exact points by code, for formats with a table
+  Read read = nullptr;                  // null for trellises and lattices, which are panels as they are stored
   bool needs_tensor_grid = false;
   const TensorGrid* tensor_grid = nullptr;  // while packing
   const Format* format = nullptr;

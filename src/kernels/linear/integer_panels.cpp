@@ -55,8 +55,6 @@ struct PanelBuffers {
   }
 };
 
-constexpr std::size_t kOctetBytes = 2 * kPanelRows;  // of a lattice: the codes of a panel's rows
-
 // For which operands are not worth another pass: they give the same bits without it, as sums of 128 columns stay below
 // 2^24. Where all columns may be wide they do not.
 constexpr std::size_t kFewTokens = 32;
@@ -141,7 +139,7 @@ class IntegerPanels final : public PackedWeights {
     if (form.units.columns != 0) return std::to_string(form.units.index_bits) + "-bit units";
     if (form.trellis)
       return std::to_string(form.trellis->shape.code_bits) + "-bit tiles by " + trellis_kernels(isa).name;
-    if (form.is_lattice) return "16-bit octets";
+    if (form.lattice) return std::to_string(8 * (2 + form.lattice->num_refinements)) + "-bit octets";
     std::string name = std::to_string(s.low_bits);
     if (s.high_bits != 0) name.append("+").append(std::to_string(s.high_bits));
     return name.append(s.has_table ? "-bit table" : "-bit");
@@ -166,7 +164,7 @@ class IntegerPanels final : public PackedWeights {
   // Of a resident block. Units come in whole blocks only.
   std::size_t stored_bytes(std::size_t depth) const {
     if (form_.trellis) return depth / kTrellisCols * tile_bytes(form_.trellis->shape);
-    if (form_.is_lattice) return depth / kLatticeCols * kOctetBytes;
+    if (form_.lattice) return depth / kLatticeCols * octet_bytes(form_.lattice->num_refinements);
     return has_units() ? unit_block_bytes(form_.units, form_.shape.group) : block_bytes(form_.shape, depth);
   }
   // A resident block, or what its units, tiles or octets are decoded to.
@@ -175,8 +173,8 @@ class IntegerPanels final : public PackedWeights {
       trellis_kernels_.decode(*form_.trellis, block_at(p, b), depth_of(b) / kTrellisCols, decoded);
       return decoded;
     }
-    if (form_.is_lattice) {
-      lattice_kernels_.decode(block_at(p, b), depth_of(b) / kLatticeCols, decoded);
+    if (form_.lattice) {
+      lattice_kernels_.decode(form_.lattice->num_refinements, block_at(p, b), depth_of(b) / kLatticeCols, decoded);
       return decoded;
     }
     if (!has_units()) return block_at(p, b);
@@ -206,7 +204,7 @@ class IntegerPanels final : public PackedWeights {
   void pack_panel(const QuantizedView& w, std::size_t p) const {
     const std::size_t count = std::min<std::size_t>(kPanelRows, static_cast<std::size_t>(rows_) - p * kPanelRows);
     if (form_.trellis) return copy_tiles(w, p, count);
-    if (form_.is_lattice) return copy_octets(w, p, count);
+    if (form_.lattice) return copy_octets(w, p, count);
     for (std::size_t r = 0; r < count; ++r) {
       const ConstRowPlanes row = w.row(p * kPanelRows + r);
       BlockCodes codes = {};
@@ -237,10 +235,16 @@ class IntegerPanels final : public PackedWeights {
 
   // The codes of rows side by side.
   void copy_octets(const QuantizedView& w, std::size_t p, std::size_t count) const {
+    const std::size_t num_refinements = form_.lattice->num_refinements;
     for (std::size_t r = 0; r < count; ++r) {
       const ConstRowPlanes row = w.row(p * kPanelRows + r);
-      for (std::size_t octet = 0; octet < static_cast<std::size_t>(cols_) / kLatticeCols; ++octet)
-        std::memcpy(block_at(p, 0) + octet * kOctetBytes + 2 * r, row[0] + 2 * octet, 2);
+      for (std::size_t octet = 0; octet < static_cast<std::size_t>(cols_) / kLatticeCols; ++octet) {
+        std::uint8_t* const codes = block_at(p, 0) + octet * octet_bytes(num_refinements);
+        const std::byte* const code = row[0] + octet * (2 + num_refinements);
+        std::memcpy(codes + 2 * r, code, 2);
+        for (std::size_t i = 0; i < num_refinements; ++i)
+          codes[(2 + i) * kPanelRows + r] = std::to_integer<std::uint8_t>(code[2 + i]);
+      }
       std::uint16_t half;
       std::memcpy(&half, row[1], sizeof(half));
       panel_row_scales(p)[r] = f16_to_f32(half);
@@ -273,7 +277,7 @@ class IntegerPanels final : public PackedWeights {
   // Whether single tokens have kernels of their own.
   bool has_vector() const {
     if (form_.trellis) return trellis_kernels_.vector != nullptr;
-    if (form_.is_lattice) return lattice_kernels_.vector != nullptr;
+    if (form_.lattice) return lattice_kernels_.vector != nullptr;
     return kernels_.integer_vector != nullptr;
   }
 
@@ -300,7 +304,7 @@ class IntegerPanels final : public PackedWeights {
   void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers,
                        bool accumulate) const {
     RowScales row_scales;
-    const bool has_tiles = form_.trellis || form_.is_lattice, is_packed = form_.shape.low_bits != 8 || has_tiles;
+    const bool has_tiles = form_.trellis || form_.lattice, is_packed = form_.shape.low_bits != 8 || has_tiles;
     const std::size_t ahead = is_packed ? kernels_.read_ahead.packed : kernels_.read_ahead.whole;
     if (has_tiles) {
       const TileVector product{block_at(p, 0),
@@ -312,7 +316,8 @@ class IntegerPanels final : public PackedWeights {
                                ahead,
                                y,
                                accumulate};
-      return form_.trellis ? trellis_kernels_.vector(*form_.trellis, product) : lattice_kernels_.vector(product);
+      return form_.trellis ? trellis_kernels_.vector(*form_.trellis, product)
+                           : lattice_kernels_.vector(form_.lattice->num_refinements, product);
     }
     if (has_nested_scales() && !nested_.has_one_base_a_row()) {
       for (std::size_t b = 0; b < num_blocks_; ++b)

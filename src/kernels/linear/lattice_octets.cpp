@@ -4,11 +4,13 @@
 #include <bit>
 
 #include "format/lattice/e8p_points.h"
+#include "format/lattice/nested_points.h"
 
 namespace nibble {
 namespace {
 
-static_assert(kLargestLatticeValue < kLatticeMiddle);
+static_assert(kLargestLatticeValue < kLatticeMiddle && kLargestRefinement <= kRefinementMiddle);
+static_assert(kNestedMiddles.size() == kMostRefinements + 1);
 
 OctetTables make_tables() {
   OctetTables tables{};
@@ -25,6 +27,9 @@ OctetTables make_tables() {
     for (std::size_t j = 0; j < kLatticeCols; ++j)
       if ((all >> j & 1u) != 0) tables.signs[signs] |= std::uint64_t{255} << (8 * j);
   }
+  for (std::size_t r = 0; r < kRefinements; ++r)
+    for (std::size_t j = 0; j < kLatticeCols; ++j)
+      tables.refinements[r] |= static_cast<std::uint64_t>(kRefinementMiddle + refinements()[r][j]) << (8 * j);
   return tables;
 }
 
