@@ -49,12 +49,14 @@ constexpr const char* kOtherSpellings = R"(
 Formats whose weights share codes, in nibble's own directory, with a scale for each row:
 trellisK:lL   K = 1..6 bits a weight, found in 2^L states: l8, l12 or l16, of which more lose less and take longer;
               for Linears, not for rows that are looked up
-e8p2          2 bits a weight, 8 columns as a point of the lattice E8
+e8p2 .. e8p4  2 to 4 bits a weight, 8 columns as a point of the lattice E8 or of a finer one
 
 Behind any planar format with scales by groups or rows:
 +outliers:S%  S = 0.01..5: that share of the weights, where it gains most, is put right by 16 bits each,
               as in int3:g128+outliers:0.5%
 +sparse:2:4   two of every four weights are 0, as in int4:g64+sparse:2:4; behind f16 and bf16, too
++sparse:P%    P = 5..95: that share of the weights of each group, or of 128 where there are none, is 0, as in
+              int4:g128+sparse:50%
 )";
 
 }  // namespace

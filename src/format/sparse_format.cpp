@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "format/sparse_format.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <array>
 #include <cassert>
+#include <charconv>
+#include <utility>
 
 #include "format/planar/format.h"
 #include "nibble/error.h"
@@ -11,17 +14,56 @@
 namespace nibble {
 namespace {
 
-constexpr std::string_view kWord = "sparse", kShape = "2:4";
+constexpr std::string_view kWord = "sparse", kTwoOfFour = "2:4";
+constexpr std::size_t kRunOfRows = 128;  // columns, where there are no groups
+constexpr unsigned kLeastPercent = 5, kMostPercent = 95;
 
-FormatInfo make_info(const Format& kept) {
-  FormatInfo info = kept.info();
+bool is_raw(const Format& format) { return format.info().kind == FormatKind::raw; }
+
+bool takes_zeros(const Format& weights) {
+  if (weights.name() == "f16" || weights.name() == "bf16") return true;
+  return find_planar_spec(weights) != nullptr && !weights.needs_prepare() && weights.cut_multiple(1) == 1;
+}
+
+SparsePattern make_pattern(const Format& weights, unsigned percent) {
+  if (percent == 0) return {};
+  const std::size_t span = is_raw(weights) ? 0 : weights.info().span, columns = span == 0 ? kRunOfRows : span;
+  SparsePattern pattern{columns, 0, percent};
+  pattern.dropped = pattern.dropped_of(columns);
+  return pattern;
+}
+
+// What the weights that are kept are stored in: groups of as many as are kept of one.
+FormatPtr make_kept(const FormatPtr& weights, const SparsePattern& pattern) {
+  const PlanarSpec* const spec = find_planar_spec(*weights);
+  if (pattern.percent == 0 || spec == nullptr || spec->grain != PlanarGrain::group) return weights;
+  PlanarSpec kept = *spec;
+  kept.group -= static_cast<std::uint32_t>(pattern.dropped);
+  return find_format(planar_name(kept));
+}
+
+unsigned code_bits(const Format& weights) {
+  const PlanarSpec* const spec = find_planar_spec(weights);
+  return spec != nullptr ? spec->bits : 16;
+}
+
+FormatInfo make_info(const Format& weights, const SparsePattern& pattern) {
+  FormatInfo info = weights.info();
   info.kind = FormatKind::planar;
-  info.name += "+" + std::string(kWord) + ":" + std::string(kShape);
+  info.ggml_type = info.ggml_ftype = std::nullopt;
+  if (pattern.percent != 0) {
+    info.name += fmt::format("+{}:{}%", kWord, pattern.percent);
+    info.description += fmt::format("; {} % of the weights are 0 and take a bit", pattern.percent);
+    info.bits_per_weight +=
+        1 - code_bits(weights) * static_cast<double>(pattern.dropped) / static_cast<double>(pattern.columns);
+    info.span = is_raw(weights) ? 0 : info.span;
+    return info;
+  }
+  info.name += fmt::format("+{}:{}", kWord, kTwoOfFour);
   info.description += "; two of four weights are 0 and take a bit";
   info.bits_per_weight = info.bits_per_weight / 2 + 1;
-  info.span = kept.info().kind == FormatKind::raw ? 0 : 2 * kept.info().span;
-  info.row_multiple = kSparseRun;
-  info.ggml_type = info.ggml_ftype = std::nullopt;
+  info.span = is_raw(weights) ? 0 : 2 * weights.info().span;
+  info.row_multiple = pattern.columns;
   return info;
 }
 
@@ -31,37 +73,48 @@ bool is_kept(const std::byte* mask, std::size_t column) {
 
 }  // namespace
 
-void choose_dropped(std::span<const float> row, std::span<const float> costs, std::span<std::uint8_t> dropped) {
-  assert(row.size() % kSparseRun == 0 && dropped.size() == row.size());
-  for (std::size_t first = 0; first < row.size(); first += kSparseRun) {
-    std::array<float, kSparseRun> losses{};
-    for (std::size_t i = 0; i < kSparseRun; ++i) {
-      losses[i] = row[first + i] * row[first + i] * (costs.empty() ? 1 : costs[first + i]);
-      dropped[first + i] = 0;
-    }
-    for (std::size_t count = kSparseKept; count < kSparseRun; ++count) {
-      std::size_t least = kSparseRun;
-      for (std::size_t i = 0; i < kSparseRun; ++i)
-        if (dropped[first + i] == 0 && (least == kSparseRun || losses[i] < losses[least])) least = i;
-      dropped[first + least] = 1;
-    }
+void choose_dropped(const SparsePattern& pattern, std::span<const float> row, std::span<const float> costs,
+                    std::span<std::uint8_t> dropped) {
+  assert(dropped.size() == row.size());
+  std::vector<std::pair<float, std::size_t>> losses;
+  std::ranges::fill(dropped, std::uint8_t{0});
+  for (std::size_t first = 0; first < row.size(); first += pattern.columns) {
+    losses.clear();
+    for (std::size_t i = first; i < std::min(row.size(), first + pattern.columns); ++i)
+      losses.emplace_back(row[i] * row[i] * (costs.empty() ? 1 : costs[i]), i);
+    const auto last = losses.begin() + static_cast<std::ptrdiff_t>(pattern.dropped_of(losses.size()));
+    if (last == losses.begin()) continue;
+    std::ranges::nth_element(losses, last - 1);
+    for (auto one = losses.begin(); one != last; ++one) dropped[one->second] = 1;
   }
 }
 
-SparseFormat::SparseFormat(FormatPtr kept) : Format(make_info(*kept)), kept_(std::move(kept)) {
-  const bool is_half = kept_->name() == "f16" || kept_->name() == "bf16";
-  if (!is_half && (find_planar_spec(*kept_) == nullptr || kept_->needs_prepare() || kept_->cut_multiple(1) != 1))
+SparseFormat::SparseFormat(FormatPtr weights, unsigned percent)
+    : Format(make_info(*weights, make_pattern(*weights, percent))),
+      pattern_(make_pattern(*weights, percent)),
+      weights_(std::move(weights)),
+      kept_(make_kept(weights_, pattern_)) {
+  if (!takes_zeros(*weights_))
     throw Error(ErrorKind::invalid_argument,
-                "two of four weights are kept in f16, bf16 or a planar format whose groups or rows have scales of "
-                "their own, such as int4:g64: " +
-                    kept_->name());
+                "weights are left out of f16, bf16 or a planar format whose groups or rows have scales of their own, "
+                "such as int4:g64: " +
+                    weights_->name());
+  if (pattern_.dropped == 0)
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("groups of so few leave none out: {} % of {}", percent, pattern_.columns));
   plane_ = kept_->planes(0, 2).size();
 }
 
+std::size_t SparseFormat::kept_of(std::size_t columns) const {
+  const std::size_t runs = columns / pattern_.columns, rest = columns % pattern_.columns;
+  return runs * (pattern_.columns - pattern_.dropped) + rest - pattern_.dropped_of(rest);
+}
+
 FormatPtr SparseFormat::dense_format() const {
-  const PlanarSpec* const spec = find_planar_spec(*kept_);
-  if (spec == nullptr) return kept_;
+  const PlanarSpec* const spec = find_planar_spec(*weights_);
+  if (spec == nullptr) return weights_;
   if (!has_point_at_zero(*spec) || spec->has_bias || spec->points == PlanarPoints::table) return nullptr;
+  if (pattern_.percent != 0) return weights_;
   PlanarSpec dense = *spec;
   if (dense.grain == PlanarGrain::group) dense.group *= 2;
   return find_format(planar_name(dense));
@@ -86,15 +139,15 @@ QuantizedTensor SparseFormat::dense(const QuantizedView& view, const FormatPtr& 
 }
 
 FormatPtr SparseFormat::with_loops(const SpanLoops& loops) const {
-  const auto* const looped = dynamic_cast<const LoopedFormat*>(kept_.get());
-  return std::make_shared<SparseFormat>(looped != nullptr ? looped->with_loops(loops) : kept_);
+  const auto* const looped = dynamic_cast<const LoopedFormat*>(weights_.get());
+  return std::make_shared<SparseFormat>(looped != nullptr ? looped->with_loops(loops) : weights_, pattern_.percent);
 }
 
 std::vector<PlaneSpec> SparseFormat::planes(std::uint64_t rows, std::uint64_t cols) const {
-  if (cols % kSparseRun != 0)
+  if (cols % info_.row_multiple != 0)
     throw Error(ErrorKind::unsupported,
                 info_.name + " keeps two of four columns, of which there is no whole number: " + std::to_string(cols));
-  std::vector<PlaneSpec> planes = kept_->planes(rows, cols / 2);
+  std::vector<PlaneSpec> planes = kept_->planes(rows, kept_of(cols));
   if (planes[0].suffix.empty()) planes[0].suffix = "values";
   const std::uint64_t bytes = (cols + 7) / 8;
   planes.push_back({"kept", DType::u8, {rows, bytes}, bytes, rows * bytes});
@@ -117,18 +170,18 @@ void SparseFormat::fit(std::span<const float> x, std::span<const float> importan
 }
 
 Code SparseFormat::nearest(const std::byte* grid, std::size_t column, const float* target, const float* metric) const {
-  return kept_->nearest(grid, column / 2, target, metric);
+  return kept_->nearest(grid, kept_of(column), target, metric);
 }
 
 void SparseFormat::value(const std::byte* grid, std::size_t column, Code code, float* out) const {
   if (code == kDroppedCode)
     *out = 0;
   else
-    kept_->value(grid, column / 2, code, out);
+    kept_->value(grid, kept_of(column), code, out);
 }
 
 std::vector<GridPart> SparseFormat::grid_parts(const std::byte* grid, std::size_t column) const {
-  return kept_->grid_parts(grid, column / 2);
+  return kept_->grid_parts(grid, kept_of(column));
 }
 
 void SparseFormat::pack(const std::byte* grid, const Code* codes, std::size_t span_index, std::size_t columns,
@@ -140,13 +193,13 @@ void SparseFormat::pack(const std::byte* grid, const Code* codes, std::size_t sp
     const std::size_t column = span_index * info_.span + i;
     row[plane_][column / 8] |= static_cast<std::byte>(1u << (column % 8));
   }
-  assert(2 * kept.size() == columns);
+  assert(kept.size() == kept_of(columns));
   kept_->pack(grid, kept.data(), span_index, kept.size(), row);
 }
 
 void SparseFormat::unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns,
                           const TensorGrid* tensor_grid, std::uint64_t row_index, std::byte* grid, Code* codes) const {
-  std::vector<Code> kept(columns / 2);
+  std::vector<Code> kept(kept_of(columns));
   kept_->unpack(row, span_index, kept.size(), tensor_grid, row_index, grid, kept.data());
   std::size_t next = 0;
   // No more than there are, whatever a damaged mask says.
@@ -158,7 +211,7 @@ void SparseFormat::encode_row(std::span<const float> x, std::span<const float> i
                               const TensorGrid* tensor_grid, std::uint64_t row_index, const FitOptions& options,
                               const RowPlanes& row) const {
   std::vector<std::uint8_t> dropped(x.size());
-  choose_dropped(x, importance, dropped);
+  choose_dropped(pattern_, x, importance, dropped);
   const std::size_t span = info_.span == 0 ? x.size() : info_.span;
   std::vector<std::byte> grid(grid_bytes());
   std::vector<float> others(x.begin(), x.end());
@@ -176,13 +229,16 @@ void SparseFormat::encode_row(std::span<const float> x, std::span<const float> i
 }
 
 std::optional<std::string> SparseFormat::find_defect(const ConstRowPlanes& row, std::uint64_t cols) const {
-  if (auto defect = kept_->find_defect(row, cols / 2)) return defect;
-  for (std::size_t first = 0; first < cols; first += kSparseRun) {
+  const auto columns = static_cast<std::size_t>(cols);
+  if (auto defect = kept_->find_defect(row, kept_of(columns))) return defect;
+  for (std::size_t first = 0; first < columns; first += pattern_.columns) {
+    const std::size_t run = std::min(pattern_.columns, columns - first), wanted = run - pattern_.dropped_of(run);
     std::size_t count = 0;
-    for (std::size_t i = first; i < first + kSparseRun; ++i) count += is_kept(row[plane_], i) ? 1 : 0;
-    if (count != kSparseKept)
-      return "two of four weights should be kept, but " + std::to_string(count) + " are at column " +
-             std::to_string(first);
+    for (std::size_t i = first; i < first + run; ++i) count += is_kept(row[plane_], i) ? 1 : 0;
+    if (count == wanted) continue;
+    if (pattern_.percent == 0)
+      return fmt::format("two of four weights should be kept, but {} are at column {}", count, first);
+    return fmt::format("{} of {} weights should be kept, but {} are at column {}", wanted, run, count, first);
   }
   return std::nullopt;
 }
@@ -194,11 +250,17 @@ FormatPtr make_sparse_format(std::string_view spelling) {
   if (plus == std::string_view::npos || !is_sparse_part(spelling.substr(plus + 1))) return nullptr;
   std::string_view shape = spelling.substr(plus + 1 + kWord.size());
   if (!shape.empty()) shape.remove_prefix(1);
-  if (shape != kShape)
-    throw Error(ErrorKind::invalid_argument,
-                "of sparse weights two of four are kept, sparse:2:4; other patterns have no format: '" +
-                    std::string(shape) + "'");
-  return std::make_shared<SparseFormat>(find_format(spelling.substr(0, plus)));
+  unsigned percent = 0;
+  if (shape != kTwoOfFour) {
+    const auto [end, error] = std::from_chars(shape.data(), shape.data() + shape.size(), percent);
+    if (error != std::errc() || std::string_view(end, shape.data() + shape.size()) != "%" || percent < kLeastPercent ||
+        percent > kMostPercent)
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("of sparse weights two of four are left out, sparse:2:4, or a share of {} to {} %, as in "
+                              "sparse:50%; other patterns have no format: '{}'",
+                              kLeastPercent, kMostPercent, shape));
+  }
+  return std::make_shared<SparseFormat>(find_format(spelling.substr(0, plus)), percent);
 }
 
 }  // namespace nibble

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two of four (2:4): of every four neighbouring weights of a row two are 0 and take no codes.
+// Weights of which some are 0 and take no codes: of every four neighbours of a row two (2:4), or a share of every
+// group.
 //
-//   int4:g64+sparse:2:4     bf16+sparse:2:4
+//   int4:g64+sparse:2:4     bf16+sparse:2:4     int4:g128+sparse:50%
 //
-// Planes of a [rows, cols] tensor, cols a multiple of 4: those of the format before the plus for [rows, cols / 2], in
-// which the weights that are kept follow each other (of f16 and bf16 called "values"), and
+// Planes of a [rows, cols] tensor: those of the weights that are kept, one behind the other (of f16 and bf16 called
+// "values"), and
 //   kept   U8 [rows, ceil(cols / 8)]   a bit a column, least-significant first: 1 where the weight is kept
 //
-// Groups count what is kept: g64 shares scales among 64 kept weights, which stand in 128 columns. A weight that is not
-// kept has the code kDroppedCode, which every format here has beside its own.
+// Of 2:4 the first are those of the format before the plus for [rows, cols / 2], cols a multiple of 4: groups count
+// what is kept, and g64 shares scales among 64 kept weights, which stand in 128 columns. Of a share groups count
+// columns, in each of which as many are kept as in the other: of g128 and 50 % the planes are those of g64 for half the
+// columns. In rows without groups, and of f16 and bf16, runs of 128 columns stand for groups. A weight that is not kept
+// has the code kDroppedCode, which every format here has beside its own.
 #pragma once
 
 #include <limits>
@@ -23,18 +27,32 @@
 namespace nibble {
 
 inline constexpr Code kDroppedCode = std::numeric_limits<Code>::max();
-inline constexpr std::size_t kSparseRun = 4, kSparseKept = 2;
 
-// Which two of every four go: those with the least square times cost, of equals the first. costs: [cols], or empty: of
-// every column the same. Writes 1 where a weight is dropped, to dropped[cols].
-void choose_dropped(std::span<const float> row, std::span<const float> costs, std::span<std::uint8_t> dropped);
+// Which weights of a row are left out: `dropped` of every run of `columns`, of a last one that is shorter the same
+// share, rounded down.
+struct SparsePattern {
+  std::size_t columns = 4, dropped = 2;
+  unsigned percent = 0;  // of whole rows' runs; 0: two of four
+
+  std::size_t dropped_of(std::size_t run_columns) const {
+    return percent == 0 ? run_columns / columns * dropped : run_columns * percent / 100;
+  }
+};
+
+// Chooses them: those with the least square times cost, of equals the first. costs: [cols], or empty: of every column
+// the same. Writes 1 where a weight is dropped, to dropped[cols].
+void choose_dropped(const SparsePattern& pattern, std::span<const float> row, std::span<const float> costs,
+                    std::span<std::uint8_t> dropped);
 
 class SparseFormat final : public Format, public LoopedFormat {
  public:
-  // kept: planar with groups or rows of its own scales, f16 or bf16; Error(invalid_argument) otherwise.
-  explicit SparseFormat(FormatPtr kept);
+  // weights: planar with groups or rows of its own scales, f16 or bf16; Error(invalid_argument) otherwise. percent: of
+  // the weights that are dropped; 0: two of four.
+  SparseFormat(FormatPtr weights, unsigned percent);
 
-  const FormatPtr& kept() const noexcept { return kept_; }
+  // The format before the plus.
+  const FormatPtr& weights() const noexcept { return weights_; }
+  const SparsePattern& pattern() const noexcept { return pattern_; }
   // The same numbers without a mask: a tensor whose format has codes for zeros, in which groups count columns. Null
   // where there is none.
   FormatPtr dense_format() const;
@@ -50,7 +68,7 @@ class SparseFormat final : public Format, public LoopedFormat {
   void value(const std::byte* grid, std::size_t column, Code code, float* out) const override;
   std::vector<GridPart> grid_parts(const std::byte* grid, std::size_t column) const override;
   std::uint64_t num_codes() const override { return kept_->num_codes(); }
-  // Two of every four codes are kDroppedCode.
+  // As many codes of every run as the pattern says are kDroppedCode.
   void pack(const std::byte* grid, const Code* codes, std::size_t span_index, std::size_t columns,
             const RowPlanes& row) const override;
   void unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns, const TensorGrid* tensor_grid,
@@ -60,8 +78,11 @@ class SparseFormat final : public Format, public LoopedFormat {
   std::optional<std::string> find_defect(const ConstRowPlanes& row, std::uint64_t cols) const override;
 
  private:
-  FormatPtr kept_;
-  std::size_t plane_;  // the mask's place among the planes
+  std::size_t kept_of(std::size_t columns) const;  // whole runs, and a last one
+
+  SparsePattern pattern_;
+  FormatPtr weights_, kept_;  // kept_: of what is stored of the weights that are kept
+  std::size_t plane_;         // the mask's place among the planes
 };
 
 // Null when the format keeps all weights.
@@ -72,7 +93,7 @@ inline const SparseFormat* find_sparse_format(const Format& format) {
 // Null where nothing in the spelling (lower case) speaks of it; Error(invalid_argument) where it does and is wrong.
 FormatPtr make_sparse_format(std::string_view spelling);
 
-// What stands behind a plus: "sparse:2:4".
+// What stands behind a plus: "sparse:2:4", "sparse:50%".
 bool is_sparse_part(std::string_view part);
 
 }  // namespace nibble

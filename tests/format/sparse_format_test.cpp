@@ -40,9 +40,10 @@ TEST(SparseFormat, SpellsAndCounts) {
   EXPECT_DOUBLE_EQ(find_format("bf16+sparse:2:4")->info().bits_per_weight, 9);
   EXPECT_EQ(split_format("bf16+sparse:2:4+a8").weights, "bf16+sparse:2:4");
   EXPECT_EQ(refusal_of("int4:g64+sparse:1:4"),
-            "of sparse weights two of four are kept, sparse:2:4; other patterns have no format: '1:4'");
+            "of sparse weights two of four are left out, sparse:2:4, or a share of 5 to 95 %, as in sparse:50%; other "
+            "patterns have no format: '1:4'");
   for (const std::string other : {"q4_k", "f32", "int8:tensor", "trellis2:l8", "int4:g64:s6"})
-    EXPECT_NE(refusal_of(other + "+sparse:2:4").find("two of four weights are kept in f16, bf16 or a planar format"),
+    EXPECT_NE(refusal_of(other + "+sparse:2:4").find("weights are left out of f16, bf16 or a planar format"),
               std::string::npos)
         << other;
   try {
@@ -108,6 +109,43 @@ TEST_P(SparseFormats, HoldWhatIsKeptAsThePlainFormatDoes) {
 INSTANTIATE_TEST_SUITE_P(Formats, SparseFormats,
                          testing::Values("f16", "bf16", "int4:g32", "int3:row", "int4:g64:asym", "int2:g32:half",
                                          "nf4:g64"));
+
+// By hand: a quarter of each group of 32 goes, of the 8 behind them two; the kept 24 share a scale.
+TEST(SparseFormat, KeepsAShareOfEveryGroup) {
+  constexpr std::size_t kRows = 3, kCols = 40;
+  const FormatPtr format = find_format("int4:g32+sparse:25%");
+  EXPECT_EQ(format->name(), "int4:g32+sparse:25%");
+  EXPECT_DOUBLE_EQ(format->info().bits_per_weight, 4 * 0.75 + 16.0 / 32 + 1);
+  const std::vector<float> x = normal_weights(kRows * kCols);
+  std::vector<float> kept, zeroed = x;
+  for (std::size_t row = 0; row < kRows; ++row)
+    for (const auto& [first, columns] : {std::pair<std::size_t, std::size_t>{0, 32}, {32, 8}}) {
+      const auto begin = x.begin() + static_cast<std::ptrdiff_t>(row * kCols + first);
+      std::vector<float> sizes;
+      for (std::size_t i = 0; i < columns; ++i) sizes.push_back(std::fabs(begin[static_cast<std::ptrdiff_t>(i)]));
+      std::ranges::sort(sizes);
+      for (std::size_t i = row * kCols + first; i < row * kCols + first + columns; ++i)
+        if (std::fabs(x[i]) < sizes[columns / 4])
+          zeroed[i] = 0;
+        else
+          kept.push_back(x[i]);
+    }
+  ASSERT_EQ(kept.size(), kRows * 30);
+  const QuantizedTensor tensor = encode_tensor(format, x, kRows),
+                        dense = encode_tensor(find_format("int4:g24"), kept, kRows);
+  EXPECT_EQ(tensor.planes[0], dense.planes[0]);
+  EXPECT_EQ(tensor.planes[1], dense.planes[1]);
+  const std::vector<float> decoded = tensor.view().decode(), of_kept = dense.view().decode();
+  for (std::size_t i = 0, next = 0; i < x.size(); ++i) ASSERT_EQ(decoded[i], zeroed[i] == 0 ? 0 : of_kept[next++]) << i;
+  EXPECT_EQ(find_format("f16+sparse:50%")->planes(2, 200)[0].shape, (Shape{2, 100}));
+  EXPECT_EQ(find_format("int4:row+sparse:60%")->planes(2, 200)[0].shape, (Shape{2, 41}));  // 52 + 29 of 4 bits
+  QuantizedTensor damaged = tensor;
+  damaged.planes.back()[4] = std::byte{0xff};
+  EXPECT_EQ(format->find_defect(damaged.view().row(0), kCols), "6 of 8 weights should be kept, but 8 are at column 32");
+  EXPECT_NO_THROW(damaged.view().decode());
+  EXPECT_EQ(refusal_of("int4:g4+sparse:5%"), "groups of so few leave none out: 5 % of 4");
+  EXPECT_NE(refusal_of("int4:g64+sparse:96%").find("a share of 5 to 95 %"), std::string::npos);
+}
 
 TEST(SparseFormat, NamesDamagedMasks) {
   const FormatPtr format = find_format("int4:g32+sparse:2:4");

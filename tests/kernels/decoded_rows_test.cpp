@@ -43,7 +43,8 @@ TEST(DecodedRows, EveryFormatGivesTheProductOfItsDecodedRows) {
 TEST(DecodedRows, SparseWeightsAreMultipliedDense) {
   const std::size_t rows = 66, cols = 512, tokens = 3;
   const auto x = normal_numbers(tokens * cols, 16);
-  for (const char* name : {"int4:g64+sparse:2:4", "f16+sparse:2:4", "int2:g64:half+sparse:2:4"}) {
+  for (const char* name :
+       {"int4:g64+sparse:2:4", "f16+sparse:2:4", "int2:g64:half+sparse:2:4", "int4:g64+sparse:50%"}) {
     const FormatPtr format = find_format(name);
     const QuantizedTensor tensor = encode_tensor(format, normal_numbers(rows * cols, 15), rows, FitRule::absmax);
     const auto w = tensor.view().decode();

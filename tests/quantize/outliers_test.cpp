@@ -183,7 +183,7 @@ INSTANTIATE_TEST_SUITE_P(Methods, MethodsWithOutliers, testing::Values("rtn", "m
 TEST(SparseWeights, FeedbackMakesZerosGood) {
   const std::vector<float> weights = spiked_weights(kRows, kCols);
   const SiteStatistics site = mixed_site(kCols);
-  for (const std::string format : {"f16+sparse:2:4", "int4:g32+sparse:2:4"}) {
+  for (const std::string format : {"f16+sparse:2:4", "int4:g32+sparse:2:4", "f16+sparse:50%", "int4:g32+sparse:50%"}) {
     const auto lost = [&](const char* method) {
       return loss(weights, round_matrix(format, method, weights, site, 1).view().decode(), site);
     };

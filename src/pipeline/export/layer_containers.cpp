@@ -25,7 +25,7 @@ bool is_coded(const PlannedTensor& tensor) { return tensor.format->info().kind !
 // The format of the codes beside which there is something more; null where there is nothing.
 FormatPtr codes_alone(const Format& format) {
   if (const OutlierFormat* const outliers = find_outlier_format(format)) return outliers->weights();
-  if (const SparseFormat* const sparse = find_sparse_format(format)) return sparse->kept();
+  if (const SparseFormat* const sparse = find_sparse_format(format)) return sparse->weights();
   return nullptr;
 }
 

@@ -158,8 +158,9 @@ ExplainedNumber explain_number(const Format& format, const std::byte* grid, std:
   number.given = given;
   number.decoded = values[column % unit] + 0.0f;  // no negative zero
   number.error = static_cast<double>(number.decoded) - static_cast<double>(given);
-  if (find_sparse_format(format) != nullptr && code == kDroppedCode) {
-    number.how = "one of the two of four that are left out";
+  if (const SparseFormat* const sparse = find_sparse_format(format); sparse != nullptr && code == kDroppedCode) {
+    number.how =
+        sparse->pattern().percent == 0 ? "one of the two of four that are left out" : "one of those that are left out";
     return number;
   }
   number.code = static_cast<std::int64_t>(code) + format.info().first_code;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/round_up.h"
 #include "format/row_tiles.h"
 #include "kernels/dense/dense.h"
 #include "kernels/linear/linear.h"
@@ -16,12 +17,26 @@
 namespace nibble {
 namespace {
 
+// Zeros that are a share of every run are chosen when feedback comes to the run (SparseGPT, Frantar and Alistarh 2023),
+// so that its columns are rounded together.
+const SparsePattern* chosen_on_the_way(const Format& format) {
+  const SparseFormat* const sparse = find_sparse_format(format);
+  return sparse != nullptr && sparse->pattern().percent != 0 ? &sparse->pattern() : nullptr;
+}
+
+FactorOptions factor_options(const Format& format, const GptqOptions& options) {
+  FactorOptions chosen{.damp_percent = options.damp_percent, .act_order = options.desc_act, .unit = format.info().unit};
+  if (const SparsePattern* const pattern = chosen_on_the_way(format)) {
+    chosen.act_order = false;
+    chosen.block = round_up(chosen.block, pattern->columns);
+  }
+  return chosen;
+}
+
 class GptqPlan final : public RoundPlan {
  public:
   GptqPlan(const SiteStatistics& site, const Format& format, const GptqOptions& options, Machine& machine)
-      : factor_(site.second_moment, site.width(),
-                {.damp_percent = options.damp_percent, .act_order = options.desc_act, .unit = format.info().unit},
-                machine) {
+      : factor_(site.second_moment, site.width(), factor_options(format, options), machine) {
     if (options.sweeps > 0 && find_row_tiles(format) == nullptr)
       descent_.emplace(site.second_moment, site.width(), format, factor_.damping(), machine);
   }
@@ -37,8 +52,10 @@ class GptqPlan final : public RoundPlan {
 // the block].
 class BandRounder {
  public:
-  BandRounder(const FeedbackFactor& factor, const RoundBand& band, SpanCodes& codes, Machine& machine)
-      : factor_(factor), band_(band), codes_(codes), machine_(machine), errors_(band.rows * band.cols) {}
+  // costs: of columns, [cols]; where zeros are chosen on the way.
+  BandRounder(const FeedbackFactor& factor, const RoundBand& band, SpanCodes& codes, std::span<const float> costs,
+              Machine& machine)
+      : factor_(factor), band_(band), codes_(codes), costs_(costs), machine_(machine), errors_(band.rows * band.cols) {}
 
   void run() {
     fit_grids();
@@ -101,7 +118,17 @@ class BandRounder {
   void round_block(std::size_t b, float* targets) {
     const std::size_t first = b * factor_.block();
     const Block now{first, factor_.block_cols(b), &factor_.order()[first], factor_.feedback(b, b), targets, block(b)};
+    if (!costs_.empty()) choose_zeros(now);
     codes_.has_tiles() ? round_tiles(now) : round_rows(now);
+  }
+
+  // Columns are in their own order.
+  void choose_zeros(const Block& block) {
+    machine_.pool.parallel_for(band_.rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t row = begin; row < end; ++row)
+        codes_.choose_zeros_of(row, block.first, std::span(block.targets + row * block.width, block.width),
+                               costs_.subspan(block.first, block.width));
+    });
   }
 
   void round_rows(const Block& block) {
@@ -139,6 +166,7 @@ class BandRounder {
   const FeedbackFactor& factor_;
   const RoundBand& band_;
   SpanCodes& codes_;
+  std::span<const float> costs_;
   Machine& machine_;
   std::vector<float> errors_;
 };
@@ -172,7 +200,8 @@ class GptqRounder final : public Rounder {
     const std::vector<float> costs = costs_of(*plan.factor());
     codes.choose_outliers(band, plan.factor()->diagonal(), costs, machine.pool);
     codes.choose_zeros(band, costs, machine.pool);
-    BandRounder(*plan.factor(), band, codes, machine).run();
+    const bool chooses = chosen_on_the_way(format) != nullptr;
+    BandRounder(*plan.factor(), band, codes, chooses ? std::span(costs) : std::span<const float>(), machine).run();
     if (plan.descent() != nullptr) plan.descent()->run(band, codes, options_.sweeps, machine);
     codes.pack(band.rows, out, machine.pool);
   }

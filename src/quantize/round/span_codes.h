@@ -46,8 +46,14 @@ class SpanCodes {
     dropped_.resize(band.rows * cols_);
     pool.parallel_for(band.rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t row = begin; row < end; ++row)
-        choose_dropped(band.values.subspan(row * cols_, cols_), costs, std::span(dropped_).subspan(row * cols_, cols_));
+        choose_zeros_of(row, 0, band.values.subspan(row * cols_, cols_), costs);
     });
+  }
+  // The same of one row's whole runs from column `first` on, by what they have come to. costs: of these columns.
+  void choose_zeros_of(std::size_t row, std::size_t first, std::span<const float> values,
+                       std::span<const float> costs) {
+    choose_dropped(find_sparse_format(format_)->pattern(), values, costs,
+                   std::span(dropped_).subspan(row * cols_ + first, values.size()));
   }
   bool is_dropped(std::size_t row, std::size_t col) const {
     return !dropped_.empty() && dropped_[row * cols_ + col] != 0;
