@@ -7,9 +7,10 @@
 
 Loss is the mean KL divergence from the original on the held-out text (windows of 512, second half scored), in f32 arithmetic unless a part
 is about arithmetic. Prints Markdown as kept in docs/methods.md. Parts: table (methods x formats), twin (the outlier twin; needs numpy and
-safetensors), engine (8-bit activations, small KV caches), budget (a solved mix against uniform formats and mixes at equal bytes), llama,
-trained (what gradients bring in each format, each line with its time, at most --minutes; --trained for short, --also for further texts to judge by;
-with --json in several goes), limit (loss over bits per weight, of trellises beside everything else; --json for tools/draw_limit.py), inputs (W4A8 and W4A4 with and without
+safetensors), cache (keys and values in codes, on twins, too), engine (8-bit activations, small KV caches), budget (a solved mix against uniform
+formats and mixes at equal bytes), llama, trained (what gradients bring in each format, each line with its time, at most --minutes; --trained for
+short, --also for further texts to judge by; with --json in several goes), limit (loss over bits per weight, of trellises beside everything else;
+--json for tools/draw_limit.py), inputs (W4A8 and W4A4 with and without
 rotation, simulated; needs numpy and safetensors).
 """
 import argparse
@@ -214,6 +215,20 @@ def engine(bench):
     print(f"q4_0 cache, rotated: perplexity {q4:.4f}, {100 * (q4 / exact - 1):+.2f} %", flush=True)
 
 
+def cache(bench):
+    """What keys and values in codes cost, values turned and not, on the model and on twins whose values, or keys and values, have outliers."""
+    kinds = ("q8_0", "q8_0:rotated", "q4_0", "q4_0:rotated")
+    tool = pathlib.Path(__file__).parent.parent / "tools" / "make_outlier_twin.py"
+    print("| model | " + " | ".join(kinds) + " |\n|---|" + "---|" * len(kinds), flush=True)
+    for name, factors in (("original", []), ("values x 10", ["--value-factor", 10]), ("keys and values x 10", ["--key-factor", 10, "--value-factor", 10])):
+        path = bench.options.model
+        if factors:
+            path = bench.directory / "cached-twin"
+            run(sys.executable, tool, bench.options.model, path, "--factor", 1, *factors)
+        losses = [bench.judge([path], engine=["--activations", "f32", "--against-kv", "f16", "--kv", kind])["kl_mean"] for kind in kinds]
+        print(f"| {name} | " + " | ".join(f"{loss:.6f}" for loss in losses) + " |", flush=True)
+
+
 def tensor_bytes(bench, path):
     return sum(tensor["bytes"] for tensor in json.loads(run(bench.options.nibble, "inspect", path, "--json"))["tensors"])
 
@@ -403,7 +418,7 @@ def inputs(bench):
                   "--calibration", bench.options.text[0]), flush=True)
 
 
-PARTS = {"inputs": inputs, "table": table, "trained": trained, "twin": twin, "engine": engine, "budget": budget, "llama": llama, "limit": limit}
+PARTS = {"cache": cache, "inputs": inputs, "table": table, "trained": trained, "twin": twin, "engine": engine, "budget": budget, "llama": llama, "limit": limit}
 
 
 def main():

@@ -5,10 +5,13 @@
 A share of every norm's output channels is multiplied by a factor, and the columns of the Linears that read them are divided by it; with
 --gated-factor the same befalls the gated products that the down projections read. With --massive some units are added to every gated product, in
 whole blocks of 256 columns: they are enormous for some tokens and small for others, and nothing reads them, their columns of down being zeros.
+With --key-factor one pair of each head's keys, which rotary positions turn into one another, is multiplied and the queries' divided, with --value-factor
+one channel of each head's values and the columns of the output projection that read it: what is kept of a text gets outliers (models without
+biases or norms there, whose rotary positions turn halves).
 Trained models of several billion parameters look like this by themselves; small ones do not, so their twins stand in for them in tests of awq,
 smoothquant and rounded inputs.
 
-    tools/make_outlier_twin.py models/fable-5M twin [--share 0.01] [--factor 30] [--gated-factor 1] [--massive 0] [--seed 0]
+    tools/make_outlier_twin.py models/fable-5M twin [--share 0.01] [--factor 30] [--gated-factor 1] [--massive 0] [--key-factor 1] [--value-factor 1] [--seed 0]
 
 Weights are written in F32. Needs numpy and safetensors.
 """
@@ -67,6 +70,27 @@ def add_massive_units(tensors, prefix, count, random):
     tensors[prefix + "mlp.down_proj.weight"] = numpy.concatenate([down, numpy.zeros((len(down), added), "<f4")], axis=1)
 
 
+def scale_rows(tensors, name, rows, factor):
+    tensors[name] = tensors[name].copy()
+    tensors[name][rows] *= factor
+
+
+def scale_cached(tensors, prefix, config, key_factor, value_factor, random):
+    """Of each kv head one pair (i, i + half) of keys and one channel of values; what reads them is divided."""
+    heads, kv_heads = config["num_attention_heads"], config.get("num_key_value_heads", config["num_attention_heads"])
+    dim = config.get("head_dim") or config["hidden_size"] // heads
+    names = {part: f"{prefix}self_attn.{part}_proj.weight" for part in "qkvo"}
+    output = numpy.ascontiguousarray(tensors[names["o"]].T)
+    for head in range(kv_heads):
+        readers = range(head * heads // kv_heads, (head + 1) * heads // kv_heads)
+        pair, channel = random.integers(dim // 2), random.integers(dim)
+        scale_rows(tensors, names["k"], [head * dim + pair, head * dim + pair + dim // 2], key_factor)
+        scale_rows(tensors, names["q"], [reader * dim + i for reader in readers for i in (pair, pair + dim // 2)], 1 / key_factor)
+        scale_rows(tensors, names["v"], [head * dim + channel], value_factor)
+        output[[reader * dim + channel for reader in readers]] /= value_factor
+    tensors[names["o"]] = output.T
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=pathlib.Path)
@@ -75,10 +99,13 @@ def main():
     parser.add_argument("--factor", type=float, default=30)
     parser.add_argument("--gated-factor", type=float, default=1, help="the same share of the gated products' channels")
     parser.add_argument("--massive", type=int, default=0, help="units to add to every gated product")
+    parser.add_argument("--key-factor", type=float, default=1, help="of one pair of dimensions of each head's keys")
+    parser.add_argument("--value-factor", type=float, default=1, help="of one channel of each head's values")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
     tensors = read_tensors(options.model / "model.safetensors")
+    config = json.loads((options.model / "config.json").read_text())
     random = numpy.random.default_rng(options.seed)
     layer = 0
     while f"model.layers.{layer}.input_layernorm.weight" in tensors:
@@ -97,13 +124,14 @@ def main():
             scale_gated(tensors, prefix, options.share, options.gated_factor, random)
         if options.massive > 0:
             add_massive_units(tensors, prefix, options.massive, random)
+        if options.key_factor != 1 or options.value_factor != 1:
+            scale_cached(tensors, prefix, config, options.key_factor, options.value_factor, random)
         layer += 1
 
     options.output.mkdir(parents=True, exist_ok=True)
     for path in options.model.iterdir():
         if path.is_file() and path.suffix in (".json", ".model", ".txt"):
             shutil.copy(path, options.output / path.name)
-    config = json.loads((options.model / "config.json").read_text())
     config["torch_dtype"] = "float32"
     config["intermediate_size"] = len(tensors["model.layers.0.mlp.up_proj.weight"])
     (options.output / "config.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -102,8 +102,9 @@ struct MachineOptions {
 // How the inputs of Linears enter products. automatic: as the model's file says, else in 8 bits where weights are
 // quantized; where models are run, and not judged, bf16 where weights are bf16 and the processor is fast at that.
 enum class ActivationArithmetic { automatic, f32, bf16, int8 };
-// How keys and values are kept. automatic: q8_0 where weights are quantized, else f16.
-enum class KeyValueStorage { automatic, f32, f16, q8_0, q4_0 };
+// How keys and values are kept. automatic: q8_0 where weights are quantized, else f16. Codes are of keys that a
+// Hadamard transform rotates; in the rotated types it rotates values, too.
+enum class KeyValueStorage { automatic, f32, f16, q8_0, q4_0, q8_0_rotated, q4_0_rotated };
 
 struct ArithmeticOptions {
   ActivationArithmetic activations = ActivationArithmetic::automatic;

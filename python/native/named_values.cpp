@@ -24,7 +24,9 @@ constexpr Choice<KeyValueStorage> kKeysValues[] = {{"automatic", KeyValueStorage
                                                    {"f32", KeyValueStorage::f32},
                                                    {"f16", KeyValueStorage::f16},
                                                    {"q8_0", KeyValueStorage::q8_0},
-                                                   {"q4_0", KeyValueStorage::q4_0}};
+                                                   {"q4_0", KeyValueStorage::q4_0},
+                                                   {"q8_0:rotated", KeyValueStorage::q8_0_rotated},
+                                                   {"q4_0:rotated", KeyValueStorage::q4_0_rotated}};
 
 }  // namespace
 

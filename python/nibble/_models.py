@@ -403,7 +403,7 @@ def load(
     instruction_set: "scalar", "avx2", "avxvnni", "avx512", "neon", "neon_dot", "neon_i8mm"; None: NIBBLE_ISA of the environment, else the best that there is.
     activations: how inputs enter products: "f32", "bf16", "int8"; automatic: as the file says, else int8 where weights are quantized.
     activation_format: of int8, as formats are spelled: "a8:g32:wide".
-    keys_values: how they are kept: "f32", "f16", "q8_0", "q4_0"; automatic: q8_0 where weights are quantized, else f16.
+    keys_values: how they are kept: "f32", "f16", "q8_0", "q4_0", "q8_0:rotated", "q4_0:rotated" (values, too, by a Hadamard transform); automatic: q8_0 where weights are quantized, else f16.
     """
     source = checkpoint_of(model)
     options = machine_options(threads, instruction_set)

@@ -110,7 +110,7 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
   request.kv = session.kv();
   if (!options.original_kv.empty())
     request.original_kv = parse_kv_type(options.original_kv);
-  else if (const auto kv = session.kv(); kv == KvType::q8_0 || kv == KvType::q4_0)
+  else if (const auto kv = session.kv(); kv && kv_code_bits(*kv) != 0)
     request.original_kv = KvType::f16;
   request.windows = {parse_protocol(options.protocol), options.context, options.windows, options.texts.parse_special()};
   request.progress = session.progress();
@@ -177,8 +177,8 @@ void add_eval(CLI::App& app, Session& session) {
                    "The original: what each model changed, with 95 % intervals, all models in one pass");
   verb->add_option("--against-kv", options->original_kv,
                    "How the original keeps keys and values; without this as --kv says, but f16 beside --kv q8_0 and "
-                   "q4_0, whose loss counts")
-      ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}));
+                   "q4_0, rotated or not, whose loss counts")
+      ->check(CLI::IsMember(std::vector<std::string>(kKvTypeNames.begin(), kKvTypeNames.end())));
   verb->add_option("--accept", options->accept,
                    "What is required, as in \"kl<=0.02, kl_weights<=0.01, top1>=0.97, ppl_ratio<=1.02\" (_weights: of "
                    "the weights alone): exits 0 "

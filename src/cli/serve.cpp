@@ -184,10 +184,10 @@ class Models {
     };
     const bool is_quantized = !std::ranges::all_of(facts_[model].weights.formats, is_raw);
     const KvType type = session_.kv().value_or(is_quantized ? KvType::q8_0 : KvType::f16);
-    const std::uint64_t of_type = type == KvType::f32    ? 2 * plan.cache_bytes[0]
-                                  : type == KvType::f16  ? plan.cache_bytes[0]
-                                  : type == KvType::q8_0 ? plan.cache_bytes[1]
-                                                         : plan.cache_bytes[2];
+    const std::uint64_t of_type = type == KvType::f32       ? 2 * plan.cache_bytes[0]
+                                  : type == KvType::f16     ? plan.cache_bytes[0]
+                                  : kv_code_bits(type) == 8 ? plan.cache_bytes[1]
+                                                            : plan.cache_bytes[2];
     return of_type + plan.saved_bytes;
   }
 

@@ -60,6 +60,13 @@ void write_all(std::string_view text) {
   throw Error(ErrorKind::io, std::string("cannot write to standard output: ") + std::strerror(reason));
 }
 
+// What --kv takes.
+std::vector<std::string> kv_names() {
+  std::vector<std::string> names(kKvTypeNames.begin(), kKvTypeNames.end());
+  names.insert(names.begin(), "auto");
+  return names;
+}
+
 }  // namespace
 
 void Session::add_threads(CLI::App& verb) {
@@ -82,8 +89,9 @@ void Session::add_engine(CLI::App& verb) {
       ->capture_default_str();
   verb.add_option(
           "--kv", kv_,
-          "How keys and values are kept: auto (q8_0 when the model is quantized, else f16), f32, f16, q8_0, q4_0")
-      ->check(CLI::IsMember({"auto", "f32", "f16", "q8_0", "q4_0"}))
+          "How keys and values are kept: auto (q8_0 when the model is quantized, else f16), f32, f16, q8_0, q4_0, "
+          "q8_0:rotated, q4_0:rotated (values turned by a Hadamard transform before they are rounded, as keys are)")
+      ->check(CLI::IsMember(kv_names()))
       ->capture_default_str();
 }
 

@@ -191,8 +191,9 @@ void add_train(CLI::App& app, Session& session) {
       ->check(number_within(1e-9, 10))
       ->capture_default_str();
   verb->add_option("--kv", options->kv,
-                   "Let queries meet keys and values as a cache of this type gives them back: f16, q8_0 or q4_0")
-      ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}));
+                   "Let queries meet keys and values as a cache of this type gives them back: f16, q8_0 or q4_0, "
+                   "the latter two also :rotated")
+      ->check(CLI::IsMember(std::vector<std::string>(kKvTypeNames.begin(), kKvTypeNames.end())));
   verb->add_option("--masters", options->masters, "Directory for the numbers behind the rounded ones, to go on from");
   add_steps(*verb, settings.steps, settings.batch);
   verb->add_option("--accumulate", settings.accumulate, "Batches of a step")

@@ -141,6 +141,7 @@ struct Decoder::State {
         options(given),
         kv(given.kv.value_or(has_quantized_weights(checkpoint) ? KvType::q8_0 : KvType::f16)),
         machine(given_machine) {
+    for (const KeyValueState& state : network.states()) require_rotation(state.head_dim, kv);
     load(checkpoint);
     options.progress = nullptr;
   }
@@ -279,7 +280,7 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   // Memory is given out long before it is there, so a cache that cannot be held would end the process in the middle of
   // a text.
   constexpr std::uint64_t kLittle = 64u << 20;
-  constexpr std::array kBits = {32.0, 16.0, 8.5, 4.5};
+  constexpr std::array kBits = {32.0, 16.0, 8.5, 4.5, 8.5, 4.5};  // by KvType
   double numbers = 0;
   for (const KeyValueState& state : state_->network.states())
     numbers += (state.values_are_keys ? 1 : 2) * static_cast<double>(state.kv_heads * state.head_dim) *

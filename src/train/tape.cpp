@@ -21,7 +21,9 @@ Tape::Tape(const Network& network, NetworkWeights& weights, const TapeOptions& o
       weights_(weights),
       options_(options),
       room_{.machine = machine, .arithmetic = options.arithmetic, .kv = options.kv},
-      borders_(static_cast<std::size_t>(network.num_layers()) + 1) {}
+      borders_(static_cast<std::size_t>(network.num_layers()) + 1) {
+  for (const KeyValueState& state : network.states()) require_rotation(state.head_dim, options.kv);
+}
 
 double Tape::run(std::span<const std::int32_t> ids, const SequenceBatch& batch, const LossFunction& loss, Walk walk) {
   walk_there(ids, batch);

@@ -50,7 +50,8 @@ class KeysAsValues : public testing::TestWithParam<CacheCase> {
 INSTANTIATE_TEST_SUITE_P(All, KeysAsValues,
                          testing::Values(CacheCase{48, KvType::f32}, CacheCase{70, KvType::f32},
                                          CacheCase{48, KvType::f16}, CacheCase{48, KvType::q8_0},
-                                         CacheCase{576, KvType::q8_0}, CacheCase{96, KvType::q4_0}));
+                                         CacheCase{576, KvType::q8_0}, CacheCase{96, KvType::q4_0},
+                                         CacheCase{576, KvType::q8_0_rotated}, CacheCase{96, KvType::q4_0_rotated}));
 
 TEST_P(KeysAsValues, HaveTheSameBitsInEverySetAndCut) {
   const std::vector<float> expected = run(Isa::scalar, KvValues::are_keys, kTokens);

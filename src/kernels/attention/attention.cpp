@@ -50,8 +50,8 @@ struct Setting {
   bool is_cut_into_spans(const AttentionPiece& piece) const {
     return piece.tokens <= block_tokens() && num_spans(piece) > 1;
   }
-  bool coded() const { return type == KvType::q8_0 || type == KvType::q4_0; }
-  std::int32_t offset() const { return type == KvType::q8_0 ? 128 : 8; }
+  bool coded() const { return kv_code_bits(type) != 0; }
+  std::int32_t offset() const { return kv_code_bits(type) == 8 ? 128 : 8; }
 };
 
 // Cuts arrays from memory that the caller has; with none it only counts.
@@ -116,7 +116,7 @@ struct Workspace {
     coded.added = cut.take<float>(rows + kVector);
     coded.bound = cut.take<float>(rows + kVector);
     coded.weights = cut.take<std::uint8_t>(rows * groups * 2 * kKvChunk);
-    coded.panels = cut.take<std::uint8_t>(a.type == KvType::q4_0 ? 2 * a.depth * kKvChunk : 0);
+    coded.panels = cut.take<std::uint8_t>(kv_code_bits(a.type) == 4 ? 2 * a.depth * kKvChunk : 0);
     coded.grids = cut.take<float>((2 * groups + 1) * kKvChunk);
   }
 };
@@ -149,7 +149,7 @@ void take_queries(const Setting& a, const Block& block, const Workspace& w) {
   for (std::size_t r = 0; r < block.rows(a); ++r) {
     float* const query = w.queries + r * a.head_dim;
     std::copy_n(block.piece->queries + block.offset(a, r), a.head_dim, query);
-    if (block.cache().rotates()) hadamard_rotate(query, a.head_dim);
+    if (block.cache().rotates()) block.cache().rotation.turn(query);
     if (a.coded())
       a.kernels.quantize_query(query, a.head_dim, a.scale, a.offset(), w.codes + r * a.depth, w.scales + r * groups,
                                w.biases + r * groups);
@@ -175,7 +175,7 @@ void attend_to_codes(const Setting& a, const Block& block, std::size_t start, co
   const bool is_last = start + kKvChunk >= block.here() + block.tokens;
   const std::size_t next_bytes = is_last ? 0 : s.chunk_bytes();
   if (!s.has_values) keys_as_values(codes(keys), a.depth, a.type, w.turned);
-  const CodedChunk chunk{a.type == KvType::q8_0 ? 8 : 4,
+  const CodedChunk chunk{kv_code_bits(a.type),
                          a.depth,
                          codes(keys),
                          s.has_values ? codes(values) : w.turned,
@@ -255,11 +255,11 @@ void add_sinks(const Setting& a, const Block& block, const Gathered& total) {
 
 void finish(const Setting& a, const Block& block, const Gathered& total) {
   if (!a.sinks.empty()) add_sinks(a, block, total);
-  const bool is_turned = !a.has_values && block.cache().rotates();  // as the keys are that it was gathered of
+  const KvLayer::State& cache = block.cache();
   for (std::size_t r = 0; r < block.rows(a); ++r) {
     float* const out = block.piece->out + block.offset(a, r);
     a.kernels.divide(total.result + r * a.depth, a.head_dim, total.sum[r], out);
-    if (is_turned) hadamard_rotate(out, a.head_dim);  // its own inverse
+    if (cache.gathers_turned()) cache.rotation.turn_back(out);
   }
 }
 

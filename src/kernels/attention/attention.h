@@ -4,9 +4,11 @@
 // two, over fixed chunks of 64 positions in order within spans of 1024, and over spans in order, so that results are
 // the same bits for any number of threads and any cut of the query batch. f32 and f16 caches are multiplied in f32,
 // each sum one chain of fused multiply-adds; quantized ones in integers (coded_chunk.h), keys and queries rotated by a
-// Hadamard transform before they are rounded, which spreads a few large dimensions over all.
+// Hadamard transform before they are rounded, which spreads a few large dimensions over all. The rotated types turn
+// values alike, and what was gathered of them back (QuaRot, Ashkboos et al. 2024, arXiv:2404.00456, section 4).
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,9 +21,22 @@
 
 namespace nibble {
 
-enum class KvType { f32, f16, q8_0, q4_0 };
-std::string_view kv_type_name(KvType type);  // "f32", "f16", "q8_0", "q4_0"
+enum class KvType { f32, f16, q8_0, q4_0, q8_0_rotated, q4_0_rotated };
+inline constexpr std::array<std::string_view, 6> kKvTypeNames = {"f32",  "f16",          "q8_0",
+                                                                 "q4_0", "q8_0:rotated", "q4_0:rotated"};
+std::string_view kv_type_name(KvType type);
 std::optional<KvType> parse_kv_type(std::string_view name);
+
+// Bits of a code; 0 where floats are kept.
+constexpr int kv_code_bits(KvType type) {
+  if (type == KvType::f32 || type == KvType::f16) return 0;
+  return type == KvType::q8_0 || type == KvType::q8_0_rotated ? 8 : 4;
+}
+// Whether values are turned before they are rounded, as keys are in all types of codes.
+constexpr bool turns_values(KvType type) { return type == KvType::q8_0_rotated || type == KvType::q4_0_rotated; }
+// Error(unsupported) names a head dimension that is not a multiple of 4 where values are turned: too few dimensions
+// would share what is large.
+void require_rotation(std::size_t head_dim, KvType type);
 
 // are_keys: what a query gathers is of the keys themselves, which are kept once (latent vectors).
 enum class KvValues { own, are_keys };

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/half.h"
+#include "base/random.h"
 #include "base/round_up.h"
 #include "kernels/attention/kv_layout.h"
 #include "kernels/attention/kv_rounding.h"
@@ -14,10 +15,6 @@
 
 namespace nibble {
 namespace {
-
-bool quantized(KvType type) { return type == KvType::q8_0 || type == KvType::q4_0; }
-
-constexpr std::string_view kTypeNames[] = {"f32", "f16", "q8_0", "q4_0"};
 
 std::size_t checked_capacity(std::size_t capacity) {
   constexpr std::size_t kMost = std::size_t{1} << 31;
@@ -33,13 +30,14 @@ struct Group {
   std::int8_t codes[kKvGroup] = {};
 };
 
-Group quantize_group(const float* x, std::size_t count, int lowest, int highest) {
+Group quantize_group(const float* x, std::size_t count, KvType type) {
+  // 8 bits: codes -127..127. 4 bits: -8..7, and the extreme is given the code -8, as in q4_0.
+  const int bits = kv_code_bits(type), lowest = bits == 8 ? -127 : -8, highest = bits == 8 ? 127 : 7;
   Group g;
   float extreme = 0;  // the number of largest magnitude, with its sign
   for (std::size_t i = 0; i < count; ++i)
     if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
-  // 8 bits: codes -127..127. 4 bits: -8..7, and the extreme is given the code -8, as in q4_0.
-  const float scale = lowest == -8 ? extreme / -8.0f : std::fabs(extreme) / static_cast<float>(highest);
+  const float scale = bits == 4 ? extreme / -8.0f : std::fabs(extreme) / static_cast<float>(highest);
   g.scale = f32_to_f16(scale);
   const float stored = f16_to_f32(g.scale), inverse = stored != 0 ? 1.0f / stored : 0.0f;
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, ties to even
@@ -52,11 +50,19 @@ Group quantize_group(const float* x, std::size_t count, int lowest, int highest)
 
 }  // namespace
 
-std::string_view kv_type_name(KvType type) { return kTypeNames[static_cast<std::size_t>(type)]; }
+std::string_view kv_type_name(KvType type) { return kKvTypeNames[static_cast<std::size_t>(type)]; }
 std::optional<KvType> parse_kv_type(std::string_view name) {
-  const auto* const found = std::ranges::find(kTypeNames, name);
-  if (found == std::end(kTypeNames)) return std::nullopt;
-  return static_cast<KvType>(found - std::begin(kTypeNames));
+  const auto* const found = std::ranges::find(kKvTypeNames, name);
+  if (found == kKvTypeNames.end()) return std::nullopt;
+  return static_cast<KvType>(found - kKvTypeNames.begin());
+}
+
+void require_rotation(std::size_t head_dim, KvType type) {
+  if (turns_values(type) && head_dim % 4 != 0)
+    throw Error(ErrorKind::unsupported,
+                "keys and values cannot be rotated where a head's dimensions are no multiple of 4; choose " +
+                    std::string(kv_code_bits(type) == 8 ? "q8_0" : "q4_0") +
+                    "; dimensions: " + std::to_string(head_dim));
 }
 
 // Of two runs that lie apart: the sums in place of the first, the differences in place of the second.
@@ -90,21 +96,42 @@ void hadamard_rotate(float* x, std::size_t size) {
   }
 }
 
+HeadRotation::HeadRotation(std::size_t head_dim, KvType type) : head_dim_(head_dim) {
+  if (!turns_values(type)) return;
+  Random random(head_dim);
+  for (std::size_t i = 0; i < head_dim; ++i) signs_.push_back(random.below(2) != 0 ? -1.0f : 1.0f);
+}
+
+void HeadRotation::change_signs(float* x) const {
+  for (std::size_t i = 0; i < signs_.size(); ++i) x[i] *= signs_[i];
+}
+
+void HeadRotation::turn(float* x) const {
+  change_signs(x);
+  hadamard_rotate(x, head_dim_);
+}
+
+void HeadRotation::turn_back(float* x) const {
+  hadamard_rotate(x, head_dim_);  // its own inverse
+  change_signs(x);
+}
+
 void round_as_cached(std::span<float> numbers, std::size_t head_dim, KvType type, CachedNumbers which,
                      ThreadPool& pool) {
   if (type == KvType::f32) return;
-  const bool rotates = which == CachedNumbers::keys && quantized(type);
+  const bool is_coded = kv_code_bits(type) != 0, turns = which == CachedNumbers::keys ? is_coded : turns_values(type);
+  const HeadRotation rotation(head_dim, type);
   pool.parallel_for(numbers.size() / head_dim, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t head = begin; head < end; ++head) {
       float* const x = &numbers[head * head_dim];
-      if (rotates) hadamard_rotate(x, head_dim);
+      if (turns) rotation.turn(x);
       for (std::size_t d = 0; d < head_dim && type == KvType::f16; ++d) x[d] = f16_to_f32(f32_to_f16(x[d]));
-      for (std::size_t d = 0; d < head_dim && quantized(type); d += kKvGroup) {
+      for (std::size_t d = 0; d < head_dim && is_coded; d += kKvGroup) {
         const std::size_t n = std::min(kKvGroup, head_dim - d);
-        const Group g = type == KvType::q8_0 ? quantize_group(x + d, n, -127, 127) : quantize_group(x + d, n, -8, 7);
+        const Group g = quantize_group(x + d, n, type);
         for (std::size_t i = 0; i < n; ++i) x[d + i] = f16_to_f32(g.scale) * static_cast<float>(g.codes[i]);
       }
-      if (rotates) hadamard_rotate(x, head_dim);  // its own inverse
+      if (turns) rotation.turn_back(x);
     }
   });
 }
@@ -113,22 +140,22 @@ KvShape::KvShape(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_
     : capacity(checked_capacity(capacity_)),
       kv_heads(kv_heads_),
       head_dim(head_dim_),
-      depth(round_up(head_dim_, quantized(type_) ? kKvGroup : 16)),
+      depth(round_up(head_dim_, kv_code_bits(type_) != 0 ? kKvGroup : 16)),
       type(type_),
       has_values(values == KvValues::own) {
   const std::size_t elements = kKvChunk * depth;
-  code_bytes = type == KvType::f32    ? elements * 4
-               : type == KvType::f16  ? elements * 2
-               : type == KvType::q8_0 ? elements
-                                      : elements / 2;
-  scale_bytes = quantized(type) ? elements / kKvGroup * 2 : 0;
+  const std::size_t bits = type == KvType::f32   ? 32
+                           : type == KvType::f16 ? 16
+                                                 : static_cast<std::size_t>(kv_code_bits(type));
+  code_bytes = elements * bits / 8;
+  scale_bytes = kv_code_bits(type) != 0 ? elements / kKvGroup * 2 : 0;
   num_chunks = round_up(capacity, kKvChunk) / kKvChunk;
   if (chunk_bytes() != 0 && kv_heads != 0 && num_chunks > (std::size_t{1} << 46) / chunk_bytes() / kv_heads)
     throw Error(ErrorKind::resource, "key/value cache beyond any memory; positions: " + std::to_string(capacity));
 }
 
 KvLayer::State::State(const KvShape& shape)
-    : KvShape(shape), bytes(num_pages() * whole_page_bytes()), places(num_pages()) {
+    : KvShape(shape), rotation(head_dim, type), bytes(num_pages() * whole_page_bytes()), places(num_pages()) {
   spare.reserve(num_pages());
   occupied.reserve(num_pages());
 }
@@ -153,7 +180,7 @@ void keys_as_values(const float* keys, std::size_t depth, float* values) {
 }
 
 void keys_as_values(const std::uint8_t* keys, std::size_t depth, KvType type, std::uint8_t* values) {
-  if (type == KvType::q4_0) {
+  if (kv_code_bits(type) == 4) {
     for (std::size_t d = 0; d < depth; ++d)
       for (std::size_t j = 0; j < kKvChunk; ++j) {
         const std::uint8_t both = keys[key_byte(d, j, 4)];
@@ -178,9 +205,9 @@ void KvLayer::State::store_codes(const float* x, std::size_t position, bool of_k
   std::uint16_t* const scales = reinterpret_cast<std::uint16_t*>(chunk + code_bytes);
   for (std::size_t d = 0; d < head_dim; d += kKvGroup) {
     const std::size_t n = std::min(kKvGroup, head_dim - d);
-    const Group g = type == KvType::q8_0 ? quantize_group(x + d, n, -127, 127) : quantize_group(x + d, n, -8, 7);
+    const Group g = quantize_group(x + d, n, type);
     scales[d / kKvGroup * kKvChunk + j] = g.scale;
-    const int bits = type == KvType::q8_0 ? 8 : 4;
+    const int bits = kv_code_bits(type);
     const std::size_t apart = of_keys ? 4 : 16;
     for (std::size_t i = 0; i < kKvGroup; ++i) {
       if (bits == 4 && i / apart % 2 == 1) continue;
@@ -267,17 +294,17 @@ void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool)
   const auto store_head = [](const AttentionPiece& piece, std::size_t head) {
     const KvLayer::State& s = piece.cache->state();
     assert(piece.position <= s.capacity && piece.tokens <= s.capacity - piece.position);
-    std::vector<float> rotated(s.rotates() ? s.head_dim : 0);
+    std::vector<float> turned(s.rotates() ? s.head_dim : 0);
+    const auto as_stored = [&](const float* x, bool turns) -> const float* {
+      if (!turns) return x;
+      std::copy_n(x, s.head_dim, turned.data());
+      s.rotation.turn(turned.data());
+      return turned.data();
+    };
     for (std::size_t t = 0; t < piece.tokens; ++t) {
       const std::size_t at = (t * s.kv_heads + head) * s.head_dim;
-      const float* key = piece.keys + at;
-      if (s.rotates()) {
-        std::copy_n(key, s.head_dim, rotated.data());
-        hadamard_rotate(rotated.data(), s.head_dim);
-        key = rotated.data();
-      }
-      s.store_key(head, piece.position + t, key);
-      if (s.has_values) s.store_value(head, piece.position + t, piece.values + at);
+      s.store_key(head, piece.position + t, as_stored(piece.keys + at, s.rotates()));
+      if (s.has_values) s.store_value(head, piece.position + t, as_stored(piece.values + at, turns_values(s.type)));
     }
   };
   std::size_t tokens = 0;

@@ -40,9 +40,30 @@ struct KvShape {
   std::size_t whole_page_bytes() const { return kPageChunks * kv_heads * chunk_bytes(); }
 };
 
+// The orthonormal Hadamard transform of each run of 2^n elements of x, where 2^n is the largest power of two that
+// divides size. Spreads outliers over the run; applied to keys and queries alike it leaves their products as they are.
+void hadamard_rotate(float* x, std::size_t size);
+
+// What a head's numbers are turned by before they are rounded: that transform, in the rotated types behind signs that
+// follow from the head dimension, without which what values have in common would add up in a run's first. Types of
+// floats are not to be turned.
+class HeadRotation {
+ public:
+  HeadRotation(std::size_t head_dim, KvType type);
+  void turn(float* x) const;
+  void turn_back(float* x) const;
+
+ private:
+  void change_signs(float* x) const;
+
+  std::size_t head_dim_;
+  std::vector<float> signs_;  // [head_dim], 1 and -1; empty: ones
+};
+
 struct KvLayer::State : KvShape {
   explicit State(const KvShape& shape);
 
+  HeadRotation rotation;
   ResidentBytes bytes;              // [places, whole_page_bytes]
   std::vector<std::size_t> places;  // by position / kKvPage; those of first_page .. end_page - 1 are there
   std::size_t first_page = 0, end_page = 0;
@@ -50,8 +71,9 @@ struct KvLayer::State : KvShape {
   std::vector<std::size_t> occupied;  // bytes, by place: of the largest page that it has held
 
   // Keys, and the queries that meet them, are rotated where they are rounded: a few dimensions of keys are far larger
-  // than the others of their group.
-  bool rotates() const { return type == KvType::q8_0 || type == KvType::q4_0; }
+  // than the others of their group. What is gathered is turned back where values were, or where it is of keys.
+  bool rotates() const { return kv_code_bits(type) != 0; }
+  bool gathers_turned() const { return has_values ? turns_values(type) : rotates(); }
 
   // One chunk of a head: codes, then (quantized types) scales.
   std::byte* keys(std::size_t head, std::size_t chunk) const {
@@ -72,9 +94,5 @@ struct KvLayer::State : KvShape {
 // A chunk of keys as values, where they are one: of floats [depth, 64] as [64, depth], of codes their lines.
 void keys_as_values(const float* keys, std::size_t depth, float* values);
 void keys_as_values(const std::uint8_t* keys, std::size_t depth, KvType type, std::uint8_t* values);
-
-// The orthonormal Hadamard transform of each run of 2^n elements of x, where 2^n is the largest power of two that
-// divides size. Spreads outliers over the run; applied to keys and queries alike it leaves their products as they are.
-void hadamard_rotate(float* x, std::size_t size);
 
 }  // namespace nibble

@@ -105,6 +105,10 @@ KeyValueStorage LoadedModel::keys_values() const noexcept {
       return KeyValueStorage::q8_0;
     case KvType::q4_0:
       return KeyValueStorage::q4_0;
+    case KvType::q8_0_rotated:
+      return KeyValueStorage::q8_0_rotated;
+    case KvType::q4_0_rotated:
+      return KeyValueStorage::q4_0_rotated;
   }
   return KeyValueStorage::f32;
 }

@@ -17,9 +17,8 @@ namespace {
 // What is lost by keeping keys and values in so few bits is a loss of the candidate's: an original has f16 beside them.
 std::optional<KvType> original_kv(const EvaluateRequest& request) {
   if (const auto kv = api::kv_of(request.original_keys_values)) return kv;
-  const KeyValueStorage storage = request.arithmetic.keys_values;
-  const bool is_coded = storage == KeyValueStorage::q8_0 || storage == KeyValueStorage::q4_0;
-  return is_coded ? std::optional(KvType::f16) : std::nullopt;
+  const auto kv = api::kv_of(request.arithmetic.keys_values);
+  return kv && kv_code_bits(*kv) != 0 ? std::optional(KvType::f16) : std::nullopt;
 }
 
 JudgeOptions judge_options(const EvaluateRequest& request) {

@@ -76,6 +76,10 @@ std::optional<KvType> kv_of(KeyValueStorage storage) {
       return KvType::q8_0;
     case KeyValueStorage::q4_0:
       return KvType::q4_0;
+    case KeyValueStorage::q8_0_rotated:
+      return KvType::q8_0_rotated;
+    case KeyValueStorage::q4_0_rotated:
+      return KvType::q4_0_rotated;
   }
   return std::nullopt;
 }
