@@ -7,6 +7,7 @@
 #include <fstream>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "base/error_kind.h"
 #include "engine/decoder.h"
@@ -284,6 +285,29 @@ TEST(ApiLoad, SaysWhatItCannotDo) {
                                    .machine = {.threads = 1, .instruction_set = InstructionSet::scalar}});
   EXPECT_EQ(scalar.instruction_set(), InstructionSet::scalar);
   EXPECT_EQ(scalar.keys_values(), KeyValueStorage::q4_0);
+}
+
+TEST(ApiLoad, CachesOfEveryTypeSayNearlyTheSame) {
+  const Model model = open_model(kTale);
+  std::vector<std::vector<float>> seen;
+  for (const auto& [storage, most] :
+       {std::pair(KeyValueStorage::f32, 0.0), std::pair(KeyValueStorage::f16, 1e-6),
+        std::pair(KeyValueStorage::q8_0, 1e-3), std::pair(KeyValueStorage::q8_0_rotated, 1e-3),
+        std::pair(KeyValueStorage::q4_0, 0.1), std::pair(KeyValueStorage::q4_0_rotated, 0.1)}) {
+    LoadedModel loaded(model, {.arithmetic = {.keys_values = storage}});
+    EXPECT_EQ(loaded.keys_values(), storage);
+    Sequence sequence = loaded.new_sequence(40);
+    const auto logits =
+        loaded.next_logits(sequence, some_tokens(33, static_cast<std::int32_t>(loaded.vocabulary()), 1));
+    const std::vector<float>& now = seen.emplace_back(logits.begin(), logits.end());
+    double squares = 0, differences = 0;
+    for (std::size_t i = 0; i < now.size(); ++i) {
+      squares += seen.front()[i] * seen.front()[i];
+      differences += (now[i] - seen.front()[i]) * (now[i] - seen.front()[i]);
+    }
+    EXPECT_LE(differences, most * squares) << static_cast<int>(storage);
+    EXPECT_EQ(std::ranges::count(seen, now), 1) << static_cast<int>(storage);
+  }
 }
 
 class ApiVerdict : public testing::Test {
