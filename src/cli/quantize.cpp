@@ -333,6 +333,7 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
                                  .runtime = options.request.runtime,
                                  .exclude = options.request.exclude,
                                  .containers = options.containers,
+                                 .learning = options.request.learning,
                                  .seed = options.request.calibration.sampling.seed,
                                  .writes = !options.request.dry_run},
                                 session);

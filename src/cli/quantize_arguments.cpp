@@ -12,6 +12,7 @@
 #include "cli/places.h"
 #include "cli/verbs.h"
 #include "evaluate/acceptance.h"
+#include "net/quantize/net_method.h"
 #include "nibble/error.h"
 #include "pipeline/convert/several_containers.h"
 #include "pipeline/export/container.h"
@@ -229,7 +230,8 @@ void add_methods(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option(
           "--method", arguments.request.method,
           "How values are chosen: rtn, mse, imatrix, table, awq, smoothquant, gptq, descent; signround, blockwise: "
-          "gptq, then each layer learns to give what the original's does")
+          "gptq, then each layer learns to give what the original's does. Of a net: " +
+              net_method_names() + " (default rtn; of int4 descent)")
       ->capture_default_str();
   verb.add_option(
       "--transform", arguments.request.transform,
@@ -240,13 +242,18 @@ void add_methods(CLI::App& verb, QuantizeArguments& arguments) {
                   "Of smoothquant: how much range moves into the weights (default 0.5)")
       ->check(number_within(0, 1));
   LearningOptions& learning = arguments.request.learning;
-  verb.add_option("--steps", learning.steps, "Of signround and blockwise: steps in which a layer learns (default 200)")
+  verb.add_option("--steps", learning.steps,
+                  "Of signround, blockwise and adaround: steps in which a layer learns (default 200; of adaround 1000)")
       ->check(count_within(1, 1'000'000));
-  verb.add_option("--batch", learning.batch, "Of the same: calibration windows in a step (default 8)")
+  verb.add_option("--batch", learning.batch,
+                  "Of the same: calibration windows in a step (default 8); of adaround places of a layer's result "
+                  "(default 512)")
       ->check(count_within(1, 4096));
-  verb.add_option("--rate", learning.rate,
-                  "Of signround how far what is rounded goes in a step at first, in distances between two points "
-                  "(default 1 / steps); of blockwise the share of the way to where its error is least (default 0.1)")
+  verb.add_option(
+          "--rate", learning.rate,
+          "Of signround how far what is rounded goes in a step at first, in distances between two points "
+          "(default 1 / steps); of blockwise the share of the way to where its error is least (default 0.1); of "
+          "adaround Adam's (default 0.01)")
       ->check(number_within(1e-9, 1));
 }
 

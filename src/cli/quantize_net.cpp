@@ -11,6 +11,7 @@
 #include "base/letter_case.h"
 #include "cli/option_checks.h"
 #include "cli/places.h"
+#include "net/quantize/net_method.h"
 #include "nibble/error.h"
 #include "pipeline/net/quantize_net_file.h"
 #include "report/net_quantize_report.h"
@@ -24,7 +25,7 @@ constexpr std::array kOfNets = {"model",      "--method",   "--format",         
                                 "--generate", "--max-drop", "--metric",         "--equalize", "--correct-biases",
                                 "--exclude",  "--for",      "--activation-fit", "--seed",     "--shape",
                                 "--constant", "--dry-run",  "--json",           "--threads",  "--dynamic",
-                                "--help",     "--to"};
+                                "--help",     "--to",       "--steps",          "--batch",    "--rate"};
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::invalid_argument, message); }
 
@@ -35,23 +36,25 @@ std::optional<bool> choice_of(const std::string& word, const char* option) {
   return word == "on";
 }
 
-unsigned bits_of(const std::string& format) {
+void read_format(const std::string& format, NetQuantizeOptions& options) {
   const std::string name = lower_case(format);
-  if (name == "int8" || name == "int8:row") return 8;
-  if (name == "int4" || name == "int4:row") return 4;
-  refuse(
-      fmt::format("nets are quantized as int8 (weights by channel, values between layers by tensor) or as int4 "
-                  "(weights by channel, alone): {}",
-                  format));
+  options.weight_bits = name.starts_with("int4") ? 4 : 8;
+  if (name == "int8" || name == "int8:row" || name == "int4" || name == "int4:row") return;
+  if (name != "int8:tensor")
+    refuse(fmt::format(
+        "nets are quantized as int8 (weights by channel, values between layers by tensor), as int8:tensor (weights "
+        "by tensor, too) or as int4 (weights by channel, alone): {}",
+        format));
+  options.weight_grain = WeightGrain::tensor;
 }
 
-// Of weights in 4 bits what looks at the inputs; those in 8 have little to gain.
-std::string method_of(const std::string& given, unsigned bits) {
-  if (given.empty()) return bits < 8 ? "descent" : "rtn";
-  constexpr std::array<std::string_view, 5> kMethods = {"rtn", "mse", "imatrix", "gptq", "descent"};
-  if (std::ranges::find(kMethods, given) == kMethods.end())
-    refuse(fmt::format("weights of nets are rounded by rtn, mse, imatrix, gptq or descent: {}", given));
-  return given;
+// Of a method that learns.
+void read_learning(const CLI::App& verb, const LearningOptions& given, AdaptiveRoundingOptions& learning, bool learns) {
+  for (const char* const option : {"--steps", "--batch", "--rate"})
+    refuse_without_effect(verb, option, learns, "of nets without --method adaround");
+  learning.steps = given.steps.value_or(learning.steps);
+  learning.batch = given.batch.value_or(learning.batch);
+  learning.rate = given.rate.value_or(learning.rate);
 }
 
 NetRuntime runtime_of(const std::string& name) {
@@ -135,11 +138,13 @@ void quantize_net_command(const CLI::App& verb, const NetQuantizeArguments& argu
   for (const NetOutput& output : request.outputs)
     for (const std::filesystem::path& file : output.files()) outputs.writes_file("--output", file);
   outputs.judge();
-  if (verb.count("--seed") > 0) request.seed = shared.seed;
-  refuse_without_effect(verb, "--seed", arguments.generates, "without --generate");
   NetQuantizeOptions& options = request.quantize;
-  options.weight_bits = bits_of(shared.format);
-  options.method = method_of(verb.count("--method") > 0 ? shared.method : "", options.weight_bits);
+  read_format(shared.format, options);
+  options.method = verb.count("--method") > 0 ? shared.method : default_net_method(options.weight_bits);
+  const bool learns = find_net_method(options.method, options.weight_bits).learns;
+  read_learning(verb, shared.learning, options.learning, learns);
+  refuse_without_effect(verb, "--seed", arguments.generates || learns, "without --generate or --method adaround");
+  if (verb.count("--seed") > 0) options.learning.seed = request.seed = shared.seed;
   options.runtime = runtime_of(shared.runtime);
   options.is_dynamic = arguments.is_dynamic;
   options.metric = metric_of(arguments.metric);

@@ -9,6 +9,7 @@
 
 #include "cli/net_command.h"
 #include "cli/session.h"
+#include "nibble/quantize.h"
 
 namespace nibble::cli {
 
@@ -24,6 +25,7 @@ struct NetQuantizeArguments {
 struct SharedQuantizeArguments {
   std::string model, format, output, method, activation_fit, runtime;
   std::vector<std::string> exclude, containers;
+  LearningOptions learning;
   std::uint64_t seed = 0;
   bool writes = true;
 };

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,10 +20,13 @@ struct WeightCodes {
   unsigned bits = 8;  // that hold the codes with their signs; 1: codes are -1 and 1
   std::uint64_t rows = 0;
   std::vector<std::int8_t> codes;
-  std::vector<float> scales;  // by row
-  bool is_dynamic = false;    // what they multiply is rounded when the net runs, by its range then
+  std::vector<float> scales;   // by row
+  bool has_one_scale = false;  // all of them are the same, and files have it once
+  bool is_dynamic = false;     // what they multiply is rounded when the net runs, by its range then
 
   std::uint64_t cols() const { return rows == 0 ? 0 : codes.size() / rows; }
+  // As files have them: by row, or one.
+  std::span<const float> stored_scales() const { return std::span(scales).first(has_one_scale ? 1 : scales.size()); }
 };
 
 using NetCodes = std::map<std::string, WeightCodes, std::less<>>;  // by part

@@ -36,6 +36,8 @@ constexpr std::array kSplit = {Names("splits"), Names("shard"), Names("shards"),
 constexpr std::array kRaw = {Names("bf16"), Names("f32")};
 constexpr std::array kSearch = {Names("least squares")};
 constexpr std::array kSignRound = {Names("autoround")};
+constexpr std::array kAdaRound = {Names("adaptive rounding")};
+constexpr std::array kCrossLayer = {Names("cle"), Names("cross-layer equalization")};
 constexpr std::array kBlockwise = {Names("efficientqat"), Names("block-ap")};
 constexpr std::array kHessian = {Names("moment"), Names("moments"), Names("second moment")};
 constexpr std::array kGuided = {Names("guidedquant"), Names("guided:4")};
@@ -127,6 +129,26 @@ constexpr Term kOwn[] = {
       "gptq；随后一层的编码与网格根据整层输出的误差学习：凡梯度与曲率表明单独改变即可降低误差的编码就改变，如此反复。保"
       "存的是在未参与学习的窗口上最好的状态；之后可用 nibble distill 继续。"},
      "nibble quantize MODEL -f int2:g64 --method blockwise --text calibration.txt -o small"},
+    {TermKind::method,
+     "adaround",
+     kAdaRound,
+     {"Of small nets: whether each weight goes to the point below or above it is learned, layer by layer, from what "
+      "the "
+      "layer makes of samples when the layers before it are rounded. It begins from what descent (of int8: rtn) chose, "
+      "and a layer takes what it learned where that leaves less error on samples that are held out.",
+      "用于小型网络：逐层学习每个权重向下还是向上取整，依据是前面各层取整之后，该层由样本得到的输出。从 descent（int8 "
+      "为 "
+      "rtn）的结果出发；只有在留出样本上误差更小的层才采用学到的结果。"},
+     "nibble quantize net.onnx -f int4 --method adaround --samples inputs.npy -o net4.onnx"},
+    {TermKind::stage,
+     "equalize",
+     kCrossLayer,
+     {"Of small nets: channels of consecutive layers are scaled against each other until both have the same range, "
+      "which leaves what the net computes as it is. It decides where weights have one scale for a whole tensor "
+      "(int8:tensor); by default it is kept where it helps.",
+      "用于小型网络：相邻两层的通道互相缩放，直到范围相同，网络的计算结果不变。当整个张量只有一个尺度（int8:tensor）时"
+      "起决定作用；默认只在有帮助时采用。"},
+     "nibble quantize net.onnx -f int8:tensor --equalize on --samples inputs.npy -o net8.onnx"},
     {TermKind::stage,
      "transform",
      kNone,

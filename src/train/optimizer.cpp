@@ -56,21 +56,6 @@ void judge(const OptimizerSettings& settings, std::span<const Parameter> paramet
              settings);
 }
 
-// What loops read: the numbers as they are multiplied with.
-struct AdamWStep {
-  float keep, mean_share, square_keep, square_share, size, root, epsilon;
-};
-
-void take_step(const AdamWStep& by, std::span<const float> gradient, float factor, std::span<float> values,
-               std::span<float> mean, std::span<float> square) {
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const float slope = factor * gradient[i];
-    mean[i] = mean[i] + by.mean_share * (slope - mean[i]);
-    square[i] = by.square_keep * square[i] + by.square_share * slope * slope;
-    values[i] = by.keep * values[i] - by.size * (mean[i] / (std::sqrt(square[i]) / by.root + by.epsilon));
-  }
-}
-
 void take_step(float size, std::span<const float> gradient, float factor, std::span<float> values) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     const float slope = factor * gradient[i];
@@ -133,7 +118,6 @@ Optimizer::Optimizer(const OptimizerSettings& settings, std::span<const Paramete
 
 void Optimizer::step(std::span<const Parameter> parameters, const StepScale& scale, Machine& machine) {
   const bool is_first = steps_++ == 0;
-  const auto count = static_cast<double>(steps_);
   const auto factor = static_cast<float>(scale.gradient_factor);
   for (std::size_t p = 0; p < parameters.size(); ++p) {
     const Parameter& parameter = parameters[p];
@@ -147,14 +131,7 @@ void Optimizer::step(std::span<const Parameter> parameters, const StepScale& sca
                        });
                      },
                      [&](const AdamWSettings& adam) {
-                       const double rate = adam.rate * scale.rate_factor;
-                       const AdamWStep by{static_cast<float>(1 - rate * adam.weight_decay),
-                                          static_cast<float>(1 - adam.beta1),
-                                          static_cast<float>(adam.beta2),
-                                          static_cast<float>(1 - adam.beta2),
-                                          static_cast<float>(rate / (1 - std::pow(adam.beta1, count))),
-                                          static_cast<float>(std::sqrt(1 - std::pow(adam.beta2, count))),
-                                          static_cast<float>(adam.epsilon)};
+                       const AdamWStep by = adamw_step(adam, scale.rate_factor, steps_);
                        in_pieces(values.size(), machine.pool, [&](std::size_t begin, std::size_t size) {
                          take_step(by, parameter.gradient.subspan(begin, size), factor, values.subspan(begin, size),
                                    first.subspan(begin, size), std::span(second_[p]).subspan(begin, size));

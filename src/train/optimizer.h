@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "kernels/machine.h"
+#include "kernels/training/adam_step.h"
 #include "train/parameter.h"
 
 namespace nibble {
@@ -29,10 +30,6 @@ namespace nibble {
 struct SgdSettings {
   double rate = 0.01, momentum = 0.9, weight_decay = 0;
   bool is_nesterov = false;
-};
-
-struct AdamWSettings {
-  double rate = 1e-3, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.01;
 };
 
 struct MuonSettings {

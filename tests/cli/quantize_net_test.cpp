@@ -61,6 +61,15 @@ TEST_F(QuantizeNetCommand, WritesAFileThatRuns) {
   EXPECT_EQ(four["opset"], 21);
   EXPECT_EQ(four["layers"][0]["arithmetic"], "weights in int4");
   run("run q4.onnx --input i.npy -o y.npy", 0);
+  const std::string learned = "quantize " + net("classifier.onnx") + " -f int4 --samples s.npy -o q4.onnx --json ";
+  EXPECT_TRUE(nlohmann::json::parse(run(learned + "--method adaround --steps 20 --seed 2", 0).out)["layers_learned"]
+                  .is_number());
+  EXPECT_NE(run(learned + "--steps 20", 2).error.find("without --method adaround"), std::string::npos);
+  const auto tensor = nlohmann::json::parse(
+      run("quantize " + net("classifier.onnx") + " -f int8:tensor --samples s.npy -o qt.onnx --json", 0).out);
+  EXPECT_EQ(tensor["weight_scales"], "tensor");
+  EXPECT_LT(tensor["bytes"], json["bytes"]);
+  run("run qt.onnx --input i.npy -o y.npy", 0);
 }
 
 TEST_F(QuantizeNetCommand, WritesSeveralContainersOfOneQuantization) {
@@ -232,7 +241,7 @@ TEST_F(QuantizeNetCommand, RefusesWhatMeansNothing) {
   EXPECT_NE(error_of("--samples s.npy -o q.gguf", 2).find("written as .onnx"), std::string::npos);
   EXPECT_NE(error_of("--samples s.npy -o s.npy", 2).find("--samples"), std::string::npos);
   EXPECT_NE(error_of("--samples s.npy -o q.onnx --embedding q8_0", 2).find("--embedding"), std::string::npos);
-  EXPECT_NE(error_of("--samples s.npy -o q.onnx --method awq", 2).find("gptq or descent"), std::string::npos);
+  EXPECT_NE(error_of("--samples s.npy -o q.onnx --method awq", 2).find("descent, adaround: awq"), std::string::npos);
   EXPECT_NE(error_of("--samples s.npy -o q.onnx --equalize maybe", 2).find("auto, on or off"), std::string::npos);
   EXPECT_NE(error_of("--samples s.npy -o q.onnx --for vllm", 2).find("tensorrt"), std::string::npos);
   EXPECT_NE(error_of("--samples s.npy -o q.onnx --exclude nothing", 2).find("has a name like nothing"),

@@ -301,6 +301,31 @@ TEST_F(QuantizeNet, WeightsStandWithinHalfAStep) {
   EXPECT_EQ(coarse.scales, (std::vector<float>{0.5F, 1}));
 }
 
+TEST_F(QuantizeNet, WeightsOfATensorShareAScale) {
+  if (!has_onnx()) GTEST_SKIP() << kOnnxMissing;
+  const Net net = classifier();
+  const std::vector<NetSample> samples = normal_samples(net, 8);
+  const NetQuantizeOptions options{.weight_grain = WeightGrain::tensor, .max_drop = 100};
+  const NetQuantization made = quantize_net(net, samples, options, machine_);
+  for (const auto& [part, codes] : made.codes) {
+    EXPECT_TRUE(codes.has_one_scale) << part;
+    EXPECT_EQ(std::ranges::count(codes.scales, codes.scales[0]), static_cast<std::ptrdiff_t>(codes.rows)) << part;
+    EXPECT_EQ(std::abs(*std::ranges::max_element(codes.codes, {}, [](int code) { return std::abs(code); })), 127);
+  }
+  const OnnxModel model = spell_onnx(made.net, made.codes);
+  std::size_t weights = 0;
+  for (const OnnxNode& node : model.nodes) {
+    if (node.op != "DequantizeLinear" || stored(model, node.inputs[0]) == nullptr) continue;
+    ++weights;  // and biases
+    EXPECT_TRUE(stored(model, node.inputs[1])->dims.empty());
+    EXPECT_TRUE(node.attributes.empty());
+  }
+  EXPECT_EQ(weights, 6u);
+  const std::string bytes = serialize_onnx(model);
+  const Net again = read_onnx_net(std::as_bytes(std::span(bytes)), "again.onnx", {});
+  EXPECT_EQ(evaluate(again, samples[0], nullptr), evaluate(made.net, samples[0], nullptr));
+}
+
 TEST_F(QuantizeNet, FourBitsThatLookAtInputsLoseLess) {
   if (!has_onnx()) GTEST_SKIP() << kOnnxMissing;
   const Net net = classifier();

@@ -327,8 +327,7 @@ class OnnxExport {
         return coded_weight(part, coded->second, use.shape, turns);
       const std::span<const float> numbers = net_.weight(part);
       if (use.role == TensorRole::bias)
-        if (const std::vector<float> scales = sum_scales(part, node); !scales.empty())
-          return coded_bias(part, numbers, scales);
+        if (const std::optional<WeightCodes> sums = sums_of(part, node)) return coded_bias(part, numbers, *sums);
       if (!turns) return constant(part, OnnxType::f32, use.shape, bytes_of(numbers));
       return constant(part + "/columns", OnnxType::f32, {use.shape[1], use.shape[0]},
                       bytes_of(std::span<const float>(turned(numbers, use.shape[0]))));
@@ -361,14 +360,21 @@ class OnnxExport {
     const OnnxType type = bits == 4 ? OnnxType::i4 : OnnxType::i8;
     const std::string stored = free_name(key + "/codes"), scales = free_name(part + "/scales");
     model_.initializers.push_back({stored, type, dims, packed(ordered, bits)});
-    model_.initializers.push_back(
-        {scales, OnnxType::f32, {codes.rows}, bytes_of(std::span<const float>(codes.scales))});
-    const std::string zero = code_zeros(type, codes.rows, bits);
+    model_.initializers.push_back({scales, OnnxType::f32, shape_of_scales(codes), bytes_of(codes.stored_scales())});
+    const std::string zero = code_zeros(type, shape_of_scales(codes), bits);
     std::string name = emit("DequantizeLinear", {stored, scales, zero}, free_name(is_split ? key + "/rows" : key),
-                            {{"axis", std::int64_t{turns ? 1 : 0}}});
+                            axis_of_scales(codes, turns ? 1 : 0));
     if (is_split) name = emit("Reshape", {name, integers({shape.begin(), shape.end()})}, free_name(key));
     coded_.emplace(key, name);
     return name;
+  }
+
+  // One scale for all is a number without an axis: versions of runtimes differ in whether they take one along with it.
+  static std::vector<std::uint64_t> shape_of_scales(const WeightCodes& codes) {
+    return std::vector<std::uint64_t>(codes.has_one_scale ? 0 : 1, codes.rows);
+  }
+  static std::vector<OnnxAttribute> axis_of_scales(const WeightCodes& codes, std::int64_t axis) {
+    return std::vector<OnnxAttribute>(codes.has_one_scale ? 0 : 1, {"axis", axis});
   }
 
   // -1 and 1 in a bit, -1, 0 and 1 in two: whole divisions and remainders take them apart.
@@ -409,9 +415,8 @@ class OnnxExport {
                 free_name(key));
   }
 
-  // Of a layer that multiplies codes with a zero point: what its whole sums are multiplied by, by row. Empty: it does
-  // not.
-  std::vector<float> sum_scales(const std::string& bias, const Node& node) const {
+  // Of a layer that multiplies codes with a zero point: the scales of its whole sums. Nothing: it does not.
+  std::optional<WeightCodes> sums_of(const std::string& bias, const Node& node) const {
     const Node* const reader = node.inputs.empty() ? nullptr : maker(node.inputs[0]);
     if (reader == nullptr || !std::holds_alternative<Dequantize>(reader->operation)) return {};
     const Node* const quantize = maker(reader->inputs[0]);
@@ -421,37 +426,35 @@ class OnnxExport {
     const bool multiplies =
         std::holds_alternative<Convolution>(node.operation) || std::holds_alternative<Linear>(node.operation);
     if (!multiplies || codes == codes_.end() || scale.size() != 1) return {};
-    std::vector<float> scales = codes->second.scales;
-    for (float& one : scales) one *= scale[0];
-    return scales;
+    WeightCodes sums{32, codes->second.rows, {}, codes->second.scales, codes->second.has_one_scale};
+    for (float& one : sums.scales) one *= scale[0];
+    return sums;
   }
 
   // Whole numbers of 32 bits that are added to the sums; what does not fit stays in f32.
-  std::string coded_bias(const std::string& part, std::span<const float> numbers, const std::vector<float>& scales) {
+  std::string coded_bias(const std::string& part, std::span<const float> numbers, const WeightCodes& sums) {
     std::vector<std::int32_t> codes;
     for (std::size_t i = 0; i < numbers.size(); ++i) {
-      const double code = std::nearbyint(static_cast<double>(numbers[i]) / static_cast<double>(scales[i]));
+      const double code = std::nearbyint(static_cast<double>(numbers[i]) / static_cast<double>(sums.scales[i]));
       if (!(std::abs(code) < 0x1p31)) return constant(part, OnnxType::f32, {numbers.size()}, bytes_of(numbers));
       codes.push_back(static_cast<std::int32_t>(code));
     }
     if (const auto known = coded_.find(part); known != coded_.end()) return known->second;
     const std::string stored = free_name(part + "/codes"), factors = free_name(part + "/scales");
-    model_.initializers.push_back(
-        {stored, OnnxType::i32, {codes.size()}, bytes_of(std::span<const std::int32_t>(codes))});
-    model_.initializers.push_back({factors, OnnxType::f32, {scales.size()}, bytes_of(std::span<const float>(scales))});
-    const std::string name = emit("DequantizeLinear", {stored, factors}, free_name(part), {{"axis", std::int64_t{0}}});
-    coded_.emplace(part, name);
-    return name;
+    model_.initializers.push_back({stored, OnnxType::i32, {codes.size()}, bytes_of(std::span<const int>(codes))});
+    model_.initializers.push_back({factors, OnnxType::f32, shape_of_scales(sums), bytes_of(sums.stored_scales())});
+    const std::string name = emit("DequantizeLinear", {stored, factors}, free_name(part), axis_of_scales(sums, 0));
+    return coded_.emplace(part, name).first->second;
   }
 
-  std::string code_zeros(OnnxType type, std::uint64_t rows, unsigned bits) {
-    const std::string key = fmt::format("weights/{}/{}", static_cast<int>(type), rows);
-    auto known = zeros_.find(key);
-    if (known == zeros_.end()) {
-      known = zeros_.emplace(key, free_name(fmt::format("zeros_{}", rows))).first;
-      model_.initializers.push_back({known->second, type, {rows}, std::string((rows * bits + 7) / 8, '\0')});
-    }
-    return known->second;
+  std::string code_zeros(OnnxType type, const std::vector<std::uint64_t>& shape, unsigned bits) {
+    const std::uint64_t count = shape.empty() ? 1 : shape[0];
+    const std::string name = shape.empty() ? "zero" : fmt::format("zeros_{}", count);
+    std::string& known = zeros_[fmt::format("weights/{}/{}", static_cast<int>(type), name)];
+    if (!known.empty()) return known;
+    known = free_name(name);
+    model_.initializers.push_back({known, type, shape, std::string((count * bits + 7) / 8, '\0')});
+    return known;
   }
 
   // Lowest bits first.

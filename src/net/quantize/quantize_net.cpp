@@ -11,10 +11,10 @@
 
 #include "base/progress_meter.h"
 #include "net/quantize/adjustments.h"
+#include "net/quantize/net_method.h"
 #include "net/quantize/ordered_rounding.h"
 #include "net/quantize/rounded_net.h"
 #include "net/quantize/value_ranges.h"
-#include "net/quantize/weight_rounding.h"
 #include "nibble/error.h"
 #include "quantize/condition.h"
 
@@ -32,6 +32,7 @@ struct Rounding {
   NumbersByPart weights;  // and corrected biases
   OutputNoise noise;
   bool has_corrected_biases = false;
+  LearnedLayers layers;
 };
 
 // One way to prepare a net: equalized or not.
@@ -45,7 +46,8 @@ class PreparedNet {
         scheme_(net_, options.runtime),
         meter_(net_, samples.judging, machine),
         seen_(observe_values(net_, scheme_, samples.calibration, machine)),
-        plain_(find_method(options.method)) {
+        method_(find_net_method(options.method, options.weight_bits)),
+        plain_(method_.base) {
     if (plain_.needs() != Needs::nothing) plain_ = find_method(options.weight_bits < 8 ? "mse" : "rtn");
   }
   PreparedNet(const PreparedNet&) = delete;
@@ -67,12 +69,16 @@ class PreparedNet {
 
   // Weights by what layers see, where the method looks at that.
   Rounding ordered(Rounding made) const {
-    const Method method = find_method(options_.method);
-    if (method.needs() == Needs::nothing) return made;
+    if (method_.base.needs() == Needs::nothing && !method_.learns) return made;
     const std::size_t count = std::min({samples_.calibration.size(), kMostCorrecting, most_samples(net_)});
-    const auto least = [&](const Node& node) { return least_scales(node, made.parts, made.grids); };
-    round_in_order(net_, std::span(samples_.calibration).first(count), made.grids, method, least, made.codes,
-                   made.weights, machine_);
+    ProgressMeter meter(options_.progress, "rounding", layers_to_round(net_, made.codes).size());
+    const OrderedRounding how{.method = method_.base,
+                              .least = [&](const Node& node) { return least_scales(node, made.parts, made.grids); },
+                              .learns = method_.learns ? &options_.learning : nullptr,
+                              .judging = samples_.judging,
+                              .layer_done = [&] { meter.advance(1); }};
+    made.layers = round_in_order(net_, std::span(samples_.calibration).first(count), made.grids, how, made.codes,
+                                 made.weights, machine_);
     round_biases_of(made);
     made.noise = meter_.measure(made.grids, made.weights);
     return made;
@@ -134,9 +140,10 @@ class PreparedNet {
       for (const WeightUse& use : net_.graph.weights(node)) {
         if (!parts.weights.contains(use.part) || made.codes.contains(use.part)) continue;
         const std::vector<float> least = least_scales(node, parts, made.grids);
-        WeightCodes codes =
-            round_weights(net_.weight(use.part), rows_of_weight(node.operation, use),
-                          {.bits = options_.weight_bits, .method = plain_, .least = least}, use.part, machine_);
+        WeightCodes codes = round_weights(
+            net_.weight(use.part), rows_of_weight(node.operation, use),
+            {.bits = options_.weight_bits, .grain = options_.weight_grain, .method = plain_, .least = least}, use.part,
+            machine_);
         made.weights[use.part] = numbers_of(codes);
         made.codes.emplace(use.part, std::move(codes));
       }
@@ -149,6 +156,7 @@ class PreparedNet {
   RoundingScheme scheme_;
   NoiseMeter meter_;
   ValueStatistics seen_;
+  NetMethod method_;
   Method plain_;  // what is done where nothing is known of inputs
 };
 
@@ -375,7 +383,9 @@ NetQuantization quantize_net(const Net& net, std::span<const NetSample> samples,
   made.calibrated = parts.calibration.size();
   made.judged = parts.judging.size();
   made.weight_bits = options.weight_bits;
+  made.weight_grain = options.weight_grain;
   made.num_grids = rounding->grids.size();
+  made.layers = rounding->layers;
   made.made = rounding->noise;
   for (const NetPort& output : net.outputs) made.outputs.push_back(output.name);
   describe(*best, *rounding, made);

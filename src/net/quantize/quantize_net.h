@@ -17,8 +17,10 @@
 #include <vector>
 
 #include "kernels/machine.h"
+#include "net/quantize/learned_layers.h"
 #include "net/quantize/noise_meter.h"
 #include "net/quantize/rounding_scheme.h"
+#include "net/quantize/weight_rounding.h"
 #include "net/weight_codes.h"
 #include "nibble/progress.h"
 #include "quantize/fit/fit_rule.h"
@@ -31,8 +33,10 @@ enum class NetMetric { sqnr, agreement };
 
 struct NetQuantizeOptions {
   unsigned weight_bits = 8;  // fewer: weights alone, which no runtime multiplies with codes of values
-  // Of weights; one that looks at inputs sees those that rounded layers make.
+  WeightGrain weight_grain = WeightGrain::channel;
+  // Of weights (net/quantize/net_method.h); one that looks at inputs sees those that rounded layers make.
   std::string method = "rtn";
+  AdaptiveRoundingOptions learning = {};  // of one that learns
   NetRuntime runtime = NetRuntime::any;
   // Values have no grids: what matrices multiply is rounded when the net runs. Other weights in codes are multiplied in
   // f32. What is judged then is the rounding of weights.
@@ -45,7 +49,7 @@ struct NetQuantizeOptions {
   // recur, whose noise adds up from step to step.
   std::optional<double> max_drop = std::nullopt;
   std::vector<std::string> exclude = {};  // values and parts, by name ('*': any text), that stay in f32
-  ProgressCallback progress = {};         // stages: ranges, costs, guard
+  ProgressCallback progress = {};         // stages: ranges, rounding, costs, guard
 };
 
 struct RoundedOperation {
@@ -73,6 +77,8 @@ struct NetQuantization {
   std::size_t calibrated = 0, judged = 0;  // samples
   std::size_t num_grids = 0;
   unsigned weight_bits = 8;
+  WeightGrain weight_grain = WeightGrain::channel;
+  LearnedLayers layers;          // of a method that learns
   OutputNoise everything, made;  // as it would be without the guard, and as it is
   std::vector<std::string> outputs;
 };

@@ -21,6 +21,7 @@ std::uint64_t rows_of_weight(const Operation& operation, const WeightUse& use) {
 WeightCodes round_weights(std::span<const float> numbers, std::uint64_t rows, const WeightRounding& how,
                           const std::string& name, Machine& machine) {
   const unsigned bits = how.bits;
+  const bool by_tensor = how.grain == WeightGrain::tensor;
   const std::uint64_t cols = numbers.size() / rows;
   QuantizedTensor plain(find_format("f32"), rows, cols);
   std::memcpy(plain.planes[0].data(), numbers.data(), numbers.size_bytes());
@@ -28,17 +29,22 @@ WeightCodes round_weights(std::span<const float> numbers, std::uint64_t rows, co
   for (std::size_t i = 0; i < how.inputs.size(); ++i)
     moments.push_back({{i * rows / how.inputs.size(), (i + 1) * rows / how.inputs.size()}, &how.inputs[i]});
   const LinearTask task{.weights = {.values = plain.view(), .name = name},
-                        .format = find_format(fmt::format("int{}:row", bits)),
+                        .format = find_format(fmt::format("int{}:{}", bits, by_tensor ? "tensor" : "row")),
                         .method = how.method,
                         .moments = moments};
   const QuantizedTensor rounded = quantize_linear(task, machine);
-  WeightCodes made{bits, rows, std::vector<std::int8_t>(numbers.size()), std::vector<float>(rows)};
-  std::memcpy(made.scales.data(), rounded.planes[kScales].data(), rows * sizeof(float));
+  WeightCodes made{bits, rows, std::vector<std::int8_t>(numbers.size()), std::vector<float>(rows), by_tensor};
+  std::memcpy(made.scales.data(), rounded.planes[kScales].data(), (by_tensor ? 1 : rows) * sizeof(float));
+  std::vector<float> least(how.least.begin(), how.least.end());
+  if (by_tensor) {
+    std::ranges::fill(made.scales, made.scales[0]);
+    if (!least.empty()) std::ranges::fill(least, *std::ranges::max_element(how.least));
+  }
   std::vector<float> row(cols);
   const auto high = static_cast<float>((1 << (bits - 1)) - 1), low = bits == 8 ? -high : -high - 1;
   for (std::uint64_t r = 0; r < rows; ++r) {
-    const bool is_coarser = !how.least.empty() && how.least[r] > made.scales[r];
-    if (is_coarser) made.scales[r] = how.least[r];
+    const bool is_coarser = !least.empty() && least[r] > made.scales[r];
+    if (is_coarser) made.scales[r] = least[r];
     if (made.scales[r] == 0) made.scales[r] = 1;  // of zeros alone; runtimes divide by it
     if (is_coarser)
       std::ranges::copy(numbers.subspan(r * cols, cols), row.begin());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Weights of a net in codes, a scale for each channel that they make, by the formats and methods of matrices.
+// Weights of a net in codes, a scale for each channel that they make or one for all, by the formats and methods of
+// matrices.
 #pragma once
 
 #include <span>
@@ -17,10 +18,14 @@ namespace nibble {
 // Rows of a part: numbers that one scale serves.
 std::uint64_t rows_of_weight(const Operation& operation, const WeightUse& use);
 
+// What a scale serves.
+enum class WeightGrain { channel, tensor };
+
 // How: symmetric codes of so many bits by a method. inputs: what is known of what the rows multiply, in equal runs of
 // rows; none: nothing. least: by row, scales may not be smaller; none: they may.
 struct WeightRounding {
   unsigned bits = 8;
+  WeightGrain grain = WeightGrain::channel;
   Method method = find_method("rtn");
   std::span<const SiteStatistics> inputs = {};
   std::span<const float> least = {};

@@ -53,7 +53,7 @@ int TfliteSpeller::weights(const Site& site, const std::string& part, const Exte
   if (coded == codes_.end() || coded->second.bits != 8)
     return draft_.numbers(part, turned(net_.weight(part), shape, order), lying);
   const int codes = draft_.codes(part, turned(std::span<const std::int8_t>(coded->second.codes), shape, order), lying,
-                                 coded->second.scales, dimension);
+                                 coded->second.stored_scales(), dimension);
   if (site.is_coded()) return codes;
   return draft_.apply(tflite_code::kDequantize, {codes}, part + "/float", lying, TfliteKind{});
 }
@@ -64,7 +64,8 @@ int TfliteSpeller::bias(const Site& site, const std::string& part, const std::st
     return draft_.numbers("zeros", std::vector<float>(outputs, 0), {outputs});
   }
   const float scale = spelling_.grid_of(*spelling_.quantize_of(site.node.inputs[0]))->scale;
-  std::vector<float> scales = codes_.at(part).scales;
+  const std::span<const float> stored = codes_.at(part).stored_scales();
+  std::vector<float> scales(stored.begin(), stored.end());
   for (float& one : scales) one *= scale;
   return draft_.biases(bias.empty() ? part + ".bias" : bias, spelling_.whole_biases(part, bias, scale, outputs),
                        scales);
