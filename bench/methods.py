@@ -212,7 +212,7 @@ def engine(bench):
     with_f16, with_q8 = (bench.judge([output], engine=["--activations", "f32", *kv])["kl_mean"] for kv in (["--kv", "f16"], []))
     print(f"q8_0 weights: KL {with_f16:.5f} with an f16 cache, {with_q8:.5f} with q8_0: {with_q8 - with_f16:+.5f}")
     q4 = bench.perplexity(model, ["--activations", "f32", "--kv", "q4_0"])
-    print(f"q4_0 cache, rotated: perplexity {q4:.4f}, {100 * (q4 / exact - 1):+.2f} %", flush=True)
+    print(f"q4_0 cache (keys rotated): perplexity {q4:.4f}, {100 * (q4 / exact - 1):+.2f} %", flush=True)
 
 
 def cache(bench):
@@ -293,7 +293,9 @@ class KnownFigures:
     def keep(self, row):
         self.figures["rows"].append(row)
         if self.path:
-            self.path.write_text(json.dumps(self.figures, indent=1) + "\n")
+            beside = self.path.with_name(self.path.name + ".partial")
+            beside.write_text(json.dumps(self.figures, indent=1) + "\n")
+            os.replace(beside, self.path)
 
 
 def trained(bench):
@@ -442,6 +444,8 @@ def main():
     parser.add_argument("--json", help="a file for the figures of the parts limit and trained; what it has already is not measured again")
     parser.add_argument("--llama", help="directory of llama-quantize, llama-imatrix and llama-perplexity (parts llama and trained)")
     options = parser.parse_args()
+    if options.json and {"limit", "trained"} <= set(options.parts.split(",")):
+        parser.error("--json is a file of one part: limit or trained")
     if "llama" in options.parts.split(",") and not options.llama:
         parser.error("the part llama needs --llama DIRECTORY")
     with tempfile.TemporaryDirectory() as directory:

@@ -6,11 +6,12 @@
 //   ProgressMeter meter(options.progress, "evaluate", num_tokens);
 //   meter.report(done);              // so much is done in all
 //   meter.advance(more, tensor_name);  // or: so much more
-//   const ThreadPool::Watch watch = meter.watch(pool);  // while the pool works, what was reported last is said again
+//   const auto watch = meter.watch(pool);  // while the pool works, what was reported last is said again
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -30,22 +31,24 @@ class ProgressMeter {
   void report(std::uint64_t done, std::string_view item = {}) {
     done_ = done;
     if (!callback_) return;
+    item_ = item;
     const auto now = std::chrono::steady_clock::now();
     if (reported_ && done != total_ && now - last_ < kPause) return;
     reported_ = true;
-    item_ = item;
     tell(now);
   }
 
   void advance(std::uint64_t amount, std::string_view item = {}) { report(done_ + amount, item); }
 
-  // While that lives, which the meter must outlive: pieces of work that take long are reported while they last, so that
-  // the callback may stop them, too. They must leave behind what an error in them would.
-  ThreadPool::Watch watch(ThreadPool& pool) {
-    return {pool, [this] {
-              if (!callback_ || stopped_) return;
-              if (const auto now = std::chrono::steady_clock::now(); now - last_ >= kPause) tell(now);
-            }};
+  // While that lives, which the meter must outlive: pieces of work that take long are reported while they last, from
+  // the first report on, so that the callback may stop them, too. They must leave behind what an error in them would.
+  // Null without a callback: who watched before does so still.
+  std::unique_ptr<ThreadPool::Watch> watch(ThreadPool& pool) {
+    if (!callback_) return nullptr;
+    return std::make_unique<ThreadPool::Watch>(pool, [this] {
+      if (!reported_ || stopped_) return;
+      if (const auto now = std::chrono::steady_clock::now(); now - last_ >= kPause) tell(now);
+    });
   }
 
  private:
@@ -53,6 +56,7 @@ class ProgressMeter {
 
   void tell(std::chrono::steady_clock::time_point now) {
     last_ = now;
+    stopped_ = true;
     stopped_ = !callback_(Progress{stage_, item_, done_, total_});
     if (stopped_)
       throw Error(ErrorKind::cancelled,

@@ -44,7 +44,8 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
   const ModelConfig& config = checkpoint.config();
   const ModelTensors& tensors = checkpoint.parts();
   ProgressMeter meter(options.progress, "calibrate", config.layers + 1);
-  const ThreadPool::Watch watch = meter.watch(machine.pool);
+  const auto watch = meter.watch(machine.pool);
+  meter.report(0, "layers");
   Statistics statistics;
   statistics.texts = tokens.names;
   statistics.samples = tokens.windows();

@@ -99,6 +99,10 @@ SparseFormat::SparseFormat(FormatPtr weights, unsigned percent)
                 "weights are left out of f16, bf16 or a planar format whose groups or rows have scales of their own, "
                 "such as int4:g64: " +
                     weights_->name());
+  if (const PlanarSpec* const spec = find_planar_spec(*weights_);
+      percent == 0 && spec != nullptr && spec->grain == PlanarGrain::group && spec->group % 2 != 0)
+    throw Error(ErrorKind::invalid_argument,
+                "two of four weights are kept in groups of an even number, twice as many columns: " + weights_->name());
   if (pattern_.dropped == 0)
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("groups of so few leave none out: {} % of {}", percent, pattern_.columns));
@@ -140,7 +144,10 @@ QuantizedTensor SparseFormat::dense(const QuantizedView& view, const FormatPtr& 
 
 FormatPtr SparseFormat::with_loops(const SpanLoops& loops) const {
   const auto* const looped = dynamic_cast<const LoopedFormat*>(weights_.get());
-  return std::make_shared<SparseFormat>(looped != nullptr ? looped->with_loops(loops) : weights_, pattern_.percent);
+  const auto made =
+      std::make_shared<SparseFormat>(looped != nullptr ? looped->with_loops(loops) : weights_, pattern_.percent);
+  if (const auto* const kept = dynamic_cast<const LoopedFormat*>(kept_.get())) made->kept_ = kept->with_loops(loops);
+  return made;
 }
 
 std::vector<PlaneSpec> SparseFormat::planes(std::uint64_t rows, std::uint64_t cols) const {

@@ -94,7 +94,8 @@ class CurvatureSearch {
 
   LossCurvature run(const Network& network) {
     ProgressMeter meter(options_.progress, "gradients", tokens_.windows() * options_.rounds);
-    const ThreadPool::Watch watch = meter.watch(machine_.pool);
+    const auto watch = meter.watch(machine_.pool);
+    meter.report(0);
     Tape tape(network, weights_,
               {.arithmetic = options_.arithmetic,
                .watch = [this](std::int64_t layer, const Linear& op, std::span<const float> x,

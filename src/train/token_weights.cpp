@@ -85,7 +85,8 @@ TokenWeights find_token_weights(const SourceModel& model, const CalibrationToken
   };
   Tape tape(model.parts().network(), weights, {.arithmetic = options.arithmetic, .watch = watch}, machine);
   ProgressMeter meter(options.progress, "gradients", tokens.windows());
-  const ThreadPool::Watch watching = meter.watch(machine.pool);
+  const auto watching = meter.watch(machine.pool);
+  meter.report(0);
   const std::size_t length = static_cast<std::size_t>(tokens.length);
   for (std::size_t window = 0; window < tokens.windows(); window += options.windows_at_a_time) {
     const std::size_t windows = std::min(options.windows_at_a_time, tokens.windows() - window);

@@ -24,7 +24,7 @@ TEST(ProgressMeter, LongPiecesAreReportedWhileTheyLastAndMayBeStopped) {
   ThreadPool pool(1);
   std::size_t chunks = 0;
   try {
-    const ThreadPool::Watch watch = meter.watch(pool);
+    const auto watch = meter.watch(pool);
     meter.report(3, "blk.0");
     pool.parallel_for(1000, 1, [&](std::size_t, std::size_t, std::size_t) {
       ++chunks;
@@ -45,7 +45,7 @@ TEST(ProgressMeter, SaysNothingOfAPoolThatItNoLongerWatches) {
   ProgressMeter meter(callback, "quantize", 10);
   ThreadPool pool(2);
   {
-    const ThreadPool::Watch watch = meter.watch(pool);
+    const auto watch = meter.watch(pool);
   }
   pool.parallel_for(1000, 1, [](std::size_t, std::size_t, std::size_t) {});
   EXPECT_EQ(reports, 0);

@@ -42,6 +42,8 @@ TEST(SparseFormat, SpellsAndCounts) {
   EXPECT_EQ(refusal_of("int4:g64+sparse:1:4"),
             "of sparse weights two of four are left out, sparse:2:4, or a share of 5 to 95 %, as in sparse:50%; other "
             "patterns have no format: '1:4'");
+  EXPECT_EQ(refusal_of("int4:g3+sparse:2:4"),
+            "two of four weights are kept in groups of an even number, twice as many columns: int4:g3");
   for (const std::string other : {"q4_k", "f32", "int8:tensor", "trellis2:l8", "int4:g64:s6"})
     EXPECT_NE(refusal_of(other + "+sparse:2:4").find("weights are left out of f16, bf16 or a planar format"),
               std::string::npos)

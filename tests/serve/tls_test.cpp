@@ -39,9 +39,9 @@ using Key = std::unique_ptr<EVP_PKEY, Releases<EVP_PKEY_free>>;
 struct Identity {
   std::string certificate, key;
 
-  Identity(const std::filesystem::path& directory, const std::string& name, const char* passphrase = nullptr)
+  Identity(const std::filesystem::path& directory, const std::string& name, const char* passphrase = nullptr,
+           Key pair = Key(EVP_EC_gen("P-256")))
       : certificate((directory / (name + ".crt")).string()), key((directory / (name + ".key")).string()) {
-    const Key pair(EVP_EC_gen("P-256"));
     const std::unique_ptr<X509, Releases<X509_free>> made(X509_new());
     X509_set_version(made.get(), 2);
     ASN1_INTEGER_set(X509_get_serialNumber(made.get()), 1);
@@ -204,7 +204,8 @@ TEST_F(Tls, WhoSpeaksAnotherLanguageIsTold) {
 }
 
 TEST_F(Tls, FilesThatAreNoCertificateAndItsKeyAreRefused) {
-  const Identity other(scratch.path(), "other"), locked(scratch.path(), "locked", "12345");
+  const Identity other(scratch.path(), "other"), locked(scratch.path(), "locked", "12345"),
+      rsa(scratch.path(), "rsa", nullptr, Key(EVP_RSA_gen(2048)));
   const std::string empty = scratch.write("empty", "").string();
   const auto refused = [&](const std::string& certificate, const std::string& key) {
     try {
@@ -220,6 +221,7 @@ TEST_F(Tls, FilesThatAreNoCertificateAndItsKeyAreRefused) {
        {std::tuple(empty, identity.key, "the file holds no certificate in PEM"),
         std::tuple(identity.certificate, empty, "the file holds no private key in PEM"),
         std::tuple(identity.certificate, other.key, "the key is not that of the certificate"),
+        std::tuple(rsa.certificate, identity.key, "the key is not that of the certificate"),
         std::tuple(locked.certificate, locked.key, "the key is locked by a passphrase")}) {
     const auto [kind, text] = refused(certificate, key);
     EXPECT_EQ(kind, ErrorKind::unusable_input);

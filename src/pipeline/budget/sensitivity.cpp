@@ -287,7 +287,7 @@ Sensitivities SensitivityProbe::measure() {
   for (int round = 0; round < kMostRounds; ++round) {
     if (std::ranges::none_of(groups, [](const Group& group) { return group.next().has_value(); })) break;
     ProgressMeter meter(state.options.progress, "sensitivity", state.walk.layers_of_run());
-    const ThreadPool::Watch watch = meter.watch(state.pool);
+    const auto watch = meter.watch(state.pool);
     state.measure(groups, round == 0, meter);
   }
   for (Group& group : groups) {
@@ -305,7 +305,7 @@ std::vector<double> SensitivityProbe::divergences(const std::vector<Recipe>& rec
   std::vector<Trial> trials;
   for (const Recipe& recipe : recipes) trials.push_back(state_->trial_of(recipe));
   ProgressMeter meter(state_->options.progress, "mixes", state_->walk.layers_of_run());
-  const ThreadPool::Watch watch = meter.watch(state_->pool);
+  const auto watch = meter.watch(state_->pool);
   return state_->walk.run(trials, {}, &meter);
 }
 

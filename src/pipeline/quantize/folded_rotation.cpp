@@ -215,7 +215,8 @@ void write_rotated_model(const SourceModel& source, const FoldedRotation& rotati
   std::uint64_t work = 0;
   for (const TensorPlan& tensor : plan.tensors) work += tensor.rows * tensor.cols;
   ProgressMeter meter(progress, "rotate", work, "rotating was cancelled; nothing was written");
-  const ThreadPool::Watch watch = meter.watch(machine.pool);
+  const auto watch = meter.watch(machine.pool);
+  meter.report(0);
   BandWriter bands(*writer, machine.pool.num_threads() > 1);
   TensorOutput output(plan, bands, meter, {}, machine);
   for (std::size_t i = 0; i < plan.tensors.size(); ++i) {

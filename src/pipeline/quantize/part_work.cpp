@@ -128,7 +128,7 @@ PartSummary write_part(const JobPart& part, const SourceModel& source, const Qua
       work_units += plan.tensors[i].rows * plan.tensors[i].cols * progress_weight(plan.tensors[i].role, calibrated);
   ProgressMeter meter(progress, "quantize", work_units,
                       "quantize was cancelled; the same command goes on where it stopped");
-  const ThreadPool::Watch watch = meter.watch(machine.pool);
+  const auto watch = meter.watch(machine.pool);
   BandWriter bands(nothing, false);
   TensorOutput output(plan, bands, meter, {.work = &work, .share = &share}, machine);
   PartSummary summary{.part = part, .directory = work.path()};

@@ -142,7 +142,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
   ProgressMeter meter(progress, "quantize", work_units,
                       calibrated ? "quantize was cancelled; the same command goes on where it stopped"
                                  : "quantize was cancelled; nothing was written");
-  const ThreadPool::Watch watch = meter.watch(machine.pool);
+  auto watch = meter.watch(machine.pool);
   std::optional<WorkDirectory> work;
   if ((calibrated || sharing.assembles) && sharing.writes())
     work.emplace(unfinished_work(options.output), resume_key(options, plan.container->name(), origin.source_hash),
@@ -176,6 +176,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
   for (std::size_t i = 0; i < plan.rope_tensors.size(); ++i)
     write_divisors(num_weights + i, plan.rope_tensors[i].values, bands);
   bands.finish();
+  watch.reset();  // judges report for themselves
   source.require_unchanged();
   try {
     const OutputJudge judge = [&](const std::filesystem::path& unreleased) {

@@ -45,12 +45,13 @@ struct ResumableRun {
   }
 
   // All steps, and `keep` behind the last. tell: of what a step gives, how far the run is, in words. A step may be
-  // stopped while the pool works, and leaves the training then as if it had not begun.
+  // stopped until it changes what is trained, and leaves the training then as if it had not begun; what follows in it,
+  // a judgement among it, is whole.
   template <class Training, class Tell>
   void finish(Training& training, ProgressMeter& meter, ThreadPool& pool, Tell tell,
               const std::function<void()>& keep) const {
     const auto watched_step = [&] {
-      const ThreadPool::Watch watch = meter.watch(pool);
+      const auto watch = meter.watch(pool);
       return training.step();
     };
     try {
@@ -62,7 +63,7 @@ struct ResumableRun {
       }
       keep();
     } catch (const Error& error) {
-      if (error.kind() == ErrorKind::cancelled) training.save(state, identity);
+      if (error.kind() == ErrorKind::cancelled && training.steps_done() != 0) training.save(state, identity);
       if (error.kind() == ErrorKind::unusable_input) std::filesystem::remove(state);
       throw;
     }

@@ -42,8 +42,11 @@ struct HttpServer::State {
   void accept() {
     acceptor.async_accept([this](const Failure& failure, asio::ip::tcp::socket socket) {
       if (shared->closes) return;
-      if (!failure && shared->connections < shared->limits.connections)
-        std::make_shared<HttpConnection>(std::move(socket), shared)->start();
+      try {
+        if (!failure && shared->connections < shared->limits.connections)
+          std::make_shared<HttpConnection>(std::move(socket), shared)->start();
+      } catch (const std::exception&) {  // no memory for it: this client is turned away
+      }
       if (!failure) return accept();
       // No descriptors are left, perhaps: others will close theirs.
       pause.expires_after(std::chrono::milliseconds(100));

@@ -92,10 +92,9 @@ struct HttpAddress {
   std::shared_ptr<TlsContext> tls{};  // HTTPS; null: HTTP
 };
 
-// False where nibble is built without OpenSSL.
-bool has_tls() noexcept;
 // Files in PEM: a certificate with those that signed it behind it, and its private key without a passphrase.
-// Error(unsupported) where there is no TLS, not_found, unusable_input (no certificate or key, locked, of another one).
+// Error(unsupported) where nibble is built without OpenSSL, not_found, unusable_input (no certificate or key, locked,
+// of another one).
 std::shared_ptr<TlsContext> read_tls_files(const std::string& certificate, const std::string& key);
 
 // False where nibble is built without the server's library.

@@ -43,6 +43,7 @@ TlsContext::TlsContext(const std::string& certificate, const std::string& key) :
   context_.set_options(ssl::context::default_workarounds | ssl::context::no_sslv2 | ssl::context::no_sslv3 |
                        ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1 | ssl::context::no_compression |
                        ssl::context::single_dh_use);
+  SSL_CTX_set_options(context_.native_handle(), SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_alpn_select_cb(context_.native_handle(), choose_protocol, nullptr);
   // Nobody is asked for a passphrase.
   const auto was_asked = std::make_shared<bool>(false);
@@ -62,15 +63,15 @@ TlsContext::TlsContext(const std::string& certificate, const std::string& key) :
                 fmt::format("the key is locked by a passphrase; write it without one, for the server alone to read "
                             "(openssl pkey -in KEY -out NEW): {}",
                             key));
-  if (failure && ERR_GET_REASON(static_cast<unsigned long>(failure.value())) == X509_R_KEY_VALUES_MISMATCH)
+  // A key of another kind than the certificate's is not compared when it is read.
+  if (failure ? ERR_GET_REASON(static_cast<unsigned long>(failure.value())) == X509_R_KEY_VALUES_MISMATCH
+              : SSL_CTX_check_private_key(context_.native_handle()) != 1)
     throw Error(ErrorKind::unusable_input,
                 fmt::format("the key is not that of the certificate: {} and {}", key, certificate));
   if (failure)
     throw Error(ErrorKind::unusable_input,
                 fmt::format("the file holds no private key in PEM ({}): {}", failure.message(), key));
 }
-
-bool has_tls() noexcept { return true; }
 
 std::shared_ptr<TlsContext> read_tls_files(const std::string& certificate, const std::string& key) {
   return std::make_shared<TlsContext>(certificate, key);

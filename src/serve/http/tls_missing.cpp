@@ -6,8 +6,6 @@
 
 namespace nibble::serve {
 
-bool has_tls() noexcept { return false; }
-
 std::shared_ptr<TlsContext> read_tls_files(const std::string&, const std::string&) {
   throw Error(ErrorKind::unsupported, "this nibble is built without TLS; install libssl-dev and build it again");
 }
