@@ -167,10 +167,12 @@ TEST_F(CalibratedQuantize, StatisticsServeInPlaceOfText) {
 TEST_F(CalibratedQuantizeNarrow, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes) {
   quantize(options("q4_0", "gptq", "whole.gguf"), 2);
   const QuantizeModelOptions request = options("q4_0", "gptq", "stopped.gguf");
-  // Stopped at the first report, then at the last one, when every piece is there but not the output.
+  // Stopped behind the first piece, then at the last report, when every piece is there but not the output.
   const SourceModel checkpoint = SourceModel::open(model_);
   for (const bool late : {false, true}) {
-    const auto stop = [&](const Progress& p) { return p.stage != "quantize" || (late && p.done < p.total); };
+    const auto stop = [&](const Progress& p) {
+      return p.stage != "quantize" || p.done == 0 || (late && p.done < p.total);
+    };
     EXPECT_THROW(quantize_model(checkpoint, request, machine_, stop), Error);
     EXPECT_TRUE(std::filesystem::exists(scratch_ / "stopped.gguf.work/key"));
     EXPECT_FALSE(std::filesystem::exists(scratch_ / "stopped.gguf"));

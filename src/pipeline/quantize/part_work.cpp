@@ -149,6 +149,7 @@ PartSummary write_part(const JobPart& part, const SourceModel& source, const Qua
   } else if (calibrated) {
     LayerQuantizer(source, plan, options, output, machine, progress).run();
   } else {
+    meter.advance(0);
     for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_alone(i, plan, options, source, output, machine);
   }
   bands.finish();

@@ -88,6 +88,7 @@ void LayerQuantizer::run() {
     begin_walk();
   else if (options_.calibration.statistics->length != 0)
     experts_ = expert_tokens(*options_.calibration.statistics);
+  output_.advance(0, "");  // what comes first takes long, too, and may be stopped
   embedding();
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(plan_.config.layers); ++i) layer(i);
   head();

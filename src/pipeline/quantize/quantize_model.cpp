@@ -170,6 +170,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
     written.experts = quantizer.experts();
     for (std::string& line : quantizer.warnings()) written.warnings.push_back(std::move(line));
   } else {
+    meter.advance(0);
     for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_alone(i, plan, options, source, output, machine);
   }
   const std::size_t num_weights = output_tensors(plan).planned.size() - plan.rope_tensors.size();
