@@ -56,7 +56,7 @@ class ProgressMeter {
 
   void tell(std::chrono::steady_clock::time_point now) {
     last_ = now;
-    stopped_ = true;
+    stopped_ = true;  // by a callback that throws, too
     stopped_ = !callback_(Progress{stage_, item_, done_, total_});
     if (stopped_)
       throw Error(ErrorKind::cancelled,

@@ -43,23 +43,11 @@ class ClientStream {
 
   template <typename Buffers, typename Handler>
   void async_read_some(const Buffers& buffers, Handler&& handler) {
-#if NIBBLE_TLS
-    if (tls_) {
-      tls_->async_read_some(buffers, std::forward<Handler>(handler));
-      return;
-    }
-#endif
-    socket_.async_read_some(buffers, std::forward<Handler>(handler));
+    with_stream([&](auto& stream) { stream.async_read_some(buffers, std::forward<Handler>(handler)); });
   }
   template <typename Buffers, typename Handler>
   void async_write_some(const Buffers& buffers, Handler&& handler) {
-#if NIBBLE_TLS
-    if (tls_) {
-      tls_->async_write_some(buffers, std::forward<Handler>(handler));
-      return;
-    }
-#endif
-    socket_.async_write_some(buffers, std::forward<Handler>(handler));
+    with_stream([&](auto& stream) { stream.async_write_some(buffers, std::forward<Handler>(handler)); });
   }
 
   // Agrees on keys; where the client speaks plain HTTP, with is_plain_http. Of an encrypted stream.
@@ -97,6 +85,13 @@ class ClientStream {
   }
 
  private:
+  template <typename Act>
+  void with_stream(Act act) {
+#if NIBBLE_TLS
+    if (tls_) return act(*tls_);
+#endif
+    act(socket_);
+  }
   void shut_down_socket() {
     Failure ignored;
     socket_.shutdown(Socket::shutdown_send, ignored);
