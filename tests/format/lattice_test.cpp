@@ -209,6 +209,31 @@ TEST(Lattice, FindsTheNearestRefinedPointInAMetric) {
   EXPECT_LE(found, 1.01 * best);
 }
 
+// Of targets whose squares are infinite, or that are no numbers, any point will do, but it is one.
+TEST(Lattice, HasPointsForTargetsBeyondAll) {
+  const float scale = 1;
+  std::byte grid[sizeof(scale)];
+  std::memcpy(grid, &scale, sizeof(scale));
+  float plain[64] = {};
+  for (std::size_t i = 0; i < 64; i += 9) plain[i] = 1;
+  for (const char* const name : {"e8p2", "e8p3", "e8p4"}) {
+    const FormatPtr format = find_format(name);
+    for (const float* const metric : {static_cast<const float*>(nullptr), static_cast<const float*>(plain)})
+      for (unsigned negative = 0; negative < 256; ++negative) {
+        float far[8], near[8];
+        for (std::size_t j = 0; j < 8; ++j) {
+          const float sign = (negative >> j & 1u) != 0 ? -1.0F : 1.0F;
+          far[j] = sign * (j % 2 == 0 ? 1e30F : std::numeric_limits<float>::infinity());
+          near[j] = sign * 1000;
+        }
+        EXPECT_EQ(format->nearest(grid, 0, far, metric), format->nearest(grid, 0, near, metric)) << name << negative;
+      }
+    float none[8], middle[8] = {};
+    std::fill_n(none, 8, std::numeric_limits<float>::quiet_NaN());
+    EXPECT_EQ(format->nearest(grid, 0, none, nullptr), format->nearest(grid, 0, middle, nullptr)) << name;
+  }
+}
+
 TEST(Lattice, TakesRowsOfWholeOctets) { EXPECT_THROW(find_format("e8p2")->planes(4, 12), Error); }
 
 }  // namespace

@@ -144,8 +144,12 @@ class LatticeFormat final : public Format, public TrainableGrid {
   Code nearest(const std::byte* grid, std::size_t, const float* target, const float* metric) const override {
     const float scale = read_row_scale(grid).scale;
     if (scale == 0) return 0;
+    // What is farther off has the same nearest points, but for rounding, and none once squares are infinite; what is no
+    // number has none, and takes any.
+    constexpr float kFarthest = 1000;
     float y[kLatticeCols];
-    for (std::size_t j = 0; j < kLatticeCols; ++j) y[j] = target[j] / scale;
+    for (std::size_t j = 0; j < kLatticeCols; ++j)
+      y[j] = std::isnan(target[j]) ? 0 : std::clamp(target[j] / scale, -kFarthest, kFarthest);
     return num_refinements_ == 0 ? nearest_point(y, metric) : nearest_nested(num_refinements_, y, metric);
   }
 

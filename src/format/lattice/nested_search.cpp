@@ -77,11 +77,7 @@ class NestedSearch {
  public:
   NestedSearch(std::size_t num_refinements, const float* target, const float* metric)
       : num_refinements_(num_refinements), origin_(nested_origin(num_refinements)) {
-    // What is farther off has the same nearest points, but for rounding; what is no number has none, and takes any.
-    constexpr double kFarthest = 1000;
-    for (std::size_t j = 0; j < kLatticeCols; ++j)
-      wanted_[j] =
-          std::clamp(std::isnan(target[j]) ? 0 : static_cast<double>(target[j]), -kFarthest, kFarthest) - origin_[j];
+    for (std::size_t j = 0; j < kLatticeCols; ++j) wanted_[j] = static_cast<double>(target[j]) - origin_[j];
     if (metric != nullptr) {
       factor_metric(metric, kLatticeCols, lower_);
     } else {

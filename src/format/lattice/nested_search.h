@@ -13,7 +13,8 @@
 
 namespace nibble {
 
-// num_refinements: 1 or 2. target [8], in values. metric: as Format::nearest has it.
+// num_refinements: 1 or 2. target [8], in values, finite and not far beyond the points. metric: as Format::nearest has
+// it.
 Code nearest_nested(std::size_t num_refinements, const float* target, const float* metric);
 
 }  // namespace nibble
