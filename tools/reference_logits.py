@@ -423,6 +423,27 @@ TINY["tiny_glm4_moe_lite"] = dict(
     topk_group=1,
     v_head_dim=32,
 )
+TINY["tiny_glm4moe"] = dict(
+    {k: v for k, v in LLAMA.items() if k not in ("mlp_bias", "pretraining_tp")},
+    architectures=["Glm4MoeForCausalLM"],
+    attention_bias=True,
+    first_k_dense_replace=1,
+    head_dim=24,
+    model_type="glm4_moe",
+    moe_intermediate_size=40,
+    n_group=1,
+    n_routed_experts=6,
+    n_shared_experts=1,
+    norm_topk_prob=True,
+    num_experts_per_tok=2,
+    num_nextn_predict_layers=1,
+    pad_token_id=0,
+    partial_rotary_factor=0.5,
+    rope_theta=1000000.0,
+    routed_scaling_factor=2.5,
+    topk_group=1,
+    use_qk_norm=True,
+)
 TINY["tiny_bitnet"] = dict(LLAMA, architectures=["BitNetForCausalLM"], hidden_act="relu2", model_type="bitnet", rope_theta=500000.0, tie_word_embeddings=True)
 TINY["tiny_smollm3"] = dict(
     LLAMA,
@@ -554,6 +575,7 @@ EXPERTS = {
     "deepseek_v2": ("mlp", ("gate_proj", "up_proj", "down_proj")),
     "deepseek_v3": ("mlp", ("gate_proj", "up_proj", "down_proj")),
     "glm4_moe_lite": ("mlp", ("gate_proj", "up_proj", "down_proj")),
+    "glm4_moe": ("mlp", ("gate_proj", "up_proj", "down_proj")),
 }
 # What the package calls parts in memory, and what files do.
 RENAMED = {

@@ -144,7 +144,7 @@ bool is_same_network(const ModelConfig& a, const ModelConfig& b) {
                     c.routing_factor, c.latent, c.query_latent, c.plain_key_dim, c.value_dim, c.swiglu_alpha,
                     c.swiglu_limit, c.full_head_dim, c.full_kv_heads, c.full_keys_are_values, c.sharing_layers,
                     c.sharing_intermediate, c.per_layer_width, c.scales_layers, c.unturned, c.attention_scale,
-                    c.embedding_scale, c.residual_scale, c.logit_divisor, c.routing_offset);
+                    c.embedding_scale, c.residual_scale, c.logit_divisor, c.routing_offset, c.norms_heads);
   };
   // GGUF files hold the logarithm's factor of what scores are multiplied by, in f32.
   return facts(a) == facts(b) && std::abs(a.score_factor - b.score_factor) <= 1e-5 * std::abs(b.score_factor);

@@ -43,6 +43,7 @@ struct ModelConfig {
   bool attention_bias = false;  // q, k and v
   bool output_bias = false;     // o
   bool mlp_bias = false;        // gate, up and down
+  bool norms_heads = false;     // queries and keys are normed head by head, of families in which models differ in that
   // Layers that slide attend to the last sliding_window positions, themselves included, the others to all.
   std::uint64_t sliding_window = 0;  // 0: none slides
   std::vector<bool> slides;          // by layer; empty: none

@@ -27,7 +27,7 @@ constexpr std::uint64_t kNamedTokens = 260;  // <unk>, <s>, </s>, 256 bytes, a s
 constexpr double kDeviation = 0.02;          // of weights, as models are initialised
 
 // From the models' own config.json; phi-4-mini without its longrope, whose factors are 96 numbers, DeepSeek-V2-Lite
-// without its yarn.
+// without its yarn, GLM-4.5-Air without its biases.
 const SynthShape kShapes[] = {
     {"llama-3.2-1b", "llama", 2048, 8192, 16, 32, 8, 64, 128256, 131072, 500000, 1e-5, true, 32},
     {"llama-3.2-3b", "llama", 3072, 8192, 28, 24, 8, 128, 128256, 131072, 500000, 1e-5, true, 32},
@@ -141,6 +141,23 @@ const SynthShape kShapes[] = {
      .query_latent = 768,
      .plain_key_dim = 192,
      .value_dim = 256,
+     .dense_layers = 1},
+    {.name = "glm-4.5-air",
+     .architecture = "glm4moe",
+     .hidden = 4096,
+     .intermediate = 10944,
+     .layers = 46,
+     .heads = 96,
+     .kv_heads = 8,
+     .head_dim = 128,
+     .vocab = 151552,
+     .context = 131072,
+     .rope_theta = 1000000,
+     .norm_epsilon = 1e-5,
+     .rotary_dim = 64,
+     .num_experts = 128,
+     .experts_used = 8,
+     .expert_intermediate = 1408,
      .dense_layers = 1},
     {"gemma-3-4b", "gemma3", 2560, 10240, 34, 8, 4, 256, 262208, 131072, 1000000, 1e-6, true, 0, 1024, 8},
 };

@@ -292,7 +292,7 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
       EXPECT_EQ(message(key, GgufValue::of_f32(0)),
                 Found(ErrorKind::corrupt, std::string(key) + " must be positive: 0"));
   }
-  if (directory.config().num_experts != 0 && directory.config().latent == 0) {
+  if (directory.config().num_experts != 0 && directory.config().dense.empty()) {
     const std::uint64_t count = directory.config().num_experts, width = directory.config().expert_intermediate,
                         hidden = directory.config().hidden;
     EXPECT_EQ(

@@ -100,9 +100,9 @@ TEST_P(EveryArchitecture, DrawsWhatItNames) {
     give_experts(config);
     draw(draw_network(config));
   }
-  if (a.has_latent) {
+  if (parts.contains("router_correction")) {
     config.query_latent = 8;
-    config.corrects_routing = true;
+    config.corrects_routing = config.norms_heads = true;
     draw(draw_network(config));
   }
   if (parts.contains("delta_qkv") || parts.contains("convolution_in")) {
@@ -133,7 +133,7 @@ TEST_P(EveryArchitecture, FoldsWhereTheFunctionStaysTheSame) {
   config.attention_soft_cap = config.logit_soft_cap = 20;
   config.sliding_window = 8;
   config.slides = {true, false};
-  const bool is_joint = GetParam() == "phi3", has_gate_up = is_joint || GetParam().starts_with("glm");
+  const bool is_joint = GetParam() == "phi3", has_gate_up = is_joint || GetParam() == "glm" || GetParam() == "glm4";
   std::map<std::string, std::string> expected = {{"attention_in", "attention_norm"},
                                                  {"attention_out", is_joint ? "qkv" : "v"},
                                                  {"mlp_in", "mlp_norm"},
@@ -257,7 +257,7 @@ TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
     EXPECT_EQ(producer("experts_in"), family.name == "gemma4" ? "experts_norm" : "mlp_norm") << family.name;
     EXPECT_EQ(producer("experts_out"), family.name == "gptoss" ? "nothing" : "expert_up") << family.name;
   }
-  EXPECT_EQ(families, 9u);
+  EXPECT_EQ(families, 10u);
 }
 
 // Six layers, every second of which attends to all positions; the last two share keys and values.
@@ -449,8 +449,8 @@ TEST(Architectures, UnknownNameListsTheKnown) {
   EXPECT_EQ(
       message,
       "unknown architecture; known are llama, qwen2, qwen2moe, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, "
-      "gemma4, phi3, glm, glm4, mistral3, gptoss, bitnet, smollm3, olmo2, olmoe, granite, granitemoe, ernie45, "
-      "hunyuan, lfm2, deepseek2: gpt2");
+      "gemma4, phi3, glm, glm4, glm4moe, mistral3, gptoss, bitnet, smollm3, olmo2, olmoe, granite, granitemoe, "
+      "ernie45, hunyuan, lfm2, deepseek2: gpt2");
 }
 
 }  // namespace

@@ -50,6 +50,7 @@ MODELS = {
                                  "rope_scaling": {"type": "longrope", "short_factor": NEAR, "long_factor": FAR}}),
     "glm": ("tiny_glm", {}),
     "glm4": ("tiny_glm4", {}),
+    "glm4moe": ("tiny_glm4moe", {"n_routed_experts": EXPERTS, "moe_intermediate_size": 256}),
     "mistral3": ("tiny_mistral3", {}),
     "deepseek2": ("tiny_deepseek2", LATENT),
     "glm4-moe-lite": ("tiny_glm4_moe_lite", dict(LATENT, n_routed_experts=EXPERTS, rms_norm_eps=1e-6)),
@@ -133,8 +134,6 @@ def shape_of_gemma4(name, config):
 def shape_of_latent(name, config):
     part, turns = name.split(".")[-2], config["qk_rope_head_dim"]
     length, kept = config["qk_nope_head_dim"] + turns, config["kv_lora_rank"]
-    if name.endswith("e_score_correction_bias"):
-        return [config["n_routed_experts"]]
     return {
         "gate": [config["n_routed_experts"], HIDDEN],
         "q_a_proj": [config["q_lora_rank"], HIDDEN],
@@ -150,6 +149,8 @@ def shape_of_latent(name, config):
 def shape_of(name, config):
     if config["model_type"].startswith("gemma4"):
         return shape_of_gemma4(name, config)
+    if name.endswith("e_score_correction_bias"):
+        return [config["n_routed_experts"]]
     own = shape_of_latent(name, config) if "kv_lora_rank" in config else None
     if own is not None:
         return own

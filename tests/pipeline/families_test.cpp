@@ -107,6 +107,29 @@ TEST(Qwen35WithExperts, HasNoKeysOfRouting) {
   EXPECT_TRUE(source.config().dense.empty());
 }
 
+// As the smaller ones of the family are, in both containers.
+TEST(Glm4WithExperts, MayHaveHeadsThatAreNotNormed) {
+  ScratchDirectory scratch;
+  Machine machine(chosen_isa(), 2);
+  EditableModel model = EditableModel::read(data_directory() / "tiny_glm4moe");
+  model.config["use_qk_norm"] = false;
+  std::erase_if(model.tensors, [](const auto& tensor) {
+    return tensor.first.ends_with("q_norm.weight") || tensor.first.ends_with("k_norm.weight");
+  });
+  model.write(scratch / "model");
+  quantize_to(scratch / "model", "f32", scratch / "model.gguf", machine);
+  quantize_to(scratch / "model.gguf", "f32", scratch / "back", machine);
+  EXPECT_FALSE(SourceModel::open(scratch / "model.gguf").config().norms_heads);
+  EXPECT_TRUE(SourceModel::open(data_directory() / "tiny_glm4moe").config().norms_heads);
+  const std::vector<std::int32_t> ids = ReferenceLogits::read("tiny_glm4moe").ids;
+  Decoder first(SourceModel::open(scratch / "model"), exact_options(), machine);
+  const std::vector<float> expected = all_logits(first, ids);
+  for (const char* const name : {"model.gguf", "back"}) {
+    Decoder decoder(SourceModel::open(scratch / name), exact_options(), machine);
+    EXPECT_LT(relative_difference(all_logits(decoder, ids), expected), 2e-5) << name;
+  }
+}
+
 // Gemma 3's layers that slide keep their positions where yarn stretches the others'. What is not yarn's usual magnitude
 // llama.cpp multiplies those by, too: the file says the one, the directory the other.
 TEST(StretchedGemma3, GoesIntoAGgufFileAndBack) {
@@ -209,13 +232,14 @@ INSTANTIATE_TEST_SUITE_P(
                     Family{"gemma2", "gemma2", 12}, Family{"gemma3", "gemma3", 12}, Family{"mixtral", "llama", 0, 4},
                     Family{"qwen3moe", "qwen3moe", 0, 4}, Family{"qwen35", "qwen35", 0},
                     Family{"qwen35moe", "qwen35moe", 0, 4}, Family{"glm", "glm", 0}, Family{"glm4", "glm4", 0},
-                    Family{"mistral3", "mistral3", 0}, Family{"gptoss", "gptoss", 12, 4},
-                    Family{"gemma4", "gemma4", 12, 0, 2}, Family{"gemma4moe", "gemma4", 12, 4},
-                    Family{"bitnet", "bitnet", 0}, Family{"smollm3", "smollm3", 0}, Family{"olmo2", "olmo2", 0},
-                    Family{"olmo3", "olmo2", 12}, Family{"olmoe", "olmoe", 0, 4},
-                    Family{"granite", "granite", 0, 0, 0, 0.5}, Family{"granitemoe", "granitemoe", 0, 4, 0, 0.5},
-                    Family{"ernie45", "ernie45", 0}, Family{"hunyuan", "hunyuan", 0},
-                    Family{"qwen2moe", "qwen2moe", 0, 4}, Family{"lfm2", "lfm2", 0, 0, 0, 0.2, false}),
+                    Family{"glm4moe", "glm4moe", 0, 4}, Family{"mistral3", "mistral3", 0},
+                    Family{"gptoss", "gptoss", 12, 4}, Family{"gemma4", "gemma4", 12, 0, 2},
+                    Family{"gemma4moe", "gemma4", 12, 4}, Family{"bitnet", "bitnet", 0},
+                    Family{"smollm3", "smollm3", 0}, Family{"olmo2", "olmo2", 0}, Family{"olmo3", "olmo2", 12},
+                    Family{"olmoe", "olmoe", 0, 4}, Family{"granite", "granite", 0, 0, 0, 0.5},
+                    Family{"granitemoe", "granitemoe", 0, 4, 0, 0.5}, Family{"ernie45", "ernie45", 0},
+                    Family{"hunyuan", "hunyuan", 0}, Family{"qwen2moe", "qwen2moe", 0, 4},
+                    Family{"lfm2", "lfm2", 0, 0, 0, 0.2, false}),
     [](const auto& p) { return p.param.name; });
 
 TEST_P(CalibratedFamily, KeepsItsFunction) {

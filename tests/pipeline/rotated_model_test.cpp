@@ -72,11 +72,11 @@ class RotatedModel : public testing::Test {
 
 TEST_F(RotatedModel, EveryFamilyComputesNearlyTheSame) {
   for (const std::string family :
-       {"tiny_gqa_llama3rope", "tiny_tied",     "tiny_qwen2",      "tiny_qwen3",      "tiny_phi3",
-        "tiny_gemma2",         "tiny_gemma3",   "tiny_glm4",       "tiny_mixtral",    "tiny_qwen3moe",
-        "tiny_qwen35",         "tiny_gptoss",   "tiny_gemma4_moe", "tiny_bitnet",     "tiny_smollm3",
-        "tiny_olmo2",          "tiny_olmoe",    "tiny_granite",    "tiny_granitemoe", "tiny_ernie45",
-        "tiny_hunyuan",        "tiny_qwen2moe", "tiny_lfm2",       "tiny_deepseek2",  "tiny_deepseek2_lite"}) {
+       {"tiny_gqa_llama3rope", "tiny_tied",          "tiny_qwen2",   "tiny_qwen3",   "tiny_phi3",     "tiny_gemma2",
+        "tiny_gemma3",         "tiny_glm4",          "tiny_glm4moe", "tiny_mixtral", "tiny_qwen3moe", "tiny_qwen35",
+        "tiny_gptoss",         "tiny_gemma4_moe",    "tiny_bitnet",  "tiny_smollm3", "tiny_olmo2",    "tiny_olmoe",
+        "tiny_granite",        "tiny_granitemoe",    "tiny_ernie45", "tiny_hunyuan", "tiny_qwen2moe", "tiny_lfm2",
+        "tiny_deepseek2",      "tiny_deepseek2_lite"}) {
     const std::filesystem::path model = data_directory() / family;
     const std::vector<float> original = logits_of(model);
     quantize(model, request("int8:row", "rtn", family + "-plain", "none"));

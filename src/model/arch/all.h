@@ -15,6 +15,7 @@ Architecture gemma3_architecture();
 Architecture gemma4_architecture();
 Architecture glm_architecture();
 Architecture glm4_architecture();
+Architecture glm4moe_architecture();
 Architecture gptoss_architecture();
 Architecture granite_architecture();
 Architecture granitemoe_architecture();
@@ -34,12 +35,11 @@ Architecture qwen35moe_architecture();
 Architecture smollm3_architecture();
 
 inline constexpr Architecture (*kArchitectures[])() = {
-    llama_architecture,      qwen2_architecture,    qwen2moe_architecture,  qwen3_architecture,
-    qwen3moe_architecture,   qwen35_architecture,   qwen35moe_architecture, gemma2_architecture,
-    gemma3_architecture,     gemma4_architecture,   phi3_architecture,      glm_architecture,
-    glm4_architecture,       mistral3_architecture, gptoss_architecture,    bitnet_architecture,
-    smollm3_architecture,    olmo2_architecture,    olmoe_architecture,     granite_architecture,
-    granitemoe_architecture, ernie45_architecture,  hunyuan_architecture,   lfm2_architecture,
+    llama_architecture,    qwen2_architecture,      qwen2moe_architecture, qwen3_architecture,   qwen3moe_architecture,
+    qwen35_architecture,   qwen35moe_architecture,  gemma2_architecture,   gemma3_architecture,  gemma4_architecture,
+    phi3_architecture,     glm_architecture,        glm4_architecture,     glm4moe_architecture, mistral3_architecture,
+    gptoss_architecture,   bitnet_architecture,     smollm3_architecture,  olmo2_architecture,   olmoe_architecture,
+    granite_architecture,  granitemoe_architecture, ernie45_architecture,  hunyuan_architecture, lfm2_architecture,
     deepseek2_architecture};
 
 }  // namespace nibble

@@ -14,6 +14,7 @@
 #include "graph/drawing.h"
 #include "model/arch/all.h"
 #include "model/arch/dense_decoder.h"
+#include "model/arch/guessing_layers.h"
 #include "model/arch/routing_keys.h"
 #include "model/arch/shared_expert.h"
 #include "nibble/error.h"
@@ -56,24 +57,11 @@ Value draw_attention(Drawing& d, Value h, const ModelConfig& c, std::int64_t lay
   return d.linear(mixed, "attention_out", {"o", c.hidden});
 }
 
-// The experts that a token is sent to, and beside them those that see every token, which are one MLP.
-Value draw_mixture(Drawing& d, Value h, const ModelConfig& c) {
-  if (c.shared_intermediate == 0) return draw_experts(d, h, c);
-  const Value shared = draw_shared_expert(d, h, c);
-  return d.add(draw_experts(d, h, c), shared);
-}
-
-Value draw_dense(Drawing& d, Value h, const ModelConfig& c) {
-  const auto [gate, up] = d.linears(h, "mlp_in", {{"gate", c.intermediate}, {"up", c.intermediate}});
-  return d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", c.hidden});
-}
-
 Graph draw_layer(const ModelConfig& c, std::int64_t layer) {
   Drawing d;
   Value x = d.input(token_rows(c.hidden));
   x = d.add(x, draw_attention(d, d.rms_norm(x, "attention_norm", c.norm_epsilon), c, layer));
-  const Value h = d.rms_norm(x, "mlp_norm", c.norm_epsilon);
-  x = d.add(x, c.has_experts(layer) ? draw_mixture(d, h, c) : draw_dense(d, h, c));
+  x = d.add(x, draw_deepseek_mixture(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c, layer));
   return std::move(d).finish({x});
 }
 
@@ -93,13 +81,8 @@ std::vector<TensorName> tensor_names() {
                 {"kv_b", "model.layers.{}.self_attn.kv_b_proj.weight", "blk.{}.attn_kv_b.weight"}});
   at("kv_b")->gguf_keys = "blk.{}.attn_k_b.weight";
   at("kv_b")->gguf_values = "blk.{}.attn_v_b.weight";
-  std::vector<TensorName> own = shared_expert_names("model.layers.{}.mlp.shared_experts.gate_proj.weight",
-                                                    "model.layers.{}.mlp.shared_experts.up_proj.weight",
-                                                    "model.layers.{}.mlp.shared_experts.down_proj.weight");
-  const std::vector<TensorName> experts = mlp_expert_names();
-  own.insert(own.end(), experts.begin(), experts.end());
-  own.push_back({"router_correction", "model.layers.{}.mlp.gate.e_score_correction_bias", "blk.{}.exp_probs_b.bias"});
-  names.insert(at("final_norm"), own.begin(), own.end());
+  const std::vector<TensorName> mixture = deepseek_mixture_names();
+  names.insert(at("final_norm"), mixture.begin(), mixture.end());
   return names;
 }
 
@@ -161,8 +144,7 @@ void read_attention(const HuggingFaceFields& fields, ModelConfig& c) {
   settle(c);
   read_score_factor(fields, c);
   if (const std::string defect = defect_of(c); !defect.empty()) fields.contradicts(defect);
-  c.guessing_layers =
-      std::min(fields.integer("num_nextn_predict_layers", fields.integer("num_mtp_layers", 1)), kMaxLayers);
+  read_guessing_layers(fields, c);
 }
 
 // DeepSeek-V2's class.
@@ -262,10 +244,7 @@ void read_yarn(const GgufKeys& keys, ModelConfig& c) {
 
 void read_gguf(const GgufKeys& keys, ModelConfig& c) {
   const std::uint64_t all_layers = c.layers;
-  c.guessing_layers = keys.integer("nextn_predict_layers").value_or(0);
-  if (c.guessing_layers >= all_layers)
-    keys.wrong("nextn_predict_layers", fmt::format("must be less than block_count: {}", c.guessing_layers));
-  c.layers -= c.guessing_layers;
+  leave_guessing_layers(keys, c);
   c.latent = keys.required_integer("attention.kv_lora_rank");
   c.query_latent = keys.has_tensor("blk.0.attn_q.weight") ? 0 : keys.required_integer("attention.q_lora_rank");
   c.head_dim = keys.required_integer("rope.dimension_count");

@@ -14,6 +14,7 @@
 #include "graph/drawing.h"
 #include "model/arch/all.h"
 #include "model/arch/dense_decoder.h"
+#include "model/arch/guessing_layers.h"
 #include "model/arch/shared_expert.h"
 #include "model/layer_types.h"
 #include "nibble/error.h"
@@ -262,10 +263,7 @@ void read_gguf(const GgufKeys& keys, ModelConfig& c) {
   c.tiles_delta_heads = c.delta_heads != c.delta_key_heads;
   if (c.layers > kMaxLayers) return;
   const std::uint64_t all_layers = c.layers;
-  c.guessing_layers = keys.integer("nextn_predict_layers").value_or(0);
-  if (c.guessing_layers >= c.layers)
-    keys.wrong("nextn_predict_layers", fmt::format("must be less than block_count: {}", c.guessing_layers));
-  c.layers -= c.guessing_layers;
+  leave_guessing_layers(keys, c);
   if (auto flags = keys.layer_flags("attention.recurrent_layers", all_layers)) {
     flags->resize(c.layers);
     c.recurs = std::move(*flags);

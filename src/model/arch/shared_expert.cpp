@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "model/arch/dense_decoder.h"
+
 namespace nibble {
 
 constexpr std::string_view kWidthKey = "expert_shared_feed_forward_length";
@@ -20,6 +22,26 @@ Value draw_gated_shared_expert(Drawing& d, Value h, const ModelConfig& c) {
                                              {"shared_router", 1, false, TensorRole::router}});
   const Value shared = d.linear(d.multiply(d.silu(gate), up), "shared_out", {"shared_down", c.hidden});
   return d.scale_tokens(shared, d.sigmoid(router));
+}
+
+Value draw_deepseek_mixture(Drawing& d, Value h, const ModelConfig& c, std::int64_t layer) {
+  if (!c.has_experts(layer)) {
+    const auto [gate, up] = d.linears(h, "mlp_in", {{"gate", c.intermediate}, {"up", c.intermediate}});
+    return d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", c.hidden});
+  }
+  if (c.shared_intermediate == 0) return draw_experts(d, h, c);
+  const Value shared = draw_shared_expert(d, h, c);
+  return d.add(draw_experts(d, h, c), shared);
+}
+
+std::vector<TensorName> deepseek_mixture_names() {
+  std::vector<TensorName> names = shared_expert_names("model.layers.{}.mlp.shared_experts.gate_proj.weight",
+                                                      "model.layers.{}.mlp.shared_experts.up_proj.weight",
+                                                      "model.layers.{}.mlp.shared_experts.down_proj.weight");
+  const std::vector<TensorName> experts = mlp_expert_names();
+  names.insert(names.end(), experts.begin(), experts.end());
+  names.push_back({"router_correction", "model.layers.{}.mlp.gate.e_score_correction_bias", "blk.{}.exp_probs_b.bias"});
+  return names;
 }
 
 std::vector<TensorName> shared_expert_names(std::string_view gate, std::string_view up, std::string_view down) {

@@ -19,6 +19,12 @@ Value draw_shared_expert(Drawing& d, Value h, const ModelConfig& config);
 // Times a sigmoid of a number that each token has.
 Value draw_gated_shared_expert(Drawing& d, Value h, const ModelConfig& config);
 
+// In the manner of DeepSeek: the experts that a token is sent to, and beside them those that see every token, which are
+// one MLP as wide as they are together; SwiGLU in layers without experts. No biases.
+Value draw_deepseek_mixture(Drawing& d, Value h, const ModelConfig& config, std::int64_t layer);
+// What that has, and a router's correction.
+std::vector<TensorName> deepseek_mixture_names();
+
 // The names of its matrices, from Hugging Face's: gate, up and down, in this order.
 std::vector<TensorName> shared_expert_names(std::string_view gate, std::string_view up, std::string_view down);
 // Those of the gated one, as Qwen's directories have them.
