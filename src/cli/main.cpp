@@ -82,6 +82,9 @@ std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
   return fmt::format("unknown verb '{}'; known are {}", argv[1], known);
 }
 
+// As CLI11 says that an option that is given once was given more often.
+constexpr std::string_view kGivenOften = ": At Most 1 required but received ";
+
 // In the order in which they were given.
 std::string left_over(const CLI::App& app) {
   std::string text;
@@ -108,6 +111,9 @@ int run(int argc, char** argv) {
     for (const CLI::App* sub : app.get_subcommands()) verb = " " + sub->get_name();
     std::string what = error.what();
     if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) what = "not expected: " + left_over(app);
+    if (const std::size_t most = what.find(kGivenOften); most != std::string::npos)
+      what = fmt::format("{} is given {} times; once is enough", what.substr(0, most),
+                         what.substr(most + kGivenOften.size()));
     return fail(session, 2, fmt::format("{}; 'nibble{} --help' tells more", what, verb));
   } catch (const Error& error) {
     return fail(session, exit_code_of(error.kind()), message_of(app, error));

@@ -62,7 +62,7 @@ void refuse_longer_than_context(std::uint64_t length, std::uint64_t context, std
   if (length > context)
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("{} must not be longer than the model's context of {} tokens: {} {}",
-                            option == "--length" ? "windows" : "a conversation", context, option, length));
+                            option == "--length" ? "windows" : "texts", context, option, length));
 }
 
 void refuse_without_effect(const CLI::App& verb, const std::string& option, bool has_effect, std::string_view why) {

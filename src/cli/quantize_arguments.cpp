@@ -52,6 +52,9 @@ void judge_ways(const QuantizeArguments& a) {
 }
 
 void judge_names(const QuantizeArguments& a) {
+  if (is_of_nets_alone(a.request.method))
+    refuse(a.request.method +
+           " rounds the weights of nets (.onnx, .tflite); layers of language models learn by signround or blockwise");
   find_method(a.request.method);
   if (!a.request.transform.empty()) find_transform(a.request.transform);
   if (!a.request.round.empty()) find_rounder(a.request.round);

@@ -120,9 +120,10 @@ void quantize_net_command(const CLI::App& verb, const NetQuantizeArguments& argu
   if (shared.format.empty()) refuse("name a format: -f int8, or -f int4 of weights alone");
   if (shared.output.empty() && shared.writes) refuse("no output is named; add -o OUT.onnx, OUT.tflite or OUT.c");
   if (arguments.samples.empty() != arguments.generates)
-    refuse(arguments.generates
-               ? "--samples and --generate exclude each other; leave out one of the two"
-               : "ranges of values are found on samples: give --samples DATA, or --generate where there are none");
+    refuse(arguments.generates ? "--samples and --generate exclude each other; leave out one of the two"
+                               : "what it costs, and ranges of values, are found on samples: give --samples DATA, or "
+                                 "--generate where there are "
+                                 "none");
   Places places;
   places.reads("the net", shared.model);
   for (const std::string& sample : arguments.samples) {

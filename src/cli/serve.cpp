@@ -24,6 +24,7 @@
 #include "report/number_text.h"
 #include "serve/api/api_server.h"
 #include "serve/line_writer.h"
+#include "serve/tls_files.h"
 
 namespace nibble::cli {
 namespace {
@@ -149,8 +150,9 @@ class Models {
       const std::size_t most = model.config().context;
       if (options.context > 0) refuse_longer_than_context(options.context, most, "--context");
       const std::size_t context = options.context > 0 ? options.context : std::min(most, kLongestByDefault);
-      facts_.push_back(
+      ServedModel& facts = facts_.emplace_back(
           facts_of(options, model, std::move(names[i]), chat_template ? &*chat_template : nullptr, context));
+      facts.kv = kv_type_name(kv_type(i));
       session.note_reading(model);
       session.note_unused_activations(path, model);
     }
@@ -175,15 +177,13 @@ class Models {
   }
 
  private:
+  KvType kv_type(std::size_t model) const { return session_.kv().value_or(default_kv_type(opened_[model])); }
+
   // What a text's cache takes when it is full.
   std::uint64_t bytes_of_text(std::size_t model) const {
     const MemoryPlan plan = plan_memory(
         {.model = options_.models[model], .memory = 1, .context = facts_[model].context, .formats = {"f16"}});
-    const auto is_raw = [](const serve::FormatShare& share) {
-      return share.format == "f32" || share.format == "f16" || share.format == "bf16";
-    };
-    const bool is_quantized = !std::ranges::all_of(facts_[model].weights.formats, is_raw);
-    const KvType type = session_.kv().value_or(is_quantized ? KvType::q8_0 : KvType::f16);
+    const KvType type = kv_type(model);
     const std::uint64_t of_type = type == KvType::f32       ? 2 * plan.cache_bytes[0]
                                   : type == KvType::f16     ? plan.cache_bytes[0]
                                   : kv_code_bits(type) == 8 ? plan.cache_bytes[1]
@@ -278,11 +278,26 @@ std::string greeting(const Options& options, const Models& models, const serve::
       address, bytes_text(pool.memory()), options.parallel);
 }
 
+// A file that is no certificate leaves the server with the one that it has.
+void renew_certificate(serve::TlsFiles& files, serve::HttpServer& server, const serve::LogCallback& log) {
+  try {
+    std::shared_ptr<serve::TlsContext> renewed = files.look_again();
+    if (!renewed) return;
+    server.renew(std::move(renewed));
+    log({{"event", "certificate renewed"}});
+  } catch (const Error& error) {
+    log({{"event", "certificate not renewed"}, {"error", error.what()}});
+  }
+}
+
 void serve_models(Options& options, Session& session) {
   judge_access(options);
   serve::require_http_server();  // before a model is loaded for nothing
-  if (!options.tls_certificate.empty())
-    options.address.tls = serve::read_tls_files(options.tls_certificate, options.tls_key);
+  std::optional<serve::TlsFiles> certificate;
+  if (!options.tls_certificate.empty()) {
+    certificate.emplace(options.tls_certificate, options.tls_key);
+    options.address.tls = certificate->tls();
+  }
   Models models(options, session);
   const bool has_budget = !options.budget.empty() || models.facts().size() > 1;
   // Something is the system's, and what a step computes with is beside weights and caches.
@@ -308,7 +323,14 @@ void serve_models(Options& options, Session& session) {
   api.count_connections([&server] { return server.connections(); });
   server.start();
   session.note(greeting(options, models, pool, server.port()));
-  while (!interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  constexpr std::chrono::seconds kLookAgain{2};  // at the certificate's files
+  for (auto looked = std::chrono::steady_clock::now(); !interrupted();) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    const auto now = std::chrono::steady_clock::now();
+    if (!certificate || now < looked + kLookAgain) continue;
+    looked = now;
+    renew_certificate(*certificate, server, log);
+  }
   // Where nobody reads standard error, a note would not let it end.
   lines.add(fmt::format("nibble: ends when what was begun is done, but in {} s at the latest", options.drain_seconds));
   server.close();

@@ -60,13 +60,14 @@ struct Piece {
   std::size_t count() const { return tokens.size(); }
 };
 
-bool has_quantized_weights(const Checkpoint& checkpoint) {
-  return std::ranges::any_of(checkpoint.tensors(), [](const StoredTensor& tensor) {
+}  // namespace
+
+KvType default_kv_type(const Checkpoint& checkpoint) {
+  const bool is_quantized = std::ranges::any_of(checkpoint.tensors(), [](const StoredTensor& tensor) {
     return tensor.values.format() != nullptr && tensor.values.format()->info().kind != FormatKind::raw;
   });
+  return is_quantized ? KvType::q8_0 : KvType::f16;
 }
-
-}  // namespace
 
 std::uint64_t KvCache::resident_bytes() const noexcept {
   std::uint64_t bytes = 0;
@@ -139,7 +140,7 @@ struct Decoder::State {
       : config(checkpoint.config()),
         network(checkpoint.parts().network()),
         options(given),
-        kv(given.kv.value_or(has_quantized_weights(checkpoint) ? KvType::q8_0 : KvType::f16)),
+        kv(given.kv.value_or(default_kv_type(checkpoint))),
         machine(given_machine) {
     for (const KeyValueState& state : network.states()) require_rotation(state.head_dim, kv);
     load(checkpoint);

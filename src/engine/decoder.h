@@ -24,9 +24,12 @@
 
 namespace nibble {
 
+// How keys and values are kept unless somebody says otherwise: q8_0 when any weight is quantized, f16 otherwise.
+KvType default_kv_type(const Checkpoint& checkpoint);
+
 struct DecoderOptions {
   KernelOptions kernels = {};
-  std::optional<KvType> kv = {};   // none: q8_0 when any weight is quantized, f16 otherwise
+  std::optional<KvType> kv = {};   // none: default_kv_type
   ProgressCallback progress = {};  // stage "load"
 };
 

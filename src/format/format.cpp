@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/letter_case.h"
+#include "base/near_names.h"
 #include "format/all.h"
 #include "format/block_format.h"
 #include "format/lattice/lattice_format.h"
@@ -120,27 +121,16 @@ const std::vector<FormatPtr>& fixed_formats() {
   return kFormats;
 }
 
-// Edit distance (Levenshtein 1966).
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
-    }
-  }
-  return row.back();
-}
-
-// The closest known names, at most four, as ": did you mean a, b?".
+// The closest known names, at most four, as "; near it are a, b"; one that has more behind it than it takes, as
+// "; 'a' is one, without ':b'".
 std::string near_names(std::string_view spelling) {
   std::vector<std::pair<std::size_t, std::string>> ranked;
-  for (const FormatPtr& format : list_formats())
-    ranked.emplace_back(distance(spelling, format->name()), format->name());
+  const std::string_view stem = spelling.substr(0, spelling.rfind(':'));
+  for (const FormatPtr& format : list_formats()) {
+    if (format->name() == stem)
+      return "; '" + std::string(stem) + "' is one, without '" + std::string(spelling.substr(stem.size())) + "'";
+    ranked.emplace_back(edit_distance(spelling, format->name()), format->name());
+  }
   std::sort(ranked.begin(), ranked.end());
   std::string names;
   for (std::size_t i = 0; i < std::min<std::size_t>(4, ranked.size()); ++i) {

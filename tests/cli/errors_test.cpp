@@ -52,6 +52,10 @@ TEST_F(Errors, OfUsage) {
   expect("quantize " + kTied + " -f q8_0 --method magic -o x.gguf", 2,
          "unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent, signround, "
          "blockwise");
+  expect_part("quantize " + kTied + " -f q8_0 --method adaround -o x.gguf", 2,
+              "adaround rounds the weights of nets (.onnx, .tflite)");
+  expect("bench " + kTied + " --kv q8_0 --kv q4_0", 2,
+         "--kv is given 2 times; once is enough; 'nibble bench --help' tells more");
   expect("quantize " + kTied + " -f q8_0 --fit tight -o x.gguf", 2,
          "unknown fit 'tight'; known are auto, absmax, minmax, search, percentile, entropy, absmean, threshold");
   expect_part("convert " + kTied + " -o x --to gptq,awq", 2,

@@ -62,6 +62,7 @@ TEST(FormatList, EveryFormatIsFoundByItsNameAndId) {
 
 TEST(FormatList, WrongSpellingsSayWhatIsWrong) {
   EXPECT_TRUE(error_of("q4_9").starts_with("no format has this name: q4_9; near it are q4_")) << error_of("q4_9");
+  EXPECT_EQ(error_of("e8p3:g128"), "no format has this name: e8p3:g128; 'e8p3' is one, without ':g128'");
   EXPECT_NE(error_of("int8:row+a8").find("activations"), std::string::npos);
   EXPECT_NE(error_of("").find("no format has this name"), std::string::npos);
   EXPECT_NE(error_of(std::string(1000, 'x')).find("at most 64"), std::string::npos);

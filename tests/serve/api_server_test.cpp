@@ -399,6 +399,7 @@ TEST_F(Api, TellsHowThingsAre) {
   EXPECT_EQ(get("/v1/models/other-name")["object"], "model");
   EXPECT_EQ(get("/v1/models/%6Fther%2dname")["object"], "model");
   EXPECT_EQ(get("/props")["total_slots"], 4);
+  EXPECT_EQ(get("/props")["kv_cache"], "f32");
   EXPECT_EQ(get("/slots").size(), 4u);
   json(post("/v1/chat/completions", chat_body()));
   const std::string metrics = ask(server->port(), "GET", "/metrics").body;

@@ -46,6 +46,18 @@ class Echo final : public HttpHandler {
   }
   HttpAnswer refuse(int status, std::string_view why) override { return {.status = status, .body = std::string(why)}; }
 
+  void note_unheard(std::string_view peer, std::string_view why) override {
+    const std::lock_guard lock(mutex_);
+    unheard_.push_back(std::string(peer) + ": " + std::string(why));
+    changed_.notify_all();
+  }
+
+  // What was noted of clients that could not be heard, when there are so many.
+  std::vector<std::string> wait_for_unheard(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(120), [&] { return unheard_.size() >= count; }));
+    return unheard_;
+  }
   std::shared_ptr<HttpExchange> wait_for_held() {
     std::unique_lock lock(mutex_);
     EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(120), [&] { return !held_.empty(); }));
@@ -68,6 +80,7 @@ class Echo final : public HttpHandler {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::shared_ptr<HttpExchange>> held_;
+  std::vector<std::string> unheard_;
   int gone_ = 0;
 };
 

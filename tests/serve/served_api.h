@@ -32,6 +32,7 @@ class Api : public testing::Test, public ServedTale {
     facts.chat_template = &*chat_template;
     facts.context = facts.trained_context = 256;
     facts.vocabulary = decoder.config().vocab_size;
+    facts.kv = kv_type_name(decoder.kv_type());
     facts.created = 1;
   }
   void TearDown() override {

@@ -17,11 +17,13 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "base/scratch_directory.h"
 #include "nibble/error.h"
 #include "serve/echo_handler.h"
 #include "serve/raw_client.h"
+#include "serve/tls_files.h"
 
 namespace nibble::serve {
 namespace {
@@ -188,19 +190,57 @@ TEST_F(Tls, StreamsComeAsTheyAreMadeAndClientsLeave) {
 
 TEST_F(Tls, WhoSpeaksAnotherLanguageIsTold) {
   start({.header = 300ms});
-  RawClient plain(port());
-  plain.send_request("GET", "/a");
-  RawAnswer answer = plain.read_answer();
-  EXPECT_EQ(answer.status, 400);
-  EXPECT_EQ(answer.body, "this server speaks HTTPS, not HTTP here\n");
+  for (const char* const method : {"GET", "OPTIONS", "DELETE"}) {
+    RawClient plain(port());
+    plain.send_request(method, "/a");
+    RawAnswer answer = plain.read_answer();
+    EXPECT_EQ(answer.status, 400) << method;
+    EXPECT_EQ(answer.body, "this server speaks HTTPS, not HTTP here\n");
+  }
   RawClient rubbish(port());
   rubbish.send("\x16\x03\x01 rubbish that is no greeting");
   rubbish.read_rest();  // an alert, or nothing, and the end
+  const std::vector<std::string> unheard = echo.wait_for_unheard(4);
+  ASSERT_EQ(unheard.size(), 4u);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(unheard[i], "127.0.0.1: HTTP where the server speaks HTTPS");
+  EXPECT_TRUE(unheard[3].starts_with("127.0.0.1: ")) << unheard[3];
   RawClient silent(port());
   EXPECT_EQ(silent.read_rest(), "");  // given up after limits.header
   TlsClient client(port(), identity.certificate);
   client.send("GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_TRUE(client.read_through("GET /a?").ends_with("GET /a?"));
+}
+
+TEST_F(Tls, RenewedFilesAreShownToConnectionsToCome) {
+  TlsFiles files(identity.certificate, identity.key);
+  server.emplace(HttpAddress{.port = 0, .tls = files.tls()}, HttpLimits(), echo);
+  server->start();
+  EXPECT_EQ(files.look_again(), nullptr);
+  EXPECT_EQ(files.look_again(), nullptr);
+  TlsClient before(port(), identity.certificate);
+  EXPECT_TRUE(before.is_agreed());
+
+  const Identity next(scratch.path(), "next");
+  const auto put = [&](const std::string& from, const std::string& to, std::chrono::seconds later) {
+    std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::last_write_time(to, std::filesystem::last_write_time(from) + later);
+  };
+  put(next.certificate, identity.certificate, 10s);
+  EXPECT_EQ(files.look_again(), nullptr);   // may go on changing
+  EXPECT_THROW(files.look_again(), Error);  // the key is still the other one's
+  EXPECT_EQ(files.look_again(), nullptr);   // which is told once
+  put(next.key, identity.key, 20s);
+  EXPECT_EQ(files.look_again(), nullptr);
+  std::shared_ptr<TlsContext> renewed = files.look_again();
+  ASSERT_TRUE(renewed);
+  server->renew(std::move(renewed));
+  TlsClient after(port(), next.certificate);
+  EXPECT_TRUE(after.is_agreed());
+  before.send("GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n");  // goes on as it began
+  EXPECT_TRUE(before.read_through("GET /a?").ends_with("GET /a?"));
+  std::filesystem::remove(identity.key);
+  EXPECT_EQ(files.look_again(), nullptr);
+  EXPECT_THROW(files.look_again(), Error);
 }
 
 TEST_F(Tls, FilesThatAreNoCertificateAndItsKeyAreRefused) {

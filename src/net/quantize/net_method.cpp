@@ -28,6 +28,8 @@ std::string net_method_names() {
   return names;
 }
 
+bool is_of_nets_alone(std::string_view name) { return name == kLearning; }
+
 std::string_view default_net_method(unsigned bits) { return bits < 8 ? "descent" : "rtn"; }
 
 }  // namespace nibble

@@ -21,6 +21,8 @@ struct NetMethod {
 // Of weights of so many bits. Error(invalid_argument) lists the known names.
 NetMethod find_net_method(std::string_view name, unsigned bits);
 std::string net_method_names();  // "rtn, mse, ..."
+// Whether matrices of language models are not rounded by it.
+bool is_of_nets_alone(std::string_view name);
 // What is taken where none is named: of few bits what looks at the inputs; 8 have little to gain.
 std::string_view default_net_method(unsigned bits);
 

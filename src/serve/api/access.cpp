@@ -88,13 +88,13 @@ std::optional<ApiError> Access::judge(const HttpRequest& head, bool needs_key) c
   if (host.empty()) return ApiError(400, "the request has no Host");
   if (!knows_host(host))
     return ApiError(
-        403, fmt::format("this server is not known as '{}'; allow the name when it is started", host_name(host)));
+        403, fmt::format("this server is not known as '{}'; start it with --allow-host and the name", host_name(host)));
   // An origin is a scheme, "://", and what stands in Host.
   const std::size_t mark = origin.find("://");
   const bool is_own = mark != std::string_view::npos && lower_case(origin.substr(mark + 3)) == lower_case(host);
   if (!origin.empty() && !is_own && !is_allowed_origin(origin))
-    return ApiError(403,
-                    fmt::format("pages of '{}' may not use this server; allow the origin when it is started", origin));
+    return ApiError(
+        403, fmt::format("pages of '{}' may not use this server; start it with --allow-origin and that", origin));
   if (needs_key && !rules_.keys.empty() && head.method != "OPTIONS" && !knows_key(given_key(head)))
     return ApiError(401, "a key is needed, and the one that was given is none of this server's", "", "invalid_api_key");
   return std::nullopt;

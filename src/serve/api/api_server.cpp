@@ -375,6 +375,7 @@ void ApiServer::props(Call& call) {
                {"model_alias", model.names.front()},
                {"chat_template", model.chat_template == nullptr ? Json(nullptr) : Json(model.chat_template->text())},
                {"build_info", "nibble " + std::string(version())},
+               {"kv_cache", model.kv},
                {"weights",
                 {{"architecture", facts.architecture},
                  {"bits_per_weight", facts.bits_per_weight},
@@ -488,6 +489,12 @@ void ApiServer::log_refusal(const HttpRequest& request, int status, std::string_
   if (!request.path.empty()) line.update({{"peer", request.peer}, {"method", request.method}, {"path", request.path}});
   const std::lock_guard lock(log_mutex_);
   log_(line);
+}
+
+void ApiServer::note_unheard(std::string_view peer, std::string_view why) {
+  if (!log_) return;
+  const std::lock_guard lock(log_mutex_);
+  log_({{"event", "unheard"}, {"peer", peer}, {"error", why}});
 }
 
 }  // namespace nibble::serve

@@ -34,6 +34,7 @@ class ApiServer final : public HttpHandler {
   std::optional<HttpAnswer> judge_head(const HttpRequest& head) override;
   void handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) override;
   HttpAnswer refuse(int status, std::string_view why) override;
+  void note_unheard(std::string_view peer, std::string_view why) override;
 
   // What /metrics tells of the network.
   void count_connections(std::function<std::size_t()> count) { connections_ = std::move(count); }

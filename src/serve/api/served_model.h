@@ -41,6 +41,7 @@ struct ServedModel {
   std::size_t context = 0, trained_context = 0, vocabulary = 0;
   std::size_t most_sequences = 8, most_together = 72;  // texts at work at once, and with those that wait
   std::uint64_t parameters = 0, bytes = 0;
+  std::string kv;  // how keys and values are kept: "q8_0"
   std::time_t created = 0;
   WeightFacts weights;
 };

@@ -8,10 +8,6 @@
 #include <optional>
 #include <utility>
 #if NIBBLE_TLS
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-
-#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/ssl/stream.hpp>
 
 #include "serve/http/tls_context.h"
@@ -50,21 +46,13 @@ class ClientStream {
     with_stream([&](auto& stream) { stream.async_write_some(buffers, std::forward<Handler>(handler)); });
   }
 
-  // Agrees on keys; where the client speaks plain HTTP, with is_plain_http. Of an encrypted stream.
+  // Agrees on keys. Of an encrypted stream.
   template <typename Handler>
   void async_handshake(Handler&& handler) {
 #if NIBBLE_TLS
     tls_->async_handshake(boost::asio::ssl::stream_base::server, std::forward<Handler>(handler));
 #else
     handler(Failure());
-#endif
-  }
-  static bool is_plain_http(const Failure& failure) noexcept {
-#if NIBBLE_TLS
-    return failure.category() == boost::asio::error::get_ssl_category() &&
-           ERR_GET_REASON(static_cast<unsigned long>(failure.value())) == SSL_R_HTTP_REQUEST;
-#else
-    return failure && false;
 #endif
   }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
@@ -105,23 +106,42 @@ HttpConnection::HttpConnection(asio::ip::tcp::socket socket, std::shared_ptr<Htt
 HttpConnection::~HttpConnection() { close(); }
 
 void HttpConnection::start() {
-  if (stream_.is_encrypted()) return agree_on_keys();
+  if (stream_.is_encrypted()) return look_for_plain_http();
   wait_for_request();
 }
 
-// Who speaks plain HTTP here has the wrong address, and is told so in its language.
-void HttpConnection::agree_on_keys() {
+// Who speaks plain HTTP here has the wrong address, and is told so in its language: it begins with a method's name,
+// and a record of TLS with its kind (22; RFC 8446, 5.1).
+void HttpConnection::look_for_plain_http() {
   static constexpr std::string_view kPlain =
       "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
       "this server speaks HTTPS, not HTTP here\n";
   expect(shared_->limits.header, &HttpConnection::close);
-  stream_.async_handshake([self = shared_from_this()](const Failure& failure) {
+  stream_.socket().async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const Failure& failure) {
     if (self->is_closed_) return;
-    if (!failure) return self->wait_for_request();
-    if (!ClientStream::is_plain_http(failure)) return self->close();
+    char first = 0;
+    const bool came = !failure && recv(self->stream_.socket().native_handle(), &first, 1, MSG_PEEK) == 1;
+    if (!came) return self->close();
+    if (first < 'A' || first > 'Z') return self->agree_on_keys();
+    self->shared_->handler->note_unheard(self->peer_, "HTTP where the server speaks HTTPS");
     asio::async_write(self->stream_.socket(), asio::buffer(kPlain),
                       [self](const Failure&, std::size_t) { self->discard(); });
   });
+}
+
+void HttpConnection::agree_on_keys() {
+  expect(shared_->limits.header, &HttpConnection::give_up_keys);
+  stream_.async_handshake([self = shared_from_this()](const Failure& failure) {
+    if (self->is_closed_) return;
+    if (!failure) return self->wait_for_request();
+    self->shared_->handler->note_unheard(self->peer_, failure.message());
+    self->close();
+  });
+}
+
+void HttpConnection::give_up_keys() {
+  shared_->handler->note_unheard(peer_, "no keys were agreed on in time");
+  close();
 }
 
 void HttpConnection::close_when_idle() {

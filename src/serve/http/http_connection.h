@@ -61,7 +61,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  private:
   using Parser = http::request_parser<http::string_body>;
   void expect(std::chrono::milliseconds most, void (HttpConnection::*late)());
+  void look_for_plain_http();
   void agree_on_keys();
+  void give_up_keys();
   void wait_for_request();
   void read_head();
   void read_body();

@@ -98,6 +98,11 @@ void HttpServer::close() {
   });
 }
 
+void HttpServer::renew(std::shared_ptr<TlsContext> tls) {
+  asio::post(state_->shared->context,
+             [shared = state_->shared.get(), tls = std::move(tls)]() mutable { shared->tls = std::move(tls); });
+}
+
 // The thread ends when nothing is left to wait for.
 void HttpServer::stop(std::chrono::milliseconds most) {
   State& s = *state_;

@@ -70,6 +70,8 @@ class HttpHandler {
   virtual void handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) = 0;
   // What is no request for a handler: 400, 408, 413, 431.
   virtual HttpAnswer refuse(int status, std::string_view why) = 0;
+  // A client with whom no keys were agreed on, so that it could ask nothing. By the network's thread.
+  virtual void note_unheard(std::string_view peer, std::string_view why) = 0;
 };
 
 struct HttpLimits {
@@ -114,6 +116,8 @@ class HttpServer {
   // Takes no more connections, and answers no more requests on those that are there than they have begun.
   void close();
   std::size_t connections() const noexcept;
+  // Connections to come are shown this certificate. Of a server that has one, any thread's.
+  void renew(std::shared_ptr<TlsContext> tls);
   // After close(): waits until all answers are written, but not longer than this, and ends the thread.
   void stop(std::chrono::milliseconds most);
 

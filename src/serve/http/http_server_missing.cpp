@@ -20,6 +20,7 @@ HttpServer::~HttpServer() = default;
 std::uint16_t HttpServer::port() const noexcept { return 0; }
 void HttpServer::start() {}
 void HttpServer::close() {}
+void HttpServer::renew(std::shared_ptr<TlsContext>) {}
 std::size_t HttpServer::connections() const noexcept { return 0; }
 void HttpServer::stop(std::chrono::milliseconds) {}
 
