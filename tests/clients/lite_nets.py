@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Nets that nibble writes as TensorFlow Lite, by LiteRT: quantized ones make the codes that nibble makes of the same file, float ones the same numbers.
+"""Nets that nibble writes as TensorFlow Lite, by LiteRT: quantized ones, with a scale for each channel or for each tensor, make the codes that nibble makes of the same
+file, float ones the same numbers. Quantized ones are written as C, too, compiled by gcc and run.
 
 Usage: lite_nets.py NIBBLE FILE|DIRECTORY... (.onnx and .tflite in float, found at any depth). Samples are random: this is of arithmetic, not of accuracy. What nibble
-refuses to write is told, and passed over. Exit code 1 where the two differ by more than rounding costs, or floats by 1e-4 of the largest.
+refuses to write is told, and passed over. Exit code 1 where LiteRT and nibble differ by more than rounding costs, or floats by 1e-4 of the largest; where weights that
+should have one scale have more, or the C code differs from nibble in anything but the last bit of a softmax.
 """
 
+import ctypes
 import json
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -28,6 +32,23 @@ def outputs(path, sample):
     return {one["name"]: interpreter.get_tensor(one["index"]).astype(np.float64) for one in interpreter.get_output_details()}
 
 
+def weights_with_scales(path):
+    """How many tensors of the file have a scale for each channel."""
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    return sum(len(one["quantization_parameters"]["scales"]) > 1 for one in interpreter.get_tensor_details())
+
+
+def by_c(nibble, folder, kind, sample, portrait):
+    """What the file makes as C. RuntimeError where nibble refuses to write that."""
+    run(nibble, "convert", folder / "net.tflite", "-o", folder / "net.c")
+    library = folder / f"{kind.replace(':', '_')}.so"  # a name that was not loaded before
+    subprocess.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-fPIC", "-shared", folder / "net.c", "-o", library, "-lm"], check=True)
+    outputs = {one["name"]: np.zeros(one["shape"], np.float32) for one in portrait["outputs"]}
+    arrays = [np.ascontiguousarray(sample[one["name"]]) for one in portrait["inputs"]] + list(outputs.values())
+    assert ctypes.CDLL(str(library)).net_run(*(array.ctypes.data_as(ctypes.c_void_p) for array in arrays)) == 0
+    return outputs
+
+
 def compare(nibble, folder, path):
     shapes, constants = next((said for part, said in OPEN.items() if part in path.name), ({}, {}))
     said = [word for name, number in constants.items() for word in ("--constant", f"{name}={number}")]
@@ -41,9 +62,9 @@ def compare(nibble, folder, path):
     sample = {name: array[0] for name, array in samples.items()}
     np.savez(folder / "in.npz", **sample)
     passed = True
-    for kind, command in (("float", ["convert", path, "-o", folder / "net.tflite"]),
-                          ("int8", ["quantize", path, "-f", "int8", "--samples", folder / "samples.npz", "--max-drop", "100", "-o", folder / "net.tflite"])):
-        made = json.loads(run(nibble, *command, "--json", *said))
+    for kind in ("float", "int8", "int8:tensor"):
+        rounding = ["quantize", path, "-f", kind, "--samples", folder / "samples.npz", "--max-drop", "100", "-o", folder / "net.tflite"]
+        made = json.loads(run(nibble, *(["convert", path, "-o", folder / "net.tflite"] if kind == "float" else rounding), "--json", *said))
         run(nibble, "run", folder / "net.tflite", "--input", folder / "in.npz", "-o", folder / "out.npz")
         theirs = outputs(folder / "net.tflite", sample)
         ours = {name: np.asarray(array, np.float64).reshape(theirs[name].shape) for name, array in np.load(folder / "out.npz").items()}
@@ -55,6 +76,15 @@ def compare(nibble, folder, path):
             apart = np.mean([np.mean(array != ours[name]) for name, array in theirs.items()])
             good = worst >= (made["sqnr"] or 100)
             text = f"{100 * apart:.2f} % of numbers differ; against f32 {made['sqnr'] or 0:.1f} dB, LiteRT against nibble {worst:.1f} dB"
+            if kind == "int8:tensor":
+                many = weights_with_scales(folder / "net.tflite")
+                good, text = good and many == 0, text + f", {many} tensors with a scale for each channel"
+            try:
+                in_c = by_c(nibble, folder, kind, sample, portrait)
+                apart = max(np.abs(array - ours[name].reshape(array.shape)).max() for name, array in in_c.items())
+                good, text = good and apart <= (1 / 256 if "softmax" in portrait["kinds"] else 0), text + f"; C against nibble {apart:.1e}"
+            except RuntimeError as error:
+                text += f"; no C: {str(error).splitlines()[0][:150]}"
         print(f"{path.name}, {kind}: {text}{'' if good else ' WRONG'}")
         passed = passed and good
     return passed
