@@ -199,7 +199,16 @@ def recogniser(_):
                 score=lambda outputs, _: 100 - net_demos.character_error([o[0] for o in outputs], texts), loses=0.5, kilobytes=3300)
 
 
-TASKS = {f.__name__: f for f in (kws, resnet8, mnist, vww, anomaly, ultraface, fastestdet, superres, silero, magika, recogniser)}
+def direction(_):
+    model = net_demos.direction_net()
+    if model is None:
+        return None
+    x, turned = net_demos.direction_samples(400)
+    calibration, test, turned = split(x, turned, 100)
+    return Task("direction", model, {"x": calibration}, [{"x": a[None]} for a in test], turned, options=["--shape", "x=1,3,48,192"])
+
+
+TASKS = {f.__name__: f for f in (kws, resnet8, mnist, vww, anomaly, ultraface, fastestdet, superres, silero, magika, recogniser, direction)}
 
 
 class Reader(CalibrationDataReader):

@@ -77,8 +77,8 @@ def line_net():
     return in_package("rapidocr_onnxruntime", "ch_PP-OCRv4_rec_infer.onnx")
 
 
-def line_samples(count):
-    """Pictures [count, 3, 48, 320], black on white and noisy, and what they say."""
+def rendered_lines(count, widest=LINE_WIDTH):
+    """Lines of words, black on white and noisy, [48, as wide as they are] in -1 to 1, and what they say."""
     from PIL import Image, ImageDraw, ImageFont
 
     draw_lots, noise = random.Random(7), np.random.default_rng(7)
@@ -91,17 +91,42 @@ def line_samples(count):
         left, top, right, bottom = font.getbbox(text)
         width, height = int(right - left) + 16, int(bottom - top) + 12
         scaled = round(width * LINE_HEIGHT / height)
-        if scaled > LINE_WIDTH:
+        if scaled > widest:
             continue
         picture = Image.new("L", (width, height), 255)
         ImageDraw.Draw(picture).text((8 - left, 6 - top), text, fill=draw_lots.randint(0, 90), font=font)
         seen = np.asarray(picture.resize((scaled, LINE_HEIGHT)), np.float32)
-        seen = np.clip(seen + noise.normal(0, 12, seen.shape), 0, 255) / 127.5 - 1
-        padded = np.zeros((LINE_HEIGHT, LINE_WIDTH), np.float32)
-        padded[:, :scaled] = seen
-        pictures.append(np.broadcast_to(padded, (3, LINE_HEIGHT, LINE_WIDTH)))
+        pictures.append((np.clip(seen + noise.normal(0, 12, seen.shape), 0, 255) / 127.5 - 1).astype(np.float32))
         texts.append(text)
-    return np.stack(pictures).astype(np.float32), texts
+    return pictures, texts
+
+
+def padded(pictures, width):
+    """[count, 3, 48, width], nothing (0) behind each picture."""
+    out = np.zeros((len(pictures), 3, LINE_HEIGHT, width), np.float32)
+    for place, picture in zip(out, pictures):
+        place[:, :, : picture.shape[1]] = picture
+    return out
+
+
+def line_samples(count):
+    """Pictures [count, 3, 48, 320], and what they say."""
+    pictures, texts = rendered_lines(count)
+    return padded(pictures, LINE_WIDTH), texts
+
+
+DIRECTION_WIDTH = 192
+
+
+def direction_net():
+    return in_package("rapidocr_onnxruntime", "ch_ppocr_mobile_v2.0_cls_infer.onnx")
+
+
+def direction_samples(count):
+    """Pictures [count, 3, 48, 192] of lines, by chance upside down (label 1) or not (0)."""
+    pictures, _ = rendered_lines(count, DIRECTION_WIDTH)
+    turned = np.random.default_rng(11).integers(0, 2, count)
+    return padded([p[::-1, ::-1] if t else p for p, t in zip(pictures, turned)], DIRECTION_WIDTH), turned
 
 
 def read_line(shares, characters):
