@@ -316,7 +316,9 @@ def main():
             path, summary = ours(given.nibble, task, folder, given.option, given.format)
             report("nibble", path, {"seconds": summary["seconds"], "left_out": summary["left_out"]})
             missed += [f"{task.name}: {one}" for one in task.missed(results[-1], next(r for r in results if r["net"] == task.name))]
-            print(f"{'':11} {'':12} in {summary['seconds']:.1f} s, {summary['fit']}, equalized {summary['equalized']}, biases corrected {summary['corrected_biases']}, {len(summary['left_out'])} left in float")
+            share = summary.get("changing")
+            changing = f", decisions expected to change {100 * share['value']:.2f} % ({100 * share['low']:.2f} to {100 * share['high']:.2f})" if share else ""
+            print(f"{'':11} {'':12} in {summary['seconds']:.1f} s, {summary['fit']}, equalized {summary['equalized']}, biases corrected {summary['corrected_biases']}, {len(summary['left_out'])} left in float{changing}")
     if given.json:
         given.json.write_text(json.dumps(results, indent=1))
     if given.require:

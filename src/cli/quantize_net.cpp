@@ -84,12 +84,13 @@ void add_net_quantize_options(CLI::App& verb, NetQuantizeArguments& arguments) {
                 "then; samples only judge. Convolutions compute in float");
   verb.add_option("--max-drop", arguments.max_drop,
                   "Of a net: how far its outputs may go from those in f32, in percent; roundings that cost most are "
-                  "left out until that holds (default 0.3; 0.05 of nets with LSTM or GRU, whose noise adds up; of "
-                  "int4 nothing is left out unless this is given)")
+                  "left out until that holds (default 0.3; 0.05 of nets with LSTM or GRU, whose noise adds up; 1 of "
+                  "agreement; of int4 nothing is left out unless this is given)")
       ->check(number_within(0, 100));
-  verb.add_option("--metric", arguments.metric,
-                  "Of --max-drop: sqnr (noise, in percent of the power of the output that suffers most), agreement "
-                  "(decisions of the first output that change)")
+  verb.add_option(
+          "--metric", arguments.metric,
+          "Of --max-drop: sqnr (noise, in percent of the power of the output that suffers most), agreement "
+          "(decisions of the first output that change, and that may be expected to where samples were not seen)")
       ->capture_default_str();
   verb.add_option("--equalize", arguments.equalize,
                   "Of a net: scale channels of consecutive layers against each other: auto (where it helps), on, off")

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pipeline/net/judge_net.h"
 #include "report/number_text.h"
 
 namespace nibble {
@@ -32,6 +33,27 @@ Json json_decibels(double noise) { return noise > 0 && std::isfinite(noise) ? Js
 std::string left_out_text(const LeftOut& one) {
   return fmt::format("{} {}, which alone would leave {}", one.is_weight ? "weights" : "value", one.name,
                      decibels_text(one.noise));
+}
+
+// Of decisions that were not seen.
+CountedShare changing_share(const OutputNoise& noise) {
+  CountedShare share = counted_share(noise.near, noise.leads);
+  for (double* const one : {&share.value, &share.low, &share.high}) *one *= kChangingOfNear;
+  return share;
+}
+
+std::string changing_text(const OutputNoise& noise) {
+  if (noise.leads == 0) return "";
+  const CountedShare share = changing_share(noise);
+  return fmt::format("; of others {} may be expected to change (95 %: {} to {}), by how near {} are to that",
+                     percent_text(share.value), percent_text(share.low), percent_text(share.high),
+                     grouped_text(noise.leads));
+}
+
+Json changing_json(const OutputNoise& noise) {
+  if (noise.leads == 0) return {};
+  const CountedShare share = changing_share(noise);
+  return {{"value", share.value}, {"low", share.low}, {"high", share.high}, {"rows", noise.leads}};
 }
 
 }  // namespace
@@ -76,8 +98,9 @@ std::string net_summary_text(const NetFileSummary& summary) {
     text += fmt::format("with everything rounded the worst output had {}\n", decibels_text(made.everything.worst));
   for (std::size_t i = 0; i < made.outputs.size(); ++i)
     text += fmt::format("{}: {} against f32\n", made.outputs[i], decibels_text(made.made.noise[i]));
-  text += fmt::format("{} of {} decisions of {} are the same ({})\n", made.made.same, made.made.rows,
-                      made.outputs.empty() ? "" : made.outputs[0], percent_text(made.made.agreement()));
+  text += fmt::format("{} of {} decisions of {} are the same ({}){}\n", made.made.same, made.made.rows,
+                      made.outputs.empty() ? "" : made.outputs[0], percent_text(made.made.agreement()),
+                      changing_text(made.made));
   if (made.layers.learned > 0)
     text += fmt::format("rounding learned in {} of {} layers, which make less error by it\n", made.layers.taken,
                         made.layers.learned);
@@ -117,6 +140,7 @@ Json to_json(const NetFileSummary& summary) {
                {"sqnr_everything", json_decibels(made.everything.worst)},
                {"sqnr", json_decibels(made.made.worst)},
                {"agreement", made.made.agreement()},
+               {"changing", changing_json(made.made)},
                {"seconds", summary.seconds}};
   Json& files = json["files"] = Json::array();
   for (const NetFileSummary::File& file : summary.files)

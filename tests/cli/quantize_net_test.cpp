@@ -45,6 +45,8 @@ TEST_F(QuantizeNetCommand, WritesAFileThatRuns) {
   EXPECT_EQ(json["layers"][0]["arithmetic"], "int8");
   EXPECT_EQ(json["calibrated"], 9);
   EXPECT_EQ(json["judged"], 3);
+  EXPECT_EQ(json["changing"]["rows"], 24);  // the net's batch is two
+  EXPECT_LE(json["changing"]["value"], json["changing"]["high"]);
   EXPECT_EQ(json["bytes"], std::filesystem::file_size(scratch_ / "q.onnx"));
   scratch_.write("i.npy", serialize_npy(image_));
   run("run q.onnx --input i.npy -o y.npy", 0);

@@ -237,6 +237,35 @@ TEST_F(QuantizeNet, LeavesOutWhatCostsTooMuchAndNamesIt) {
   EXPECT_EQ(quantize_net(net, samples, careful, machine_).made.worst, 0);
 }
 
+// Of rows that were not seen, too: those that may be expected to change and a standard deviation of their count more.
+TEST_F(QuantizeNet, AgreementIsAskedOfWhatWasNotSeen) {
+  const Net net = unequal();
+  const std::vector<NetSample> samples = normal_samples(net, 64), others = normal_samples(net, 4000);
+  NetQuantizeOptions options{
+      .equalizes = false, .corrects_biases = false, .metric = NetMetric::agreement, .max_drop = 100};
+  const NetQuantization all = quantize_net(net, samples, options, machine_);
+  EXPECT_EQ(all.made.leads, 64u);
+  EXPECT_TRUE(all.left_out.empty());
+  options.max_drop = 1;
+  const NetQuantization some = quantize_net(net, samples, options, machine_);
+  EXPECT_GT(some.everything.changing(), 0.01);
+  EXPECT_FALSE(some.left_out.empty());
+  const auto near = static_cast<double>(some.made.near);
+  EXPECT_LE(kChangingOfNear * (near + std::sqrt(near)) / 64, 0.01);
+  const auto changed = [&](const NetQuantization& made) {
+    const auto should = walk_samples(net, others, machine_, {}), is = walk_samples(made.net, others, machine_, {});
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < others.size(); ++i)
+      count += std::ranges::max_element(is[i][0]) - is[i][0].begin() !=
+                       std::ranges::max_element(should[i][0]) - should[i][0].begin()
+                   ? 1
+                   : 0;
+    return static_cast<double>(count) / static_cast<double>(others.size());
+  };
+  EXPECT_GT(changed(all), 0.01);
+  EXPECT_LE(changed(some), 0.01);
+}
+
 TEST_F(QuantizeNet, EqualizesWhereThatHelps) {
   const Net net = unequal();
   const std::vector<NetSample> samples = normal_samples(net, 32);

@@ -64,8 +64,16 @@ NoiseMeter::NoiseMeter(const Net& net, std::span<const NetSample> samples, Machi
     const bool saturates = last != nullptr && (std::holds_alternative<Softmax>(last->operation) ||
                                                std::holds_alternative<Sigmoid>(last->operation));
     deciding_.push_back(saturates ? last->inputs[0] : output.value);
+    if (deciding_.size() > 1) continue;
+    const ValueId decides = deciding_[0];
+    leads_ = {std::max<std::uint64_t>(1, width_of(net.graph.values[decides])), saturates ? 0.0F : 0.5F};
   }
   walk_samples(net, samples, machine, {.see = [&](ValueId value, SampleValues& made) { values_[value] = made; }});
+  if (!deciding_.empty()) leads_.add(values_[deciding_[0]]);
+}
+
+void NoiseMeter::see(ValueId value, const SampleValues& values) {
+  if (!deciding_.empty() && value == deciding_[0]) leads_.add(values);
 }
 
 OutputNoise NoiseMeter::measure(const ValueGrids& grids, const NumbersByPart& weights) const {
@@ -123,6 +131,10 @@ OutputNoise NoiseMeter::measure(const ValueGrids& grids, const NumbersByPart& we
   if (!net_.outputs.empty()) {
     const ValueId first = net_.outputs[0].value;
     compare_rows(value(first), values_[first], std::max<std::uint64_t>(1, width_of(graph.values[first])), noise);
+    const ValueId decides = deciding_[0];
+    noise.leads = leads_.count();
+    if (!changed[decides].empty())
+      noise.near = leads_.below(kNear * leads_.deviation(changed[decides], values_[decides]));
   }
   return noise;
 }

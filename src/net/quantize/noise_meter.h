@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "net/quantize/decision_leads.h"
 #include "net/quantize/sample_walk.h"
 
 namespace nibble {
@@ -23,10 +24,16 @@ struct OutputNoise {
   // Rows of the first output (along its last dimension) whose largest number lies in the same place; of outputs of one
   // number a row, on the same side of 1/2.
   std::uint64_t rows = 0, same = 0;
+  // Rows of all samples in f32, and those that lead by less than kNear times what noise adds to leads.
+  std::uint64_t leads = 0, near = 0;
 
   // What choices between roundings go by: few samples, seen both ways.
   double cost() const { return worst * deciding; }
   double agreement() const { return rows == 0 ? 1 : static_cast<double>(same) / static_cast<double>(rows); }
+  // The share of decisions that is to be expected to change where samples were not seen; 0: nothing is known of it.
+  double changing() const {
+    return leads == 0 ? 0 : kChangingOfNear * static_cast<double>(near) / static_cast<double>(leads);
+  }
 };
 
 // In decibels; 0 noise: infinite.
@@ -39,6 +46,8 @@ class NoiseMeter {
   // net: outlives this.
   NoiseMeter(const Net& net, std::span<const NetSample> samples, Machine& machine);
 
+  // A value of other samples in f32, whose decisions may change, too; passed over where it does not decide.
+  void see(ValueId value, const SampleValues& values);
   OutputNoise measure(const ValueGrids& grids, const NumbersByPart& weights) const;
   // The same, and of every value the noise that it has then; negative: it is not changed.
   OutputNoise measure(const ValueGrids& grids, const NumbersByPart& weights, std::vector<double>& by_value) const;
@@ -50,6 +59,7 @@ class NoiseMeter {
   std::size_t count_;
   std::vector<SampleValues> values_;  // in f32
   std::vector<ValueId> deciding_;     // by output
+  DecisionLeads leads_;               // of the first
 };
 
 // How many samples a meter may keep within the memory that it may take.

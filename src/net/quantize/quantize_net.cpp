@@ -45,7 +45,10 @@ class PreparedNet {
         machine_(machine),
         scheme_(net_, options.runtime),
         meter_(net_, samples.judging, machine),
-        seen_(observe_values(net_, scheme_, samples.calibration, machine)),
+        seen_(observe_values(net_, scheme_, samples.calibration, machine,
+                             [&](ValueId value, const SampleValues& values) {
+                               if (samples.holds_out) meter_.see(value, values);
+                             })),
         method_(find_net_method(options.method, options.weight_bits)),
         plain_(method_.base) {
     if (plain_.needs() != Needs::nothing) plain_ = find_method(options.weight_bits < 8 ? "mse" : "rtn");
@@ -209,14 +212,24 @@ std::vector<Price> prices_of(const PreparedNet& prepared, const Rounding& roundi
 double allowed_drop(const Net& net, const NetQuantizeOptions& options) {
   if (options.max_drop) return *options.max_drop;
   if (options.weight_bits < 8) return std::numeric_limits<double>::infinity();
+  if (options.metric == NetMetric::agreement) return 1;
   const bool recurs = std::ranges::any_of(net.graph.nodes, [](const Node& node) {
     return std::holds_alternative<Lstm>(node.operation) || std::holds_alternative<Gru>(node.operation);
   });
   return recurs ? 0.05 : 0.3;
 }
 
+// What may be expected to change where samples were not seen, and a standard deviation of the count that says so, lest
+// the bound is met by chance.
+double change_of_others(const OutputNoise& noise) {
+  if (noise.leads == 0) return 0;
+  const auto near = static_cast<double>(noise.near);
+  return kChangingOfNear * (near + std::sqrt(near)) / static_cast<double>(noise.leads);
+}
+
 bool holds(const OutputNoise& noise, NetMetric metric, double drop) {
-  return 100 * (metric == NetMetric::sqnr ? noise.worst : 1 - noise.agreement()) <= drop;
+  if (metric == NetMetric::sqnr) return 100 * noise.worst <= drop;
+  return 100 * std::max(1 - noise.agreement(), change_of_others(noise)) <= drop;
 }
 
 // Leaves out what costs most until the outputs are as near as is asked for.

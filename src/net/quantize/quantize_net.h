@@ -28,7 +28,8 @@
 namespace nibble {
 
 // sqnr: a drop of N is noise of N percent of an output's power, of the worst output. agreement: N percent of the rows
-// of the first output decide otherwise.
+// of the first output decide otherwise, of those that are judged and of those that were not seen, as far as all samples
+// show how near rows are to that (decision_leads.h).
 enum class NetMetric { sqnr, agreement };
 
 struct NetQuantizeOptions {
@@ -45,8 +46,8 @@ struct NetQuantizeOptions {
   std::optional<bool> equalizes = std::nullopt;  // none: where it helps
   std::optional<bool> corrects_biases = std::nullopt;
   NetMetric metric = NetMetric::sqnr;
-  // Percent. None: of weights in fewer than 8 bits all that they cost; else 0.3, and 0.05 of nets with cells that
-  // recur, whose noise adds up from step to step.
+  // Percent. None: of weights in fewer than 8 bits all that they cost; else 1 of agreement, and of noise 0.3, and
+  // 0.05 of nets with cells that recur, whose noise adds up from step to step.
   std::optional<double> max_drop = std::nullopt;
   std::vector<std::string> exclude = {};  // values and parts, by name ('*': any text), that stay in f32
   ProgressCallback progress = {};         // stages: ranges, rounding, costs, guard

@@ -27,7 +27,7 @@ void record(std::span<const float> numbers, SiteStatistics& site) {
 }  // namespace
 
 ValueStatistics observe_values(const Net& net, const RoundingScheme& scheme, std::span<const NetSample> samples,
-                               Machine& machine) {
+                               Machine& machine, const std::function<void(ValueId, const SampleValues&)>& also) {
   ValueStatistics seen;
   for (const ValueId value : scheme.all().values) {
     SiteStatistics& site = seen[scheme.grid_of(value)];
@@ -39,6 +39,7 @@ ValueStatistics observe_values(const Net& net, const RoundingScheme& scheme, std
   constexpr std::size_t kTogether = 16;
   for (std::size_t first = 0; first < samples.size(); first += kTogether) {
     const auto see = [&](ValueId value, SampleValues& made) {
+      if (also) also(value, made);
       const auto site = seen.find(scheme.grid_of(value));
       if (site == seen.end() || !scheme.all().values.contains(value)) return;
       for (std::size_t sample = 0; sample < made.size(); ++sample) {

@@ -3,6 +3,7 @@
 // What calibration sees of a net's values, and the grids that follow from it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <span>
@@ -15,10 +16,11 @@
 namespace nibble {
 
 // By the value that stands for all that share a grid (RoundingScheme::grid_of). Samples are carried in groups, so that
-// memory is that of a few. Error(unusable_input): a value that is not finite, by the sample that makes it.
+// memory is that of a few; `also` is called with every value of each group. Error(unusable_input): a value that is not
+// finite, by the sample that makes it.
 using ValueStatistics = std::map<ValueId, SiteStatistics>;
 ValueStatistics observe_values(const Net& net, const RoundingScheme& scheme, std::span<const NetSample> samples,
-                               Machine& machine);
+                               Machine& machine, const std::function<void(ValueId, const SampleValues&)>& also = {});
 
 // Grids of the values asked for, by a rule for activations (quantize/fit/activation_fit.h).
 ValueGrids fit_grids(const ValueStatistics& seen, const RoundingScheme& scheme, const std::set<ValueId>& values,

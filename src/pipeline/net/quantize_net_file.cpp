@@ -34,6 +34,7 @@ void judge_again(const WrittenNet& written, const Net& net, std::span<const NetS
   }
   made.made.rows = verdict.agreement.count;
   made.made.same = verdict.agreement.hits;
+  made.made.leads = made.made.near = 0;  // of weights alone
 }
 
 NetRuntime runtime_of(const NetFileRequest& request) {
