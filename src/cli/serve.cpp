@@ -285,7 +285,7 @@ void renew_certificate(serve::TlsFiles& files, serve::HttpServer& server, const 
     if (!renewed) return;
     server.renew(std::move(renewed));
     log({{"event", "certificate renewed"}});
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     log({{"event", "certificate not renewed"}, {"error", error.what()}});
   }
 }

@@ -45,6 +45,8 @@ CountedShare changing_share(const OutputNoise& noise) {
 std::string changing_text(const OutputNoise& noise) {
   if (noise.leads == 0) return "";
   const CountedShare share = changing_share(noise);
+  if (2 * noise.near > noise.leads)  // noise is as wide as what decides, and those beyond it are not counted
+    return fmt::format("; of others at least {} may be expected to change", percent_text(share.value));
   return fmt::format("; of others {} may be expected to change (95 %: {} to {}), by how near {} are to that",
                      percent_text(share.value), percent_text(share.low), percent_text(share.high),
                      grouped_text(noise.leads));

@@ -189,7 +189,7 @@ TEST_F(Tls, StreamsComeAsTheyAreMadeAndClientsLeave) {
 }
 
 TEST_F(Tls, WhoSpeaksAnotherLanguageIsTold) {
-  start({.header = 300ms});
+  start();
   for (const char* const method : {"GET", "OPTIONS", "DELETE"}) {
     RawClient plain(port());
     plain.send_request(method, "/a");
@@ -198,17 +198,23 @@ TEST_F(Tls, WhoSpeaksAnotherLanguageIsTold) {
     EXPECT_EQ(answer.body, "this server speaks HTTPS, not HTTP here\n");
   }
   RawClient rubbish(port());
-  rubbish.send("\x16\x03\x01 rubbish that is no greeting");
+  rubbish.send(std::string("\x16\x03\x01\x00\x05hello", 10));
   rubbish.read_rest();  // an alert, or nothing, and the end
-  const std::vector<std::string> unheard = echo.wait_for_unheard(4);
-  ASSERT_EQ(unheard.size(), 4u);
-  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(unheard[i], "127.0.0.1: HTTP where the server speaks HTTPS");
-  EXPECT_TRUE(unheard[3].starts_with("127.0.0.1: ")) << unheard[3];
-  RawClient silent(port());
-  EXPECT_EQ(silent.read_rest(), "");  // given up after limits.header
   TlsClient client(port(), identity.certificate);
   client.send("GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_TRUE(client.read_through("GET /a?").ends_with("GET /a?"));
+  start({.header = 300ms});
+  RawClient half(port());
+  half.send("\x16\x03\x01 half of a long record");
+  half.read_rest();
+  const std::vector<std::string> unheard = echo.wait_for_unheard(5);
+  ASSERT_EQ(unheard.size(), 5u);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(unheard[i], "127.0.0.1: HTTP where the server speaks HTTPS");
+  EXPECT_TRUE(unheard[3].starts_with("127.0.0.1: ")) << unheard[3];
+  EXPECT_EQ(unheard[3].find("in time"), std::string::npos) << unheard[3];
+  EXPECT_EQ(unheard[4], "127.0.0.1: no keys were agreed on in time");
+  RawClient silent(port());
+  EXPECT_EQ(silent.read_rest(), "");  // given up after limits.header
 }
 
 TEST_F(Tls, RenewedFilesAreShownToConnectionsToCome) {

@@ -148,8 +148,10 @@ class LatticeFormat final : public Format, public TrainableGrid {
     // number has none, and takes any.
     constexpr float kFarthest = 1000;
     float y[kLatticeCols];
-    for (std::size_t j = 0; j < kLatticeCols; ++j)
-      y[j] = std::isnan(target[j]) ? 0 : std::clamp(target[j] / scale, -kFarthest, kFarthest);
+    for (std::size_t j = 0; j < kLatticeCols; ++j) {
+      const float scaled = target[j] / scale;
+      y[j] = std::isnan(scaled) ? 0 : std::clamp(scaled, -kFarthest, kFarthest);
+    }
     return num_refinements_ == 0 ? nearest_point(y, metric) : nearest_nested(num_refinements_, y, metric);
   }
 

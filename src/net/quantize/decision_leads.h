@@ -6,7 +6,7 @@
 // A few samples that decide alike say little of others: where 25 of 25 do, a tenth of what was not seen may not. How
 // far noise moves leads is known from few samples, though, and leads in f32 of all. Where leads lie evenly next to 0,
 // normal noise of deviation s changes as many as lie within the integral of its tail, s / sqrt(2 pi); so of rows that
-// lead by less than kNear * s it changes a share of kChangingOfNear.
+// lead by less than kNear * s it changes a share of kChangingOfNear; where most rows do, at least that.
 //
 //   DecisionLeads leads(width, threshold);
 //   leads.add(values);

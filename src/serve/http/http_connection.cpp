@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/dispatch.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
 #include <utility>
@@ -39,8 +38,7 @@ class Exchange final : public HttpExchange {
   // A request that nobody answers would leave its client waiting. The connection ends on the network's thread.
   ~Exchange() override {
     HttpShared& shared = connection_->shared();
-    if (shared.is_over) return;
-    asio::post(shared.context, [number = number_, connection = std::move(connection_)] {
+    shared.bring([number = number_, connection = std::move(connection_)] {
       connection->answer(
           number, {.status = 500, .body = R"({"error":{"message":"the request was dropped","type":"server_error"}})"});
     });
@@ -74,9 +72,7 @@ class Exchange final : public HttpExchange {
  private:
   template <typename Act>
   void bring(Act act) {
-    if (connection_->shared().is_over) return;
-    asio::post(connection_->shared().context,
-               [connection = connection_, act = std::move(act)]() mutable { act(*connection); });
+    connection_->shared().bring([connection = connection_, act = std::move(act)]() mutable { act(*connection); });
   }
   std::shared_ptr<HttpConnection> connection_;
   std::uint64_t number_;
@@ -116,7 +112,7 @@ void HttpConnection::look_for_plain_http() {
   static constexpr std::string_view kPlain =
       "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
       "this server speaks HTTPS, not HTTP here\n";
-  expect(shared_->limits.header, &HttpConnection::close);
+  expect(shared_->limits.header, &HttpConnection::give_up_keys);
   stream_.socket().async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const Failure& failure) {
     if (self->is_closed_) return;
     char first = 0;
@@ -130,7 +126,7 @@ void HttpConnection::look_for_plain_http() {
 }
 
 void HttpConnection::agree_on_keys() {
-  expect(shared_->limits.header, &HttpConnection::give_up_keys);
+  is_agreeing_ = true;
   stream_.async_handshake([self = shared_from_this()](const Failure& failure) {
     if (self->is_closed_) return;
     if (!failure) return self->wait_for_request();
@@ -139,8 +135,9 @@ void HttpConnection::agree_on_keys() {
   });
 }
 
+// Of who sends nothing at all, as those do who look whether a port is open, nothing is said.
 void HttpConnection::give_up_keys() {
-  shared_->handler->note_unheard(peer_, "no keys were agreed on in time");
+  if (is_agreeing_) shared_->handler->note_unheard(peer_, "no keys were agreed on in time");
   close();
 }
 

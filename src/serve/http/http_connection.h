@@ -6,12 +6,14 @@
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <unordered_set>
 
@@ -34,10 +36,19 @@ struct HttpShared {
   HttpLimits limits;
   HttpHandler* handler = nullptr;
   std::shared_ptr<TlsContext> tls;           // null: HTTP
-  std::atomic<bool> is_over = false;         // the thread has ended; any thread's
+  std::mutex bringing;                       // any thread's, of what follows
+  bool is_over = false;                      // the thread has ended
   bool closes = false;                       // no further requests
   std::unordered_set<HttpConnection*> open;  // connections
   std::atomic<std::size_t> connections = 0;  // how many; any thread's
+
+  // For the network's thread to do; nothing once that has ended, for what then waits would keep its connection, and
+  // with it this, for ever. Any thread's.
+  template <typename Act>
+  void bring(Act act) {
+    const std::lock_guard lock(bringing);
+    if (!is_over) asio::post(context, std::move(act));
+  }
 };
 
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
@@ -91,6 +102,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::optional<Parser> parser_;
   std::string peer_;
 
+  bool is_agreeing_ = false;    // on keys
   std::uint64_t exchange_ = 0;  // the number of the one that is being answered
   bool is_answering_ = false, streams_ = false, is_chunked_ = false, keeps_alive_ = false, is_head_ = false;
   bool is_reading_ = false, is_closed_ = false, ends_ = false;  // ends_: after what is to be written

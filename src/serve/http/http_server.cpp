@@ -113,7 +113,12 @@ void HttpServer::stop(std::chrono::milliseconds most) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   asio::post(s.shared->context, [&s] { s.for_each([](HttpConnection& one) { one.close(); }); });
   s.thread.join();
-  s.shared->is_over = true;
+  {
+    const std::lock_guard lock(s.shared->bringing);
+    s.shared->is_over = true;
+  }
+  s.shared->context.restart();  // what came when the thread had ended
+  s.shared->context.poll();
 }
 
 }  // namespace nibble::serve

@@ -70,7 +70,8 @@ class HttpHandler {
   virtual void handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) = 0;
   // What is no request for a handler: 400, 408, 413, 431.
   virtual HttpAnswer refuse(int status, std::string_view why) = 0;
-  // A client with whom no keys were agreed on, so that it could ask nothing. By the network's thread.
+  // A client that sent something and with whom no keys were agreed on, so that it could ask nothing. By the network's
+  // thread.
   virtual void note_unheard(std::string_view peer, std::string_view why) = 0;
 };
 
