@@ -123,8 +123,7 @@ void quantize_net_command(const CLI::App& verb, const NetQuantizeArguments& argu
   if (arguments.samples.empty() != arguments.generates)
     refuse(arguments.generates ? "--samples and --generate exclude each other; leave out one of the two"
                                : "what it costs, and ranges of values, are found on samples: give --samples DATA, or "
-                                 "--generate where there are "
-                                 "none");
+                                 "--generate where there are none");
   Places places;
   places.reads("the net", shared.model);
   for (const std::string& sample : arguments.samples) {

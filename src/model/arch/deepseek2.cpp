@@ -259,7 +259,7 @@ void read_gguf(const GgufKeys& keys, ModelConfig& c) {
   if (const std::string defect = defect_of(c); !defect.empty()) keys.contradicts(defect);
   // GLM-4.7-Flash's early files do not say how its experts are scored.
   const bool is_glm = all_layers >= 47 && all_layers <= 48 && c.vocab_size == 154880;
-  read_gguf_routing(keys, is_glm ? 2 : 1, c);
+  read_gguf_routing(keys, is_glm ? kSigmoidFunction : kSoftmaxFunction, c);
 }
 
 // llama.cpp knows models whose queries have no latent vector by their size.

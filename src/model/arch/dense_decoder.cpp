@@ -62,6 +62,11 @@ Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& c, Value (Drawing::
   return d.linear(d.multiply((d.*activation)(gate), up), "mlp_out", {"down", c.hidden, c.mlp_bias});
 }
 
+Value draw_unbiased_mlp(Drawing& d, Value h, const ModelConfig& c) {
+  const auto [gate, up] = d.linears(h, "mlp_in", {{"gate", c.intermediate}, {"up", c.intermediate}});
+  return d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", c.hidden});
+}
+
 Route routing_of(const ModelConfig& c) {
   return {.used = c.experts_used,
           .normalizes = c.normalizes_routing,

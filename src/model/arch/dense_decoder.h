@@ -21,6 +21,9 @@ Attention attention_of(const ModelConfig& config, std::int64_t layer);
 // down(activation(gate(h)) * up(h)) (Shazeer 2020): SwiGLU with Drawing::silu, GEGLU with Drawing::gelu.
 Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& config, Value (Drawing::*activation)(Value));
 
+// SwiGLU of families that have no biases there.
+Value draw_unbiased_mlp(Drawing& d, Value h, const ModelConfig& config);
+
 // The experts' SwiGLUs that a router sends each token to (Shazeer et al. 2017), weighted.
 Value draw_experts(Drawing& d, Value h, const ModelConfig& config);
 // SwiGLU, or experts where the layer has them.

@@ -18,8 +18,6 @@
 namespace nibble {
 namespace {
 
-constexpr std::uint64_t kSigmoid = 2;  // how files that do not say it score experts
-
 Graph draw_layer(const ModelConfig& c, std::int64_t layer) {
   const std::uint64_t query = c.heads * c.head_dim, key_value = c.kv_heads * c.head_dim;
   const Rope rope = rope_of(c, layer);
@@ -75,7 +73,7 @@ void read_gguf(const GgufKeys& keys, ModelConfig& c) {
   leave_guessing_layers(keys, c);
   set_common(c);
   c.norms_heads = keys.has_tensor("blk.0.attn_q_norm.weight");
-  read_gguf_routing(keys, kSigmoid, c);
+  read_gguf_routing(keys, kSigmoidFunction, c);
 }
 
 }  // namespace

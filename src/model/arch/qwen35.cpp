@@ -67,11 +67,6 @@ Value draw_delta_rule(Drawing& d, Value h, const ModelConfig& c) {
                   {"delta_out", c.hidden});
 }
 
-Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& c) {
-  const auto [gate, up] = d.linears(h, "mlp_in", {{"gate", c.intermediate}, {"up", c.intermediate}});
-  return d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", c.hidden});
-}
-
 // The experts that a token is sent to, and one beside them that sees every token and is gated.
 Value draw_mixture(Drawing& d, Value h, const ModelConfig& c) {
   const Value gated = draw_gated_shared_expert(d, h, c);
@@ -84,7 +79,7 @@ Graph draw_layer(const ModelConfig& c, std::int64_t layer) {
   const Value h = d.rms_norm(x, "attention_norm", c.norm_epsilon);
   x = d.add(x, c.is_recurrent(layer) ? draw_delta_rule(d, h, c) : draw_gated_attention(d, h, c, layer));
   const Value g = d.rms_norm(x, "mlp_norm", c.norm_epsilon);
-  x = d.add(x, c.has_experts(layer) ? draw_mixture(d, g, c) : draw_gated_mlp(d, g, c));
+  x = d.add(x, c.has_experts(layer) ? draw_mixture(d, g, c) : draw_unbiased_mlp(d, g, c));
   return std::move(d).finish({x});
 }
 

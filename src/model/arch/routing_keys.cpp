@@ -13,7 +13,6 @@
 namespace nibble {
 namespace {
 
-constexpr std::uint64_t kSoftmax = 1, kSigmoid = 2;
 constexpr float kSumOffset = 1e-20F;
 
 bool is_sound_factor(double factor) { return factor > 1e-6 && factor < 1e6; }
@@ -118,10 +117,10 @@ void read_gguf_routing(const GgufKeys& keys, std::uint64_t usual_function, Model
   if (c.num_experts == 0) keys.missing("expert_count");
   std::uint64_t function = keys.integer("expert_gating_func").value_or(0);
   if (function == 0) function = usual_function;
-  if (function != kSoftmax && function != kSigmoid)
+  if (function != kSoftmaxFunction && function != kSigmoidFunction)
     keys.unsupported(fmt::format("experts can be scored by softmax (1) or sigmoid (2); {}: {}",
                                  keys.full("expert_gating_func"), function));
-  c.routes_by_sigmoid = function == kSigmoid;
+  c.routes_by_sigmoid = function == kSigmoidFunction;
   c.routing_offset = c.routes_by_sigmoid ? kSumOffset : 0;
   c.normalizes_routing = keys.flag_or_number("expert_weights_norm").value_or(0) != 0;
   const double factor = keys.number("expert_weights_scale").value_or(0);
@@ -154,7 +153,7 @@ void write_gguf_routing(const ModelConfig& c, const std::string& prefix, GgufMet
   };
   count("expert_shared_count", c.shared_intermediate / c.expert_intermediate);
   count("leading_dense_block_count", leading_dense(c));
-  count("expert_gating_func", c.routes_by_sigmoid ? kSigmoid : kSoftmax);
+  count("expert_gating_func", c.routes_by_sigmoid ? kSigmoidFunction : kSoftmaxFunction);
   count("expert_group_count", c.expert_groups);
   count("expert_group_used_count", c.expert_groups_used);
   metadata.set(prefix + "expert_weights_norm", GgufValue::of_bool(c.normalizes_routing));

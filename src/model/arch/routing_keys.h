@@ -42,9 +42,11 @@ void set_leading_dense(ModelConfig& config, std::uint64_t layers);
 // How many of them there are. Error(unsupported): other layers than the first have no experts.
 std::uint64_t leading_dense(const ModelConfig& config);
 
+// What expert_gating_func says.
+inline constexpr std::uint64_t kSoftmaxFunction = 1, kSigmoidFunction = 2;
 // expert_gating_func, expert_weights_norm, expert_weights_scale, expert_group_count, expert_group_used_count,
 // expert_shared_count, leading_dense_block_count; corrections where the file has them. usual_function: where the file
-// says none, 1 softmax, 2 sigmoid.
+// says none.
 void read_gguf_routing(const GgufKeys& keys, std::uint64_t usual_function, ModelConfig& config);
 void write_gguf_routing(const ModelConfig& config, const std::string& prefix, GgufMetadata& metadata);
 // Families that read these own these keys.

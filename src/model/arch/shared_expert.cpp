@@ -25,10 +25,7 @@ Value draw_gated_shared_expert(Drawing& d, Value h, const ModelConfig& c) {
 }
 
 Value draw_deepseek_mixture(Drawing& d, Value h, const ModelConfig& c, std::int64_t layer) {
-  if (!c.has_experts(layer)) {
-    const auto [gate, up] = d.linears(h, "mlp_in", {{"gate", c.intermediate}, {"up", c.intermediate}});
-    return d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", c.hidden});
-  }
+  if (!c.has_experts(layer)) return draw_unbiased_mlp(d, h, c);
   if (c.shared_intermediate == 0) return draw_experts(d, h, c);
   const Value shared = draw_shared_expert(d, h, c);
   return d.add(draw_experts(d, h, c), shared);

@@ -36,7 +36,7 @@ struct HttpShared {
   HttpLimits limits;
   HttpHandler* handler = nullptr;
   std::shared_ptr<TlsContext> tls;           // null: HTTP
-  std::mutex bringing;                       // any thread's, of what follows
+  std::mutex bringing;                       // any thread's, around is_over and what bring() adds
   bool is_over = false;                      // the thread has ended
   bool closes = false;                       // no further requests
   std::unordered_set<HttpConnection*> open;  // connections
